@@ -1,0 +1,4 @@
+//! From a [`spec::DomainSpec`] to a running domain: decode the kernel, plan, apply.
+#![forbid(unsafe_code)]
+
+pub mod spec;

@@ -1,0 +1,131 @@
+//! What a domain shall be, independent of any configuration syntax.
+//!
+//! Comes from the toolstack (xl.cfg lowered) and goes into [`crate::plan`]. Holds no handle and
+//! reads nothing: paths are opened by the caller of the plan.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What to do when the domain ends, for one cause of the end (`on_poweroff=` and its kin).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndAction {
+    /// Remove the domain.
+    #[default]
+    Destroy,
+    /// Remove it and build it again from its saved configuration.
+    Restart,
+    /// Rename the dead domain, keep it, and build a new one under the old name.
+    RenameRestart,
+    /// Keep the dead domain for inspection.
+    Preserve,
+    /// Write a core file, then destroy.
+    CoredumpDestroy,
+    /// Write a core file, then restart.
+    CoredumpRestart,
+    /// Rebuild in place (soft reset).
+    SoftReset,
+}
+
+/// The action for every way a domain can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndActions {
+    /// `on_poweroff=`; xl's default is destroy.
+    pub poweroff: EndAction,
+    /// `on_reboot=`; xl's default is restart.
+    pub reboot: EndAction,
+    /// `on_crash=`; xl's default is destroy.
+    pub crash: EndAction,
+    /// `on_watchdog=`; xl's default is destroy.
+    pub watchdog: EndAction,
+    /// `on_soft_reset=`; xl's default is soft-reset.
+    pub soft_reset: EndAction,
+}
+
+impl Default for EndActions {
+    fn default() -> Self {
+        Self {
+            poweroff: EndAction::Destroy,
+            reboot: EndAction::Restart,
+            crash: EndAction::Destroy,
+            watchdog: EndAction::Destroy,
+            soft_reset: EndAction::SoftReset,
+        }
+    }
+}
+
+/// A set of physical CPUs, ascending and without duplicates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuSet(pub Vec<u32>);
+
+/// Where one vcpu may run (`cpus=`, `cpus_soft=`). `None` leaves Xen's default: everywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VcpuAffinity {
+    /// Hard affinity: the scheduler never leaves it.
+    pub hard: Option<CpuSet>,
+    /// Soft affinity: where the scheduler prefers to be.
+    pub soft: Option<CpuSet>,
+}
+
+/// Scheduler parameters (`cpu_weight=`, `cap=`); `None` keeps the scheduler's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchedParams {
+    /// Relative share of CPU time.
+    pub weight: Option<u16>,
+    /// Ceiling in percent of one CPU; 0 is none.
+    pub cap: Option<u16>,
+}
+
+/// How the time stamp counter is offered (`tsc_mode=`); values as in `XEN_DOMCTL_settscinfo`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TscMode {
+    /// Native where it is reliable, emulated otherwise.
+    #[default]
+    Default,
+    /// Always emulated.
+    AlwaysEmulate,
+    /// Always native.
+    Native,
+}
+
+/// Everything the builder must know of a domain. Sizes in KiB, lists in vcpu order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainSpec {
+    /// Unique name; not empty, no `/`.
+    pub name: String,
+    /// The domain's UUID, in text order (the bytes as printed).
+    pub uuid: [u8; 16],
+    /// Kernel image: ELF or bzImage, compressed or not.
+    pub kernel: PathBuf,
+    /// Initial ramdisk, handed over as it is.
+    pub ramdisk: Option<PathBuf>,
+    /// Kernel command line, as the guest reads it.
+    pub cmdline: String,
+    /// Memory at start.
+    pub memory_kib: u64,
+    /// Ceiling for ballooning (`maxmem=`); at least `memory_kib`.
+    pub max_memory_kib: u64,
+    /// Vcpus online at start.
+    pub vcpus: u32,
+    /// Vcpus that exist (`maxvcpus=`); at least `vcpus`.
+    pub max_vcpus: u32,
+    /// Affinity per vcpu; shorter than `max_vcpus` means the rest is free.
+    pub affinity: Vec<VcpuAffinity>,
+    /// NUMA nodes memory shall come from; empty lets the builder follow the affinity.
+    pub numa_nodes: Vec<u32>,
+    /// Scheduler parameters.
+    pub sched: SchedParams,
+    /// The cpupool (`pool=`), by id; 0 is Pool-0.
+    pub cpupool: u32,
+    /// Time stamp counter mode.
+    pub tsc_mode: TscMode,
+    /// What happens at the domain's end.
+    pub on_end: EndActions,
+    /// Highest number of grant table frames; `None` takes Xen's default for the version.
+    pub max_grant_frames: Option<u32>,
+    /// Highest number of maptrack frames; `None` takes Xen's default for the version.
+    pub max_maptrack_frames: Option<u32>,
+    /// Highest event channel port; `None` takes xl's default of 1023.
+    pub max_event_channels: Option<u32>,
+}

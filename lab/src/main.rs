@@ -1,0 +1,4 @@
+//! lab
+#![forbid(unsafe_code)]
+
+fn main() {}

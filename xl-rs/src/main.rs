@@ -1,0 +1,4 @@
+//! xl-rs
+#![forbid(unsafe_code)]
+
+fn main() {}
