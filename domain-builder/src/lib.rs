@@ -1,4 +1,5 @@
 //! From a [`spec::DomainSpec`] to a running domain: decode the kernel, plan, apply.
 #![forbid(unsafe_code)]
 
+pub mod image;
 pub mod spec;

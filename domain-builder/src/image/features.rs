@@ -1,0 +1,85 @@
+//! Features that a guest kernel names in its notes (`public/features.h`).
+//!
+//! In: the FEATURES string or the SUPPORTED_FEATURES number. Out: two bit sets. Never decides
+//! whether a feature can be had: that is [`super::pv`]'s business.
+
+use serde::{Deserialize, Serialize};
+
+/// Every feature that Xen names, with its bit in submap 0.
+pub const FEATURE_NAMES: [(&str, u8); 18] = [
+    ("writable_page_tables", 0),
+    ("writable_descriptor_tables", 1),
+    ("auto_translated_physmap", 2),
+    ("supervisor_mode_kernel", 3),
+    ("pae_pgdir_above_4gb", 4),
+    ("mmu_pt_update_preserve_ad", 5),
+    ("highmem_assist", 6),
+    ("gnttab_map_avail_bits", 7),
+    ("hvm_callback_vector", 8),
+    ("hvm_safe_pvclock", 9),
+    ("hvm_pirqs", 10),
+    ("dom0", 11),
+    ("grant_map_identity", 12),
+    ("memory_op_vnode_supported", 13),
+    ("ARM_SMCCC_supported", 14),
+    ("linux_rsdp_unrestricted", 15),
+    ("not_direct_mapped", 16),
+    ("direct_mapped", 17),
+];
+
+/// Bits of submap 0 that a kernel can use and those it cannot live without.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Features {
+    /// Bit `1 << n` for feature `n`: the kernel can work with it. Includes `required`.
+    pub supported: u32,
+    /// Bit `1 << n` for feature `n`: marked with `!` in the FEATURES string.
+    pub required: u32,
+    /// Required features without a known name; a kernel with one cannot be started.
+    pub unknown_required: Vec<String>,
+}
+
+impl Features {
+    /// Adds the FEATURES string: names divided by `|`, `!` before one that is required.
+    /// Names that are unknown and not required have no effect: an older Xen lacks them.
+    pub fn add_text(&mut self, text: &str) {
+        for item in text.split('|').filter(|item| !item.is_empty()) {
+            let (name, required) = match item.strip_prefix('!') {
+                Some(name) => (name, true),
+                None => (item, false),
+            };
+            match FEATURE_NAMES.iter().find(|(known, _)| *known == name) {
+                Some(&(_, bit)) => {
+                    self.supported |= 1 << bit;
+                    if required {
+                        self.required |= 1 << bit;
+                    }
+                }
+                None if required => self.unknown_required.push(name.to_owned()),
+                None => {}
+            }
+        }
+    }
+
+    /// Adds the SUPPORTED_FEATURES number: submap 0 in its low 32 bits.
+    pub fn add_bits(&mut self, bits: u64) {
+        self.supported |= bits as u32;
+    }
+
+    /// Whether feature `name` is among those supported.
+    pub fn supports(&self, name: &str) -> bool {
+        bit_of(name).is_some_and(|bit| self.supported & bit != 0)
+    }
+
+    /// Names of the required features, in the order of their bits, unknown ones last.
+    pub fn required_names(&self) -> impl Iterator<Item = &str> {
+        FEATURE_NAMES
+            .iter()
+            .filter(|(_, bit)| self.required & (1 << bit) != 0)
+            .map(|(name, _)| *name)
+            .chain(self.unknown_required.iter().map(String::as_str))
+    }
+}
+
+fn bit_of(name: &str) -> Option<u32> {
+    FEATURE_NAMES.iter().find(|(known, _)| *known == name).map(|(_, bit)| 1 << bit)
+}
