@@ -20,8 +20,20 @@ mod layout;
 
 pub mod arch_x86;
 pub mod domctl;
+pub mod elfnote;
+pub mod event_channel;
+pub mod features;
+pub mod grant_table;
+pub mod hvm;
+pub mod io;
+pub mod ioctl;
+pub mod memory;
+pub mod physdev;
 pub mod revision;
+pub mod sched;
+pub mod sysctl;
 pub mod types;
+pub mod version;
 pub mod xen;
 
 pub use layout::Zeroed;

@@ -1,0 +1,5 @@
+//! What HVM and PVH guests add.
+
+pub mod e820;
+pub mod params;
+pub mod start_info;

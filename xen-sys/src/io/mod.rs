@@ -1,0 +1,5 @@
+//! Pages and states that the ends of a split driver share.
+
+pub mod console;
+pub mod xenbus;
+pub mod xs_wire;
