@@ -1,4 +1,53 @@
-//! lab
+//! The lab: boots the real Xen hypervisor in an emulator and runs demo, tests and benchmarks
+//! on it, from a fresh checkout, as an ordinary user.
+//!
+//! The same static program is process 1 of dom0 and the agent that runs commands there.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod apt;
+mod artefact;
+mod cli;
+mod command;
+mod cpio;
+mod dom0;
+mod elf;
+mod error;
+mod frame;
+mod guest;
+mod image;
+mod modules;
+mod paths;
+mod program;
+mod qemu;
+mod report;
+mod session;
+mod shell;
+mod slot;
+mod tools;
+mod vmlinux;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    report::elapsed();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if std::process::id() == 1 {
+        dom0::init::main();
+    }
+    let result = match args.first().map(String::as_str) {
+        Some("warden") => qemu::warden(&args[1..]).map(|()| 0),
+        Some("agent") => dom0::agent::main().map(|()| 0).map_err(|source| error::Error::File {
+            operation: "serve",
+            path: "the lab's channel".into(),
+            source,
+        }),
+        _ => cli::main(),
+    };
+    match result {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("lab: {}", error::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The command line: `cargo lab …`.
+
+use crate::artefact::Artefacts;
+use crate::error::{Context as _, Result};
+use crate::paths::Paths;
+use crate::qemu::{Clock, Machine};
+use crate::report;
+use crate::shell::{self, Options};
+use clap::{Args, Parser, Subcommand};
+use std::time::Duration;
+
+/// Boots real Xen in an emulator and runs demo, tests and benchmarks on it.
+///
+/// Everything is kept under target/lab. The first use fetches Debian packages (about 150 MB)
+/// from the mirror of this machine's apt configuration; later uses need no network.
+#[derive(Parser)]
+#[command(name = "cargo lab", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Boot a dom0 and open a shell in it
+    Shell {
+        #[command(flatten)]
+        machine: MachineArgs,
+    },
+    /// Boot a dom0, run one command there, return its output and exit code
+    ///
+    /// A single argument is a shell line: cargo lab run -- 'xl list; xl info'
+    Run {
+        #[command(flatten)]
+        machine: MachineArgs,
+        /// The command
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Fetch and check all artefacts, so that later runs need no network
+    Fetch {
+        /// Ask the mirror for newer versions
+        #[arg(long)]
+        update: bool,
+        /// Only these sets of lab/artefacts.toml
+        sets: Vec<String>,
+    },
+    /// Remove what the lab has made; the downloaded packages stay
+    Clean {
+        /// Remove the downloaded packages, too
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+#[derive(Args)]
+struct MachineArgs {
+    /// Xen version: 4.14, 4.17 or 4.20
+    #[arg(long, default_value = "4.17")]
+    xen: String,
+    /// Memory of the machine in MiB
+    #[arg(long, default_value_t = 2048)]
+    memory_mib: u32,
+    /// Use the deterministic clock (one nanosecond per instruction)
+    #[arg(long)]
+    instructions: bool,
+    /// Do not build xlr and do not put it into dom0
+    #[arg(long)]
+    no_xlr: bool,
+    /// Limit for the whole run in seconds
+    #[arg(long, default_value_t = 3600)]
+    limit_seconds: u64,
+}
+
+impl MachineArgs {
+    fn options(&self) -> Options {
+        let clock = if self.instructions { Clock::Instructions } else { Clock::Wall };
+        Options {
+            machine: Machine {
+                xen: self.xen.clone(),
+                memory_mib: self.memory_mib,
+                clock,
+                ..Machine::default()
+            },
+            with_xlr: !self.no_xlr,
+            limit: Duration::from_secs(self.limit_seconds),
+        }
+    }
+}
+
+/// Parses the command line and carries it out; returns the exit code.
+pub fn main() -> Result<i32> {
+    let cli = Cli::parse();
+    let paths = Paths::find()?;
+    match cli.verb {
+        Verb::Shell { machine } => shell::shell(&paths, &machine.options()),
+        Verb::Run { machine, command } => shell::run(&paths, &machine.options(), &command),
+        Verb::Fetch { update, sets } => fetch(&paths, update, &sets),
+        Verb::Clean { all } => clean(&paths, all),
+    }
+}
+
+fn fetch(paths: &Paths, update: bool, sets: &[String]) -> Result<i32> {
+    let mut artefacts = Artefacts::open(paths)?;
+    let names = if sets.is_empty() { artefacts.names() } else { sets.to_vec() };
+    for name in names {
+        if update {
+            artefacts.forget(&name);
+        }
+        artefacts.root(&name)?;
+        report::step(&format!("{name} is there"));
+    }
+    Ok(0)
+}
+
+fn clean(paths: &Paths, all: bool) -> Result<i32> {
+    for entry in std::fs::read_dir(&paths.lab).on("list", &paths.lab)?.flatten() {
+        let name = entry.file_name();
+        let keep = ["deb", "apt", "artefacts.lock.json", "artefacts.flock"];
+        if !all && keep.iter().any(|kept| name == *kept) {
+            continue;
+        }
+        let path = entry.path();
+        if path.is_dir() {
+            std::fs::remove_dir_all(&path).on("remove", &path)?;
+        } else {
+            std::fs::remove_file(&path).on("remove", &path)?;
+        }
+    }
+    Ok(0)
+}

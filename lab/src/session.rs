@@ -1,0 +1,318 @@
+//! A booted machine: commands run in its dom0, files put there, its console log, its end.
+
+use crate::artefact::Artefacts;
+use crate::command;
+use crate::error::{Context as _, Error, Result};
+use crate::frame::{Frame, Hello, Kind, Order};
+use crate::paths::Paths;
+use crate::qemu::{Machine, Qemu};
+use crate::{image, report};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io::BufReader;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// Longest boot that is waited for; a loaded host takes several times a quiet one's ten seconds.
+const BOOT_LIMIT: Duration = Duration::from_secs(300);
+
+/// What a command in dom0 came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Exit code; 128 + signal for a killed command, 127 for one that could not be started.
+    pub code: i32,
+    /// Standard output.
+    pub output: Vec<u8>,
+    /// Standard error.
+    pub errors: Vec<u8>,
+}
+
+impl Outcome {
+    /// Standard output as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.output).into_owned()
+    }
+
+    /// Standard error as text.
+    pub fn error_text(&self) -> String {
+        String::from_utf8_lossy(&self.errors).into_owned()
+    }
+}
+
+/// A booted machine.
+pub struct Session {
+    qemu: Qemu,
+    writer: UnixStream,
+    frames: Receiver<Frame>,
+    next_id: u32,
+    /// Where this run's logs are.
+    pub dir: PathBuf,
+    /// From the start of the emulator to the agent's greeting.
+    pub boot_seconds: f64,
+    deadline: Instant,
+    _socket_dir: SocketDir,
+}
+
+/// What to boot.
+pub struct Boot<'a> {
+    /// The lab's directories.
+    pub paths: &'a Paths,
+    /// The shape of the machine.
+    pub machine: Machine,
+    /// The `xlr` that goes into dom0.
+    pub xlr: Option<PathBuf>,
+    /// The whole session must be over by then.
+    pub limit: Duration,
+    /// Name of the directory for logs, below `target/lab/logs`.
+    pub log_name: String,
+}
+
+impl Session {
+    /// Boots a machine and waits for its agent.
+    pub fn boot(artefacts: &mut Artefacts, boot: &Boot<'_>) -> Result<Session> {
+        let files = image::prepare(boot.paths, artefacts, &boot.machine.xen)?;
+        let root = artefacts.root("qemu")?;
+        let dir = boot.paths.dir("logs")?.join(&boot.log_name);
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).on("create", &dir)?;
+        link(&files.xen, &dir.join("xen"))?;
+        link(&files.kernel, &dir.join("vmlinux"))?;
+        let initramfs = dir.join("initramfs");
+        let mut bytes = std::fs::read(&files.base).on("read", &files.base)?;
+        bytes.extend(image::changing(boot.paths, artefacts, boot.xlr.as_deref())?);
+        std::fs::write(&initramfs, &bytes).on("write", &initramfs)?;
+
+        let socket_dir = SocketDir::new()?;
+        let socket = socket_dir.0.join("agent");
+        let listener = UnixListener::bind(&socket).on("bind", &socket)?;
+        report::step(&format!(
+            "booting {} (initramfs {} MB)",
+            boot.machine.name(),
+            bytes.len() / 1_000_000
+        ));
+        let start = Instant::now();
+        let mut qemu = Qemu::start(&boot.machine, &root, &dir, &socket)?;
+        let start = start.max(Instant::now() - start.elapsed().min(Duration::ZERO));
+        let stream = accept(&listener, &mut qemu, &dir)?;
+        let writer = stream.try_clone().on("open", &socket)?;
+        let (sender, frames) = channel();
+        std::thread::spawn(move || {
+            let mut reader = BufReader::with_capacity(1 << 16, stream);
+            while let Ok(Some(frame)) = Frame::read(&mut reader) {
+                if sender.send(frame).is_err() {
+                    return;
+                }
+            }
+        });
+        let deadline = Instant::now() + boot.limit;
+        let mut session = Session {
+            qemu,
+            writer,
+            frames,
+            next_id: 1,
+            dir,
+            boot_seconds: 0.0,
+            deadline,
+            _socket_dir: socket_dir,
+        };
+        let hello = session.await_hello()?;
+        session.boot_seconds = start.elapsed().as_secs_f64();
+        let _ = std::fs::remove_file(session.dir.join("initramfs"));
+        report::step(&format!("dom0 is up after {:.1} s", session.boot_seconds));
+        if hello.trouble.is_empty() {
+            return Ok(session);
+        }
+        Err(Error::Machine(format!("dom0 is not complete: {}", hello.trouble.join("; "))))
+    }
+
+    fn await_hello(&mut self) -> Result<Hello> {
+        let limit = self.deadline.min(Instant::now() + BOOT_LIMIT);
+        let frame = self.next(limit, "the boot")?;
+        serde_json::from_slice(&frame.payload)
+            .map_err(|error| Error::Machine(format!("the agent's greeting: {error}")))
+    }
+
+    fn next(&mut self, limit: Instant, what: &str) -> Result<Frame> {
+        let left = limit.saturating_duration_since(Instant::now());
+        match self.frames.recv_timeout(left) {
+            Ok(frame) => Ok(frame),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(Error::Timeout { what: what.into(), seconds: left.as_secs() })
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let how = if self.qemu.wait(Duration::from_secs(5)) {
+                    self.qemu.ended().unwrap_or_default()
+                } else {
+                    "agent gone".into()
+                };
+                Err(Error::Machine(format!(
+                    "the machine went down during {what} ({how}); its console ended with:\n{}",
+                    self.console_tail()
+                )))
+            }
+        }
+    }
+
+    /// The end of the console log.
+    pub fn console_tail(&self) -> String {
+        let own = std::fs::read_to_string(self.dir.join("qemu.log")).unwrap_or_default();
+        format!("{}\n{}", command::tail(&self.console(), 25), command::tail(&own, 5))
+    }
+
+    /// The console log of Xen and dom0 so far.
+    pub fn console(&self) -> String {
+        let bytes = std::fs::read(self.dir.join("console.log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn send(&mut self, frame: &Frame) -> Result<()> {
+        frame.write(&mut self.writer).on("write", "the agent's channel")
+    }
+
+    fn start(&mut self, order: &Order) -> Result<u32> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let frame = Frame::json(Kind::Run, id, order).on("write", "an order")?;
+        self.send(&frame)?;
+        Ok(id)
+    }
+
+    /// Runs a command and hands each piece of its output to `sink` as it comes.
+    pub fn stream(
+        &mut self,
+        order: &Order,
+        limit: Duration,
+        mut sink: impl FnMut(Kind, &[u8]),
+    ) -> Result<i32> {
+        let what = order.argv.join(" ");
+        let end = self.deadline.min(Instant::now() + limit);
+        let id = self.start(order)?;
+        self.send(&Frame::new(Kind::Input, id, []))?;
+        loop {
+            let frame = match self.next(end, &what) {
+                Ok(frame) => frame,
+                Err(error @ Error::Timeout { .. }) => {
+                    self.send(&Frame::new(Kind::Kill, id, []))?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            };
+            if frame.id != id {
+                continue;
+            }
+            match frame.kind {
+                Kind::Output | Kind::Error => sink(frame.kind, &frame.payload),
+                Kind::Exit => return exit_code(&frame),
+                _ => {}
+            }
+        }
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&mut self, argv: &[&str], limit: Duration) -> Result<Outcome> {
+        let order =
+            Order { argv: argv.iter().map(ToString::to_string).collect(), ..Order::default() };
+        let mut outcome = Outcome::default();
+        outcome.code = self.stream(&order, limit, |kind, bytes| match kind {
+            Kind::Error => outcome.errors.extend_from_slice(bytes),
+            _ => outcome.output.extend_from_slice(bytes),
+        })?;
+        Ok(outcome)
+    }
+
+    /// Runs a shell line to its end.
+    pub fn shell(&mut self, line: &str, limit: Duration) -> Result<Outcome> {
+        self.run(&["/bin/sh", "-c", line], limit)
+    }
+
+    /// Connects the lab's terminal with a command in dom0 until it ends.
+    pub fn interact(&mut self, order: &Order) -> Result<i32> {
+        let id = self.start(order)?;
+        let mut writer = self.writer.try_clone().on("open", "the agent's channel")?;
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count) = std::io::Read::read(&mut std::io::stdin(), &mut buffer) {
+                let frame = Frame::new(Kind::Input, id, &buffer[..count]);
+                if frame.write(&mut writer).is_err() || count == 0 {
+                    return;
+                }
+            }
+        });
+        loop {
+            let frame = self.next(self.deadline, "the shell")?;
+            if frame.id != id {
+                continue;
+            }
+            match frame.kind {
+                Kind::Output | Kind::Error => show(&frame.payload),
+                Kind::Exit => return exit_code(&frame),
+                _ => {}
+            }
+        }
+    }
+
+    /// Powers the machine off in good order. Returns whether it ended by itself.
+    pub fn power_off(mut self) -> Result<bool> {
+        self.send(&Frame::new(Kind::PowerOff, 0, []))?;
+        Ok(self.qemu.wait(Duration::from_secs(30)))
+    }
+}
+
+/// Writes bytes to the lab's standard output at once.
+pub fn show(bytes: &[u8]) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes);
+    let _ = out.flush();
+}
+
+fn exit_code(frame: &Frame) -> Result<i32> {
+    let bytes: [u8; 4] = frame.payload[..]
+        .try_into()
+        .map_err(|_| Error::Machine("the agent sent no exit code".into()))?;
+    Ok(i32::from_le_bytes(bytes))
+}
+
+fn link(target: &Path, at: &Path) -> Result<()> {
+    std::os::unix::fs::symlink(target, at).on("link", at)
+}
+
+/// Waits for the emulator to connect to its socket.
+fn accept(listener: &UnixListener, qemu: &mut Qemu, dir: &Path) -> Result<UnixStream> {
+    for _ in 0..300 {
+        let tick = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let mut fds = [PollFd::new(listener, PollFlags::IN)];
+        if poll(&mut fds, Some(&tick)).on("poll", dir)? > 0 {
+            return Ok(listener.accept().on("accept", dir)?.0);
+        }
+        if let Some(how) = qemu.ended() {
+            let log = std::fs::read_to_string(dir.join("qemu.log")).unwrap_or_default();
+            return Err(Error::Machine(format!("QEMU did not start ({how}): {}", log.trim())));
+        }
+    }
+    Err(Error::Timeout { what: "the start of QEMU".into(), seconds: 30 })
+}
+
+/// A short-named directory for the socket (socket names are limited to 107 bytes).
+struct SocketDir(PathBuf);
+
+impl SocketDir {
+    fn new() -> Result<SocketDir> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let nanos = Instant::now().elapsed().subsec_nanos();
+        let name =
+            format!("xlr-lab-{}-{:?}-{nanos}", std::process::id(), std::thread::current().id());
+        let name = name.replace(['(', ')'], "");
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::DirBuilder::new().mode(0o700).create(&path).on("create", &path)?;
+        Ok(SocketDir(path))
+    }
+}
+
+impl Drop for SocketDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
