@@ -29,8 +29,13 @@ impl Cpio {
         if path.is_empty() || self.made.contains(path) {
             return;
         }
+        self.dir_mode(path, 0o755);
+    }
+
+    /// Adds a directory with its permission bits.
+    pub fn dir_mode(&mut self, path: &str, mode: u32) {
         self.parents(path);
-        self.entry(path, DIRECTORY | 0o755, &[], (0, 0));
+        self.entry(path, DIRECTORY | mode, &[], (0, 0));
     }
 
     /// Adds a file with its permission bits.
@@ -46,9 +51,9 @@ impl Cpio {
     }
 
     /// Adds a character device.
-    pub fn device(&mut self, path: &str, major: u32, minor: u32) {
+    pub fn device(&mut self, path: &str, mode: u32, major: u32, minor: u32) {
         self.parents(path);
-        self.entry(path, CHARACTER | 0o600, &[], (major, minor));
+        self.entry(path, CHARACTER | mode, &[], (major, minor));
     }
 
     /// Whether the path was added already.

@@ -1,9 +1,8 @@
 //! The guests that dom0 finds under `/guest`: kernels, the small initramfs, microkernels.
 
 use crate::artefact::Artefacts;
-use crate::command;
 use crate::cpio::Cpio;
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::paths::Paths;
 use crate::{image, tools};
 use std::io::Write as _;
@@ -11,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// The kernel that `cargo lab kernel` makes, when it was made.
 pub fn small_kernel(paths: &Paths) -> Option<PathBuf> {
-    Some(paths.lab.join("kernel/vmlinuz")).filter(|path| path.exists())
+    Some(paths.lab.join("kernel/bzImage")).filter(|path| path.exists())
 }
 
 /// Adds everything under `guest/`.
@@ -25,7 +24,7 @@ pub fn add(cpio: &mut Cpio, paths: &Paths, artefacts: &mut Artefacts) -> Result<
         }
         None => cpio.link("guest/vmlinuz", "stock"),
     }
-    let initramfs = initramfs(paths, &artefacts.root("busybox")?)?;
+    let initramfs = initramfs(paths, &image::busybox_path(&artefacts.root("busybox")?)?)?;
     cpio.file("guest/initramfs.gz", 0o644, &initramfs);
     cpio.link("guest/initramfs", "initramfs.gz");
     let xtf = paths.workspace.join("tests/xtf/target/guests");
@@ -35,44 +34,47 @@ pub fn add(cpio: &mut Cpio, paths: &Paths, artefacts: &mut Artefacts) -> Result<
     Ok(())
 }
 
-/// The guests' own initramfs: busybox and what `configs/guest` holds, about 1 MB.
-fn initramfs(paths: &Paths, busybox_root: &Path) -> Result<Vec<u8>> {
-    let mut cpio = Cpio::new();
-    for dir in ["proc", "sys", "dev", "run", "tmp", "bin", "root"] {
-        cpio.dir(dir);
-    }
-    cpio.device("dev/console", 5, 1);
-    let busybox = ["bin/busybox", "usr/bin/busybox"]
-        .iter()
-        .map(|name| busybox_root.join(name))
-        .find(|path| path.exists())
-        .unwrap_or_else(|| busybox_root.join("bin/busybox"));
-    cpio.file("bin/busybox", 0o755, &std::fs::read(&busybox).on("read", &busybox)?);
-    let list = command::output(std::process::Command::new(&busybox).arg("--list"))?;
-    for applet in String::from_utf8_lossy(&list).lines().filter(|name| *name != "busybox") {
-        cpio.link(&format!("bin/{applet}"), "busybox");
-    }
+/// The guests' own initramfs: what `configs/guest/manifest` lists, about 1 MB.
+fn initramfs(paths: &Paths, busybox: &Path) -> Result<Vec<u8>> {
     let recipe = paths.workspace.join("configs/guest");
-    if recipe.is_dir() {
-        overlay(&mut cpio, &recipe)?;
+    let manifest = recipe.join("manifest");
+    let text = std::fs::read_to_string(&manifest).on("read", &manifest)?;
+    let mut cpio = Cpio::new();
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if !words.is_empty() && entry(&mut cpio, &words, &recipe, busybox)?.is_none() {
+            return Err(Error::Form { path: manifest, why: format!("cannot read «{line}»") });
+        }
     }
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gzip.write_all(&cpio.finish()).on("compress", "the guest's initramfs")?;
     gzip.finish().on("compress", "the guest's initramfs")
 }
 
-/// Adds the files of a directory at the root of the archive; `init` becomes executable.
-fn overlay(cpio: &mut Cpio, dir: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(dir).on("list", dir)?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let path = entry.path();
-        if path.is_dir() {
-            tools::tree(cpio, &path, &name)?;
-        } else if name == "init" || name.ends_with(".sh") {
-            cpio.file(&name, 0o755, &std::fs::read(&path).on("read", &path)?);
-        } else {
-            cpio.file(&name, 0o644, &std::fs::read(&path).on("read", &path)?);
+/// Adds one line of the manifest; `None` when it cannot be understood.
+fn entry(cpio: &mut Cpio, words: &[&str], dir: &Path, busybox: &Path) -> Result<Option<()>> {
+    let octal = |text: &str| u32::from_str_radix(text, 8).ok();
+    let path = words.get(1).map_or("", |path| path.trim_start_matches('/'));
+    match *words {
+        ["dir", _, mode, _, _] => {
+            let Some(mode) = octal(mode) else { return Ok(None) };
+            cpio.dir_mode(path, mode);
         }
+        ["nod", _, mode, _, _, "c", major, minor] => {
+            let (Some(mode), Ok(major), Ok(minor)) = (octal(mode), major.parse(), minor.parse())
+            else {
+                return Ok(None);
+            };
+            cpio.device(path, mode, major, minor);
+        }
+        ["slink", _, target, ..] => cpio.link(path, target),
+        ["file", _, source, mode, _, _] => {
+            let Some(mode) = octal(mode) else { return Ok(None) };
+            let from = if source == "${BUSYBOX}" { busybox.into() } else { dir.join(source) };
+            cpio.file(path, mode, &std::fs::read(&from).on("read", &from)?);
+        }
+        _ => return Ok(None),
     }
-    Ok(())
+    Ok(Some(()))
 }

@@ -116,19 +116,24 @@ fn skeleton(cpio: &mut Cpio) {
     cpio.link("var/run", "/run");
     cpio.link("var/lock", "/run/lock");
     cpio.link("init", "bin/lab");
-    cpio.device("dev/console", 5, 1);
-    cpio.device("dev/null", 1, 3);
+    cpio.device("dev/console", 0o600, 5, 1);
+    cpio.device("dev/null", 0o666, 1, 3);
     cpio.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n");
     cpio.file("etc/group", 0o644, b"root:x:0:\n");
     cpio.file("etc/hosts", 0o644, b"127.0.0.1 localhost\n");
 }
 
-fn busybox(cpio: &mut Cpio, root: &Path) -> Result<()> {
-    let path = ["bin/busybox", "usr/bin/busybox"]
+/// The static busybox of the busybox set.
+pub fn busybox_path(root: &Path) -> Result<PathBuf> {
+    ["bin/busybox", "usr/bin/busybox"]
         .iter()
         .map(|name| root.join(name))
         .find(|path| path.exists())
-        .ok_or_else(|| Error::Missing("no busybox in busybox-static".into()))?;
+        .ok_or_else(|| Error::Missing("no busybox in busybox-static".into()))
+}
+
+fn busybox(cpio: &mut Cpio, root: &Path) -> Result<()> {
+    let path = busybox_path(root)?;
     let list = command::output(Command::new(&path).arg("--list"))?;
     cpio.file("bin/busybox", 0o755, &std::fs::read(&path).on("read", &path)?);
     for applet in String::from_utf8_lossy(&list).lines() {
