@@ -1,0 +1,285 @@
+//! The arguments of each verb, and what a line of them reads as.
+
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// Arguments of `create`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct CreateArgs {
+    /// The configuration file (- for standard input), and KEY=VALUE assignments that override it
+    ///
+    /// An assignment is a line of xl.cfg: strings keep their quotes, as in 'name="web"'.
+    #[arg(value_name = "FILE | KEY=VALUE")]
+    pub arguments: Vec<String>,
+
+    /// The configuration file, where its name cannot stand as an argument
+    #[arg(short = 'f', long = "defconfig", value_name = "FILE")]
+    pub file: Option<String>,
+
+    /// Leave the domain paused
+    #[arg(short = 'p')]
+    pub paused: bool,
+
+    /// Attach to the console before the domain runs
+    #[arg(short = 'c')]
+    pub console: bool,
+
+    /// Do not print warnings
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Show what would be done, as text or JSON, and do nothing
+    #[arg(short = 'n', long, alias = "dryrun", value_name = "FORMAT", num_args = 0..=1)]
+    #[arg(default_missing_value = "text", require_equals = true)]
+    pub dry_run: Option<PlanFormat>,
+
+    /// Fail just before this step of the plan, to see that everything is undone
+    #[arg(long, hide = true, value_name = "N")]
+    pub fail_before_step: Option<usize>,
+}
+
+/// How a plan is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl CreateArgs {
+    /// The configuration file and the assignments, told apart as xl does: the first argument is the
+    /// file unless it holds an equals sign or a file was given by flag.
+    #[must_use]
+    pub fn file_and_assignments(&self) -> (Option<&str>, &[String]) {
+        match (&self.file, self.arguments.split_first()) {
+            (Some(file), _) => (Some(file), &self.arguments),
+            (None, Some((first, rest))) if !first.contains('=') => (Some(first), rest),
+            (None, _) => (None, &self.arguments),
+        }
+    }
+}
+
+/// Arguments of `list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ListArgs {
+    /// Only these domains, by name or domid
+    #[arg(value_name = "DOMAIN")]
+    pub domains: Vec<String>,
+
+    /// Add UUID and shutdown reason
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    /// Add the CPU pool
+    #[arg(short, long)]
+    pub cpupool: bool,
+
+    /// Print JSON, one object per domain
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `destroy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct DestroyArgs {
+    /// The domain, by name or domid
+    pub domain: String,
+
+    /// Permit domain 0
+    #[arg(short)]
+    pub force: bool,
+}
+
+/// Arguments of `shutdown`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ShutdownArgs {
+    /// The domain, by name or domid
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub domain: Option<String>,
+
+    /// All domains except domain 0
+    #[arg(short, long)]
+    pub all: bool,
+
+    /// Wait until the domain has shut down, then remove it; twice to wait until it is gone
+    ///
+    /// The second form leaves the removal to whoever else manages the domain.
+    #[arg(short, long, action = ArgAction::Count)]
+    pub wait: u8,
+
+    /// Accepted for the sake of scripts made for xl; it concerns HVM guests only
+    #[arg(short = 'F', hide = true)]
+    pub fallback_trigger: bool,
+}
+
+/// A domain and nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct DomainArg {
+    /// The domain, by name or domid
+    pub domain: String,
+}
+
+/// Arguments of `console`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ConsoleArgs {
+    /// The domain, by name or domid
+    pub domain: String,
+
+    /// Kind of console; only pv is supported
+    #[arg(short = 't', value_name = "TYPE", default_value = "pv", value_parser = ["pv"])]
+    pub kind: String,
+
+    /// Number of the console; only 0 exists
+    #[arg(short = 'n', value_name = "NUMBER", default_value = "0", value_parser = clap::value_parser!(u8).range(0..=0))]
+    pub number: u8,
+}
+
+/// Arguments of `domid`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct DomidArgs {
+    /// The domain's name
+    pub name: String,
+}
+
+/// Arguments of `domname`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct DomnameArgs {
+    /// The domain's domid
+    pub domid: u16,
+}
+
+/// Arguments of `info`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct InfoArgs {
+    /// Print only the value of this fact
+    #[arg(value_name = "KEY")]
+    pub key: Option<String>,
+
+    /// Add CPU topology and NUMA nodes
+    #[arg(short, long)]
+    pub numa: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `dmesg`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct DmesgArgs {
+    /// Clear the log after printing it
+    #[arg(short, long)]
+    pub clear: bool,
+}
+
+/// Arguments of `generate`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct GenerateArgs {
+    /// What to write
+    #[command(subcommand)]
+    pub what: Generated,
+}
+
+/// What `generate` writes.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Generated {
+    /// Completions for a shell, to standard output
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// One man page per verb, into a folder
+    Man {
+        /// The folder; it is made if it does not exist
+        folder: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cli, Verb, read};
+    use super::*;
+
+    fn cli(line: &str) -> Result<Cli, clap::Error> {
+        read(std::iter::once("xlr").chain(line.split_whitespace()).map(Into::into))
+    }
+
+    fn create(line: &str) -> CreateArgs {
+        match cli(&format!("create {line}")).expect(line).verb {
+            Verb::Create(arguments) => arguments,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    /// What `create` takes for file and assignments.
+    fn check(line: &str, file: Option<&str>, assignments: &[&str]) {
+        let arguments = create(line);
+        let (found_file, found) = arguments.file_and_assignments();
+        assert_eq!(found_file, file, "{line}");
+        assert_eq!(found, assignments, "{line}");
+    }
+
+    #[test]
+    fn create_tells_file_and_assignments_apart() {
+        check("a.cfg", Some("a.cfg"), &[]);
+        check("a.cfg memory=1 vcpus=2", Some("a.cfg"), &["memory=1", "vcpus=2"]);
+        check("memory=1", None, &["memory=1"]);
+        check("-f a=b.cfg memory=1", Some("a=b.cfg"), &["memory=1"]);
+        check("--defconfig=a.cfg memory=1", Some("a.cfg"), &["memory=1"]);
+        check("-", Some("-"), &[]);
+        check("", None, &[]);
+        check("-p a.cfg -c memory=1", Some("a.cfg"), &["memory=1"]);
+    }
+
+    #[test]
+    fn create_flags() {
+        let flags = create("-p -c -q a.cfg");
+        assert!(flags.paused && flags.console && flags.quiet);
+        assert_eq!(create("a.cfg --dry-run").dry_run, Some(PlanFormat::Text));
+        assert_eq!(create("--dry-run a.cfg").dry_run, Some(PlanFormat::Text));
+        assert_eq!(create("-n a.cfg").dry_run, Some(PlanFormat::Text));
+        assert_eq!(create("--dry-run=json a.cfg").dry_run, Some(PlanFormat::Json));
+        assert_eq!(create("--fail-before-step 3 a.cfg").fail_before_step, Some(3));
+        assert!(cli("-N create a.cfg").expect("global -N").dry_run);
+        assert_eq!(cli("-vv list").expect("global -v").verbose, 2);
+    }
+
+    #[test]
+    fn verbs_may_be_shortened_while_unambiguous() {
+        assert!(matches!(cli("li").expect("li").verb, Verb::List(_)));
+        assert!(matches!(cli("cr a.cfg").expect("cr").verb, Verb::Create(_)));
+        assert!(matches!(cli("domi n").expect("domi").verb, Verb::Domid(_)));
+        assert!(matches!(cli("dest n").expect("dest").verb, Verb::Destroy(_)));
+        for ambiguous in ["c a.cfg", "dom n", "d n"] {
+            assert!(cli(ambiguous).is_err(), "{ambiguous}");
+        }
+    }
+
+    #[test]
+    fn shutdown_needs_a_domain_or_all() {
+        let shutdown = |line: &str| match cli(line).expect(line).verb {
+            Verb::Shutdown(arguments) => arguments,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(shutdown("shutdown -w 3").wait, 1);
+        assert_eq!(shutdown("shutdown -ww 3").wait, 2);
+        assert!(shutdown("shutdown -a").all);
+        assert!(cli("shutdown").is_err());
+        assert!(cli("shutdown -a 3").is_err());
+    }
+
+    #[test]
+    fn list_and_info_flags() {
+        let list = cli("list --json -v hpc 3").expect("list").verb;
+        let Verb::List(list) = list else { panic!("{list:?}") };
+        assert!(list.json && list.verbose && !list.cpupool);
+        assert_eq!(list.domains, ["hpc", "3"]);
+        let info = cli("info virt_caps").expect("a key").verb;
+        assert!(matches!(info, Verb::Info(InfoArgs { key: Some(key), .. }) if key == "virt_caps"));
+        assert!(cli("domname hpc").is_err());
+        assert!(cli("console -t vnc 3").is_err());
+        assert!(cli("console -n 1 3").is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! What is wrong with a configuration, with the place and the way out, and how it is shown.
+//!
+//! A [`Problem`] is plain data; [`render`] turns problems into text with the line of the source and
+//! a caret. Nothing here decides whether a command goes on: that is [`super::load`]'s.
+
+use super::source::Sources;
+use super::tree::Span;
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
+use std::fmt;
+
+/// Whether a problem stops the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration is refused.
+    Error,
+    /// The command goes on.
+    Warning,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Whether it stops the command.
+    pub severity: Severity,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// Where; empty for something that is missing altogether.
+    pub span: Option<Span>,
+    /// What to say beside the caret.
+    pub label: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl Problem {
+    /// An error at `span`.
+    #[must_use]
+    pub fn error(span: Span, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            span: Some(span),
+            label: label.into(),
+            help: None,
+        }
+    }
+
+    /// A warning at `span`.
+    #[must_use]
+    pub fn warning(span: Span, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(span, message, label) }
+    }
+
+    /// An error without a place.
+    #[must_use]
+    pub fn missing(message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            span: None,
+            label: String::new(),
+            help: None,
+        }
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// A problem joined with its source text, as miette wants it.
+#[derive(Debug)]
+struct Shown<'a> {
+    problem: &'a Problem,
+    source: Option<NamedSource<String>>,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem.message)
+    }
+}
+
+impl std::error::Error for Shown<'_> {}
+
+impl Diagnostic for Shown<'_> {
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.problem.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
+    fn help<'b>(&'b self) -> Option<Box<dyn fmt::Display + 'b>> {
+        self.problem.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn miette::SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let source = self.source.as_ref()?;
+        let span = self.problem.span?;
+        let end = source.inner().len();
+        let start = span.start.min(end);
+        let length = span.end.clamp(start, end) - start;
+        let label = (!self.problem.label.is_empty()).then(|| self.problem.label.clone());
+        Some(Box::new(std::iter::once(LabeledSpan::new(label, start, length))))
+    }
+}
+
+/// The problems as text for people, each with its line and caret, in colour if `colour`.
+#[must_use]
+pub fn render(problems: &[Problem], sources: &Sources, colour: bool) -> String {
+    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_links(false);
+    let mut out = String::new();
+    for problem in problems {
+        let source = problem
+            .span
+            .and_then(|span| sources.get(span.source))
+            .map(|source| NamedSource::new(&source.name, printable(&source.text)));
+        // Writing into a String cannot fail; a failure inside miette still leaves the message.
+        if handler.render_report(&mut out, &Shown { problem, source }).is_err() {
+            out.push_str(&problem.message);
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// The text with every byte that is not UTF-8, and every control character that would disturb a
+/// terminal, replaced by one `?`, so that offsets stay what they were.
+fn printable(text: &[u8]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character.is_control() && !matches!(character, '\n' | '\t') {
+                out.extend(std::iter::repeat_n('?', character.len_utf8()));
+            } else {
+                out.push(character);
+            }
+        }
+        out.extend(std::iter::repeat_n('?', chunk.invalid().len()));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_names_file_line_and_points_at_the_value() {
+        let mut sources = Sources::default();
+        let source = sources.add("/etc/xen/hpc.cfg", "name = \"n\"\nmemory = \"x\"\n");
+        let problem = Problem::error(
+            Span { source, start: 20, end: 23 },
+            "memory is not a number",
+            "expected MiB",
+        )
+        .help("write memory = 512");
+        let text = render(&[problem], &sources, false);
+        for part in
+            ["memory is not a number", "/etc/xen/hpc.cfg:2:10", "expected MiB", "memory = 512"]
+        {
+            assert!(text.contains(part), "{part:?} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_keep_their_offsets() {
+        let text = b"a\xff\xfe\r\x1b[31m\xc2\x85z";
+        let shown = printable(text);
+        assert_eq!(shown.len(), text.len());
+        assert_eq!(shown, "a????[31m??z");
+    }
+
+    #[test]
+    fn any_span_renders() {
+        let mut sources = Sources::default();
+        let source = sources.add("f", b"\xff\n".to_vec());
+        for span in [(0, 0), (1, 1), (2, 2), (5, 9), (2, 1)] {
+            let span = Span { source, start: span.0, end: span.1 };
+            assert!(render(&[Problem::error(span, "m", "l")], &sources, true).contains('m'));
+        }
+    }
+}

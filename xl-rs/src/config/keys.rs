@@ -1,0 +1,358 @@
+//! Every key of xl.cfg, and what becomes of it here: the one table.
+//!
+//! Keys of the strings inside a list (`disk.vdev`) stand in it too, under the key that holds the
+//! list. [`super::lower`] reads every key marked [`Fate::Honoured`]; a test holds the two together.
+
+use Fate::{Honoured, Ignored, Part, Refused};
+
+/// What becomes of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It does what xl's manual says.
+    Honoured,
+    /// A configuration that asks for it is refused, for this reason. Asking for nothing (an empty
+    /// list, an empty string, 0) is fine.
+    Refused(&'static str),
+    /// It has no effect, for this reason, and the user is told so.
+    Ignored(&'static str),
+    /// It stands inside the strings of another key and shares that key's fate.
+    Part,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// The key, or `key.part`; a trailing `*` covers a family of parts.
+    pub name: &'static str,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+const HVM: &str = "it concerns HVM and PVH guests only";
+const DEVICE_MODEL: &str = "there is no device model";
+const DISPLAY: &str = "there is no framebuffer";
+const ARM: &str = "it concerns Arm only";
+const LEGACY: &str = "nothing has used it for years";
+const SCHEDULER: &str = "the credit schedulers have no such parameter";
+const NO_BOOTLOADER: &str = "there is no bootloader";
+const NO_SHIM: &str = "there is no PV shim";
+const NO_PCI: &str = "there are no PCI devices";
+const DEVICE: &str = "devices of this kind are not supported by this version";
+const UNSUPPORTED: &str = "it is not supported by this version";
+
+const fn key(name: &'static str, fate: Fate) -> Key {
+    Key { name, fate }
+}
+
+/// Every key of xl.cfg, in the order of xl's manual.
+pub const KEYS: &[Key] = &[
+    key("name", Honoured),
+    key("type", Honoured),
+    key("builder", Honoured),
+    key("uuid", Honoured),
+    key("pool", Honoured),
+    key("vcpus", Honoured),
+    key("maxvcpus", Honoured),
+    key("cpus", Honoured),
+    key("cpus_soft", Honoured),
+    key("cpu_weight", Honoured),
+    key("cap", Honoured),
+    key("period", Ignored(SCHEDULER)),
+    key("slice", Ignored(SCHEDULER)),
+    key("latency", Ignored(SCHEDULER)),
+    key("extratime", Ignored(SCHEDULER)),
+    key("memory", Honoured),
+    key("maxmem", Honoured),
+    key("vnuma", Refused("Xen offers virtual NUMA to HVM and PVH guests only")),
+    key("on_poweroff", Honoured),
+    key("on_reboot", Honoured),
+    key("on_watchdog", Honoured),
+    key("on_crash", Honoured),
+    key("on_soft_reset", Honoured),
+    key("kernel", Honoured),
+    key("ramdisk", Honoured),
+    key("cmdline", Honoured),
+    key("root", Honoured),
+    key("extra", Honoured),
+    key("firmware", Refused("only direct kernel boot is supported: set kernel")),
+    key("bootloader", Refused("only direct kernel boot is supported: set kernel")),
+    key("bootloader_args", Ignored(NO_BOOTLOADER)),
+    key("bootloader_restrict", Ignored(NO_BOOTLOADER)),
+    key("bootloader_user", Ignored(NO_BOOTLOADER)),
+    key("pvshim", Refused("PV shims are not supported")),
+    key("pvshim_path", Ignored(NO_SHIM)),
+    key("pvshim_cmdline", Ignored(NO_SHIM)),
+    key("pvshim_extra", Ignored(NO_SHIM)),
+    key("seclabel", Refused("XSM labels are not supported")),
+    key("init_seclabel", Refused("XSM labels are not supported")),
+    key("max_grant_frames", Honoured),
+    key("max_maptrack_frames", Honoured),
+    key("max_grant_version", Refused(UNSUPPORTED)),
+    key("max_event_channels", Honoured),
+    key("nomigrate", Refused(UNSUPPORTED)),
+    key("tsc_mode", Honoured),
+    key("cpuid", Refused(UNSUPPORTED)),
+    key("driver_domain", Refused(UNSUPPORTED)),
+    key("device_tree", Ignored(ARM)),
+    key("passthrough", Refused(UNSUPPORTED)),
+    key("xend_suspend_evtchn_compat", Refused(UNSUPPORTED)),
+    key("vmtrace_buf_kb", Refused(UNSUPPORTED)),
+    key("vpmu", Ignored(ARM)),
+    key("xenstore_feature_mask", Refused(UNSUPPORTED)),
+    key("xenstore_quota", Refused(UNSUPPORTED)),
+    key("disk", Refused(DEVICE)),
+    key("vif", Refused(DEVICE)),
+    key("vif2", Ignored(LEGACY)),
+    key("p9", Refused(DEVICE)),
+    key("vtpm", Refused(DEVICE)),
+    key("pvcalls", Refused(DEVICE)),
+    key("vfb", Refused(DEVICE)),
+    key("channel", Refused(DEVICE)),
+    key("rdm", Refused(DEVICE)),
+    key("rdm_mem_boundary", Ignored(HVM)),
+    key("usbctrl", Refused(DEVICE)),
+    key("usbdev", Refused(DEVICE)),
+    key("pci", Refused(DEVICE)),
+    key("pci_permissive", Ignored(NO_PCI)),
+    key("pci_msitranslate", Ignored(NO_PCI)),
+    key("pci_seize", Ignored(NO_PCI)),
+    key("pci_power_mgmt", Ignored(NO_PCI)),
+    key("e820_host", Refused(UNSUPPORTED)),
+    key("ioports", Refused(DEVICE)),
+    key("iomem", Refused(DEVICE)),
+    key("irqs", Refused(DEVICE)),
+    key("dtdev", Ignored(ARM)),
+    key("gfx_passthru", Ignored(HVM)),
+    key("vdispl", Refused(DEVICE)),
+    key("vsnd", Refused(DEVICE)),
+    key("vkb", Refused(DEVICE)),
+    key("vkb_device", Ignored(HVM)),
+    key("virtio", Ignored(ARM)),
+    key("dm_restrict", Ignored(DEVICE_MODEL)),
+    key("device_model_user", Ignored(DEVICE_MODEL)),
+    key("tee", Ignored(ARM)),
+    key("hap", Ignored(HVM)),
+    key("oos", Ignored(HVM)),
+    key("shadow_memory", Ignored(HVM)),
+    key("nestedhvm", Ignored(HVM)),
+    key("timer_mode", Ignored(HVM)),
+    key("boot", Ignored(HVM)),
+    key("hdtype", Ignored(HVM)),
+    key("bios", Ignored(HVM)),
+    key("bios_path_override", Ignored(HVM)),
+    key("firmware_override", Ignored(HVM)),
+    key("pae", Ignored(HVM)),
+    key("acpi", Ignored(HVM)),
+    key("acpi_s3", Ignored(HVM)),
+    key("acpi_s4", Ignored(HVM)),
+    key("acpi_laptop_slate", Ignored(HVM)),
+    key("apic", Ignored(HVM)),
+    key("nx", Ignored(HVM)),
+    key("hpet", Ignored(HVM)),
+    key("hvm_pirq", Ignored(HVM)),
+    key("altp2m", Ignored(HVM)),
+    key("altp2mhvm", Ignored(HVM)),
+    key("altp2m_count", Ignored(HVM)),
+    key("acpi_firmware", Ignored(HVM)),
+    key("smbios_firmware", Ignored(HVM)),
+    key("smbios", Ignored(HVM)),
+    key("ms_vm_genid", Ignored(HVM)),
+    key("localtime", Ignored(HVM)),
+    key("rtc_timeoffset", Ignored(HVM)),
+    key("vpt_align", Ignored(HVM)),
+    key("mmio_hole", Ignored(HVM)),
+    key("xen_platform_pci", Ignored(HVM)),
+    key("xen_platform_pci_bar_uc", Ignored(HVM)),
+    key("viridian", Ignored(HVM)),
+    key("videoram", Ignored(HVM)),
+    key("stdvga", Ignored(HVM)),
+    key("vga", Ignored(HVM)),
+    key("vnc", Ignored(DISPLAY)),
+    key("vnclisten", Ignored(DISPLAY)),
+    key("vncdisplay", Ignored(DISPLAY)),
+    key("vncunused", Ignored(DISPLAY)),
+    key("vncpasswd", Ignored(DISPLAY)),
+    key("vncviewer", Ignored(LEGACY)),
+    key("keymap", Ignored(DISPLAY)),
+    key("sdl", Ignored(DISPLAY)),
+    key("opengl", Ignored(DISPLAY)),
+    key("display", Ignored(DISPLAY)),
+    key("xauthority", Ignored(DISPLAY)),
+    key("nographic", Ignored(HVM)),
+    key("spice", Ignored(HVM)),
+    key("spicehost", Ignored(HVM)),
+    key("spiceport", Ignored(HVM)),
+    key("spicetls_port", Ignored(HVM)),
+    key("spicedisable_ticketing", Ignored(HVM)),
+    key("spicepasswd", Ignored(HVM)),
+    key("spiceagent_mouse", Ignored(HVM)),
+    key("spicevdagent", Ignored(HVM)),
+    key("spice_clipboard_sharing", Ignored(HVM)),
+    key("spiceusbredirection", Ignored(HVM)),
+    key("spice_image_compression", Ignored(HVM)),
+    key("spice_streaming_video", Ignored(HVM)),
+    key("serial", Ignored(HVM)),
+    key("soundhw", Ignored(HVM)),
+    key("usb", Ignored(HVM)),
+    key("usbversion", Ignored(HVM)),
+    key("usbdevice", Ignored(HVM)),
+    key("vendor_device", Ignored(HVM)),
+    key("device_model", Ignored(LEGACY)),
+    key("device_model_version", Ignored(DEVICE_MODEL)),
+    key("device_model_override", Ignored(DEVICE_MODEL)),
+    key("device_model_args", Ignored(DEVICE_MODEL)),
+    key("device_model_args_pv", Ignored(DEVICE_MODEL)),
+    key("device_model_args_hvm", Ignored(DEVICE_MODEL)),
+    key("device_model_stubdomain_override", Ignored(DEVICE_MODEL)),
+    key("device_model_stubdomain_seclabel", Ignored(DEVICE_MODEL)),
+    key("stubdomain_kernel", Ignored(DEVICE_MODEL)),
+    key("stubdomain_cmdline", Ignored(DEVICE_MODEL)),
+    key("stubdomain_ramdisk", Ignored(DEVICE_MODEL)),
+    key("stubdomain_memory", Ignored(DEVICE_MODEL)),
+    key("gic_version", Ignored(ARM)),
+    key("vuart", Ignored(ARM)),
+    key("sve", Ignored(ARM)),
+    key("llc_colors", Ignored(ARM)),
+    key("nr_spis", Ignored(ARM)),
+    key("trap_unmapped_accesses", Ignored(ARM)),
+    key("arm_sci", Ignored(ARM)),
+    key("mca_caps", Ignored(HVM)),
+    key("msr_relaxed", Refused(UNSUPPORTED)),
+    key("disk.target", Part),
+    key("disk.format", Part),
+    key("disk.vdev", Part),
+    key("disk.access", Part),
+    key("disk.devtype", Part),
+    key("disk.backend", Part),
+    key("disk.backendtype", Part),
+    key("disk.specification", Part),
+    key("disk.script", Part),
+    key("disk.direct-io-safe", Part),
+    key("disk.discard", Part),
+    key("disk.trusted", Part),
+    key("disk.grant_usage", Part),
+    key("disk.colo", Part),
+    key("vif.mac", Part),
+    key("vif.bridge", Part),
+    key("vif.type", Part),
+    key("vif.model", Part),
+    key("vif.vifname", Part),
+    key("vif.script", Part),
+    key("vif.ip", Part),
+    key("vif.gatewaydev", Part),
+    key("vif.backend", Part),
+    key("vif.rate", Part),
+    key("vif.devid", Part),
+    key("vif.mtu", Part),
+    key("vif.vlan", Part),
+    key("vif.trusted", Part),
+    key("vif.accel", Part),
+    key("vif.forwarddev", Part),
+    key("vif.colo_*", Part),
+    key("pci.bdf", Part),
+    key("pci.vslot", Part),
+    key("pci.permissive", Part),
+    key("pci.msitranslate", Part),
+    key("pci.seize", Part),
+    key("pci.power_mgmt", Part),
+    key("pci.rdm_policy", Part),
+    key("pci.name", Part),
+    key("vnuma.pnode", Part),
+    key("vnuma.size", Part),
+    key("vnuma.vcpus", Part),
+    key("vnuma.vdistances", Part),
+    key("channel.backend", Part),
+    key("channel.name", Part),
+    key("channel.connection", Part),
+    key("channel.path", Part),
+    key("p9.tag", Part),
+    key("p9.path", Part),
+    key("p9.security_model", Part),
+    key("p9.backend", Part),
+    key("p9.type", Part),
+    key("p9.max-files", Part),
+    key("p9.max-open-files", Part),
+    key("p9.max-space", Part),
+    key("p9.auto-delete", Part),
+    key("rdm.strategy", Part),
+    key("rdm.policy", Part),
+    key("vtpm.backend", Part),
+    key("vtpm.uuid", Part),
+    key("pvcalls.backend", Part),
+    key("vfb.*", Part),
+    key("usbctrl.type", Part),
+    key("usbctrl.version", Part),
+    key("usbctrl.ports", Part),
+    key("usbdev.type", Part),
+    key("usbdev.hostbus", Part),
+    key("usbdev.hostaddr", Part),
+    key("usbdev.controller", Part),
+    key("usbdev.port", Part),
+    key("vdispl.*", Part),
+    key("vsnd.*", Part),
+    key("vkb.*", Part),
+    key("virtio.*", Part),
+    key("smbios.*", Part),
+    key("xenstore_quota.*", Part),
+    key("arm_sci.type", Part),
+    key("loader", Ignored(LEGACY)),
+];
+
+/// The row of a top-level key.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name && key.fate != Part)
+}
+
+/// The known top-level key that is spelt most like `name`, if one is close enough to be meant.
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let limit = 1 + name.len() / 4;
+    KEYS.iter()
+        .filter(|key| key.fate != Part)
+        .map(|key| (strsim::osa_distance(name, key.name), key.name))
+        .filter(|&(distance, _)| distance <= limit)
+        // Among equals a key that does something is the likelier one.
+        .min_by_key(|&(distance, known)| {
+            (distance, find(known).is_some_and(|key| key.fate != Honoured))
+        })
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_key_stands_once_and_parts_have_a_whole() {
+        let mut names = BTreeSet::new();
+        for key in KEYS {
+            assert!(names.insert(key.name), "{} stands twice", key.name);
+            if let Some((whole, _)) = key.name.split_once('.') {
+                assert_eq!(key.fate, Part, "{}", key.name);
+                assert!(find(whole).is_some(), "{} has no whole", key.name);
+            } else {
+                assert_ne!(key.fate, Part, "{}", key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_slip_finds_the_key_that_was_meant() {
+        for (slip, meant) in [
+            ("memmory", Some("memory")),
+            ("mem", None),
+            ("max_mem", Some("maxmem")),
+            ("vcpu", Some("vcpus")),
+            ("maxvcpu", Some("maxvcpus")),
+            ("ramdsik", Some("ramdisk")),
+            ("initrd", None),
+            ("on_powerof", Some("on_poweroff")),
+            ("cpu", Some("cpus")),
+            ("xyzzy", None),
+        ] {
+            assert_eq!(nearest(slip), meant, "{slip}");
+        }
+    }
+}

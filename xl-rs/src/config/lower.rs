@@ -1,0 +1,393 @@
+//! Settings into a [`DomainConfig`]: every key gets its meaning, defaults are xl's.
+//!
+//! Pure: what only the host knows (which CPUs, which pools) stays symbolic until
+//! [`super::resolve`]. Which keys are read here is what [`super::keys`] calls honoured.
+
+use super::cpulist::{self, Term};
+use super::diagnostic::Problem;
+use super::keys::{self, Fate};
+use super::reader::{At, Reader};
+use super::settings::{Setting, Settings};
+use super::tree::{Kind, Span};
+use domain_builder::spec::{EndAction, EndActions, SchedParams, TscMode};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use uuid::Uuid;
+
+/// xl starts a domain without `memory` with this much.
+const DEFAULT_MEMORY_KIB: u64 = 32 << 10;
+/// From 1 MiB to 16 TiB, where x86 Xen ends.
+const MEMORY_LIMITS_KIB: RangeInclusive<u64> = 1 << 10..=16 << 30;
+/// Xen's limit for PV guests (`MAX_VIRT_CPUS`).
+const MOST_VCPUS: i64 = 8192;
+/// A longer name would not fit where others keep it (lock files, log names).
+const LONGEST_NAME: usize = 200;
+
+/// `cpus` or `cpus_soft`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Affinity {
+    /// Not set: everywhere.
+    #[default]
+    Anywhere,
+    /// One list for every vcpu.
+    Every(At<Vec<Term>>),
+    /// One list per vcpu; vcpus beyond the end are free.
+    Each(Vec<At<Vec<Term>>>),
+}
+
+/// A domain as its configuration describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainConfig {
+    /// `name`.
+    pub name: At<String>,
+    /// `uuid`; a random one otherwise.
+    pub uuid: Option<Uuid>,
+    /// `kernel`.
+    pub kernel: At<PathBuf>,
+    /// `ramdisk`.
+    pub ramdisk: Option<At<PathBuf>>,
+    /// `cmdline`, or `root` and `extra` joined.
+    pub cmdline: String,
+    /// `memory`.
+    pub memory_kib: u64,
+    /// `maxmem`.
+    pub max_memory_kib: u64,
+    /// `vcpus`.
+    pub vcpus: u32,
+    /// `maxvcpus`.
+    pub max_vcpus: u32,
+    /// `cpus`.
+    pub hard_affinity: Affinity,
+    /// `cpus_soft`.
+    pub soft_affinity: Affinity,
+    /// `cpu_weight`, `cap`.
+    pub sched: SchedParams,
+    /// `pool`, by name.
+    pub pool: Option<At<String>>,
+    /// `tsc_mode`.
+    pub tsc_mode: TscMode,
+    /// `on_poweroff` and its kin.
+    pub on_end: EndActions,
+    /// `max_grant_frames`.
+    pub max_grant_frames: Option<u32>,
+    /// `max_maptrack_frames`.
+    pub max_maptrack_frames: Option<u32>,
+    /// `max_event_channels`.
+    pub max_event_channels: Option<u32>,
+}
+
+/// Gives the settings their meaning. `None` if one of the problems is an error.
+#[must_use]
+pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
+    let mut reader = Reader::new(settings);
+    for (name, setting) in settings {
+        reader.problems.extend(verdict(name, setting));
+    }
+    guest_type(&mut reader);
+    let name = name(&mut reader);
+    let uuid = uuid(&mut reader);
+    let kernel = path(&mut reader, "kernel");
+    let ramdisk = path(&mut reader, "ramdisk");
+    let cmdline = cmdline(&mut reader);
+    let (memory_kib, max_memory_kib) = memory(&mut reader);
+    let (vcpus, max_vcpus) = vcpus(&mut reader);
+    let hard_affinity = affinity(&mut reader, "cpus", max_vcpus);
+    let soft_affinity = affinity(&mut reader, "cpus_soft", max_vcpus);
+    let sched = SchedParams {
+        weight: number(&mut reader, "cpu_weight", 1..=65535),
+        cap: number(&mut reader, "cap", 0..=65535),
+    };
+    let pool = reader.filled("pool");
+    let tsc_mode = tsc_mode(&mut reader);
+    let on_end = on_end(&mut reader);
+    let max_grant_frames = number(&mut reader, "max_grant_frames", 1..=0x7fff_ffff);
+    let max_maptrack_frames = number(&mut reader, "max_maptrack_frames", 0..=0x7fff_ffff);
+    let max_event_channels = number(&mut reader, "max_event_channels", 1..=0x1_ffff);
+    for (key, what) in [("name", "the domain's name"), ("kernel", "the guest's kernel")] {
+        if reader.get(key).is_none() {
+            let missing = Problem::missing(format!("{key} is not set"));
+            reader.problems.push(missing.help(format!("add a line: {key} = \"…\" ({what})")));
+        }
+    }
+    let mut problems = reader.problems;
+    // The order of the text is the order in which people mend it.
+    problems.sort_by_key(|problem| problem.span);
+    let refused =
+        problems.iter().any(|problem| problem.severity == super::diagnostic::Severity::Error);
+    let config = match (name, kernel) {
+        (Some(name), Some(kernel)) if !refused => Some(DomainConfig {
+            name,
+            uuid,
+            kernel,
+            ramdisk,
+            cmdline,
+            memory_kib,
+            max_memory_kib,
+            vcpus,
+            max_vcpus,
+            hard_affinity,
+            soft_affinity,
+            sched,
+            pool,
+            tsc_mode,
+            on_end,
+            max_grant_frames,
+            max_maptrack_frames,
+            max_event_channels,
+        }),
+        _ => None,
+    };
+    (config, problems)
+}
+
+/// What the table of keys says to this one.
+fn verdict(name: &str, setting: &Setting) -> Option<Problem> {
+    let span = setting.key_span;
+    match keys::find(name).map(|key| key.fate) {
+        Some(Fate::Honoured | Fate::Part) => None,
+        Some(Fate::Refused(_) | Fate::Ignored(_)) if asks_for_nothing(&setting.value.kind) => None,
+        Some(Fate::Refused(why)) => Some(
+            Problem::error(span, format!("{name} cannot be honoured: {why}"), "not supported")
+                .help("remove the line, or create this domain with another toolstack"),
+        ),
+        Some(Fate::Ignored(why)) => {
+            Some(Problem::warning(span, format!("{name} has no effect: {why}"), "ignored"))
+        }
+        None => {
+            let problem =
+                Problem::warning(span, format!("{name} is not a key of xl.cfg"), "ignored");
+            Some(match keys::nearest(name) {
+                Some(known) => problem.help(format!("did you mean {known}?")),
+                None => problem.help("see xl.cfg(5) for the keys there are"),
+            })
+        }
+    }
+}
+
+fn asks_for_nothing(kind: &Kind) -> bool {
+    match kind {
+        Kind::String(bytes) => bytes.is_empty() || bytes == b"0",
+        Kind::Number(text) => super::reader::c_number(text) == Some(0),
+        Kind::List(items) => items.is_empty(),
+    }
+}
+
+/// `type`, or the older `builder`; xl takes any prefix of a type's name, in this order.
+fn guest_type(reader: &mut Reader<'_>) {
+    let (key, found) = match reader.filled("type") {
+        Some(found) => {
+            if reader.get("builder").is_some() {
+                reader.text("builder");
+            }
+            ("type", found)
+        }
+        None => match reader.filled("builder") {
+            Some(found) => ("builder", found),
+            None => return,
+        },
+    };
+    let names: &[&str] =
+        if key == "type" { &["hvm", "pv", "pvh"] } else { &["hvm", "generic", "linux"] };
+    match names.iter().find(|name| name.starts_with(&found.value)) {
+        Some(&("pv" | "generic" | "linux")) => {}
+        Some(name) => {
+            let message =
+                format!("{} guests are not supported by this version", name.to_uppercase());
+            let help =
+                String::from("set type = \"pv\"; the kernel must be able to run as a PV guest");
+            reader.refuse(found.span, message, "only pv is", Some(help));
+        }
+        None => {
+            let message = format!("{key} {:?} is not known", found.value);
+            reader.refuse(found.span, message, &format!("one of {}", names.join(", ")), None);
+        }
+    }
+}
+
+fn name(reader: &mut Reader<'_>) -> Option<At<String>> {
+    let name = reader.filled("name")?;
+    let wrong = if name.value.len() > LONGEST_NAME {
+        Some(format!("longer than {LONGEST_NAME} bytes"))
+    } else if name.value.contains('/') {
+        Some(String::from("a name must not contain /"))
+    } else if name.value.chars().any(char::is_control) {
+        Some(String::from("a name must not contain control characters"))
+    } else {
+        None
+    };
+    if let Some(wrong) = wrong {
+        let help = String::from("letters, digits, - and . make a good name");
+        reader.refuse(name.span, String::from("this name cannot be used"), &wrong, Some(help));
+        return None;
+    }
+    if name.value.bytes().all(|byte| byte.is_ascii_digit()) {
+        let message = "a name of digits only is taken for a domid by every command";
+        let warning = Problem::warning(name.span, message, "looks like a domid");
+        reader.problems.push(warning.help("put a letter in front"));
+    }
+    Some(name)
+}
+
+fn uuid(reader: &mut Reader<'_>) -> Option<Uuid> {
+    let text = reader.filled("uuid")?;
+    let uuid = Uuid::try_parse(&text.value).ok();
+    if uuid.is_none() {
+        let help = String::from("write xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, as uuidgen prints it");
+        reader.refuse(text.span, String::from("uuid is not a UUID"), "not a UUID", Some(help));
+    }
+    uuid
+}
+
+fn path(reader: &mut Reader<'_>, key: &str) -> Option<At<PathBuf>> {
+    // An empty ramdisk is how templates say that there is none.
+    let text = if key == "ramdisk" {
+        reader.text(key).filter(|text| !text.value.is_empty())
+    } else {
+        reader.filled(key)
+    }?;
+    Some(At { value: PathBuf::from(text.value), span: text.span })
+}
+
+fn cmdline(reader: &mut Reader<'_>) -> String {
+    let cmdline = reader.text("cmdline");
+    let root = reader.text("root");
+    let extra = reader.text("extra");
+    if let Some(cmdline) = cmdline {
+        for (key, other) in [("root", root), ("extra", extra)] {
+            if let Some(other) = other {
+                let message = format!("{key} has no effect beside cmdline");
+                let warning = Problem::warning(other.span, message, "ignored");
+                reader.problems.push(warning.help("write everything into cmdline"));
+            }
+        }
+        return cmdline.value;
+    }
+    match (root, extra) {
+        (Some(root), Some(extra)) => format!("root={} {}", root.value, extra.value),
+        (Some(root), None) => format!("root={}", root.value),
+        (None, Some(extra)) => extra.value,
+        (None, None) => String::new(),
+    }
+}
+
+/// (`memory`, `maxmem`), each falling back to the other.
+fn memory(reader: &mut Reader<'_>) -> (u64, u64) {
+    let memory = reader.memory_kib("memory", MEMORY_LIMITS_KIB);
+    let most = reader.memory_kib("maxmem", MEMORY_LIMITS_KIB);
+    if reader.get("memory").is_none() {
+        let message = "memory is not set: the domain gets xl's default of 32 MiB";
+        let severity = super::diagnostic::Severity::Warning;
+        let warning = Problem { severity, ..Problem::missing(message) };
+        reader.problems.push(warning.help("add a line: memory = 512"));
+    }
+    let memory_kib = memory.map_or(DEFAULT_MEMORY_KIB, |memory| memory.value);
+    let Some(most) = most else { return (memory_kib, memory_kib) };
+    if most.value < memory_kib {
+        let message = format!("maxmem is less than memory, {} MiB", memory_kib >> 10);
+        let help = String::from("raise maxmem, or remove it to have it equal memory");
+        reader.refuse(most.span, message, "less than memory", Some(help));
+    }
+    (memory_kib, most.value)
+}
+
+/// (`vcpus`, `maxvcpus`).
+fn vcpus(reader: &mut Reader<'_>) -> (u32, u32) {
+    let online = number(reader, "vcpus", 1..=MOST_VCPUS).unwrap_or(1);
+    let most = reader.number("maxvcpus", 1..=MOST_VCPUS);
+    let Some(most) = most else { return (online, online) };
+    let span = most.span;
+    let most = u32::try_from(most.value).unwrap_or(online);
+    if most < online {
+        let help = String::from("raise maxvcpus, or remove it to have it equal vcpus");
+        let message = format!("maxvcpus is less than vcpus, {online}");
+        reader.refuse(span, message, "less than vcpus", Some(help));
+    }
+    (online, most)
+}
+
+fn number<T: TryFrom<i64>>(
+    reader: &mut Reader<'_>,
+    key: &str,
+    range: RangeInclusive<i64>,
+) -> Option<T> {
+    // Every range given here fits the type it is read into.
+    T::try_from(reader.number(key, range)?.value).ok()
+}
+
+fn affinity(reader: &mut Reader<'_>, key: &str, max_vcpus: u32) -> Affinity {
+    let Some((is_list, texts)) = reader.text_or_list(key) else { return Affinity::Anywhere };
+    let mut lists = Vec::with_capacity(texts.len());
+    for text in &texts {
+        match cpulist::parse(&text.value) {
+            Ok(terms) => lists.push(At { value: terms, span: text.span }),
+            Err(at) => {
+                let span = cpu_list_span(text, at);
+                let message = format!("{key} is not a list of CPUs");
+                let help =
+                    "write \"0-3,^1\", \"nodes:0\", \"all\", or a list with one of these per vcpu";
+                reader.refuse(span, message, "breaks here", Some(String::from(help)));
+            }
+        }
+    }
+    if !is_list {
+        return lists.pop().map_or(Affinity::Anywhere, Affinity::Every);
+    }
+    if let Some(extra) = lists.get(max_vcpus as usize) {
+        let message = format!("{key} has {} entries for {max_vcpus} vcpus", lists.len());
+        let warning = Problem::warning(extra.span, message, "no vcpu has this number");
+        reader.problems.push(warning.help("remove the entries that are too many"));
+        lists.truncate(max_vcpus as usize);
+    }
+    Affinity::Each(lists)
+}
+
+fn cpu_list_span(text: &At<String>, at: usize) -> Span {
+    let length = text.value.len();
+    text.span.inside_literal(length, at, (at + 1).min(length))
+}
+
+fn tsc_mode(reader: &mut Reader<'_>) -> TscMode {
+    let Some(text) = reader.text("tsc_mode") else { return TscMode::default() };
+    // xl takes the number of the ABI as well as the name.
+    match text.value.as_str() {
+        "default" | "0" => TscMode::Default,
+        "always_emulate" | "1" => TscMode::AlwaysEmulate,
+        "native" | "2" => TscMode::Native,
+        _ => {
+            let label = "one of default, always_emulate, native";
+            reader.refuse(text.span, String::from("tsc_mode is not known"), label, None);
+            TscMode::default()
+        }
+    }
+}
+
+fn on_end(reader: &mut Reader<'_>) -> EndActions {
+    let default = EndActions::default();
+    EndActions {
+        poweroff: end_action(reader, "on_poweroff", default.poweroff),
+        reboot: end_action(reader, "on_reboot", default.reboot),
+        crash: end_action(reader, "on_crash", default.crash),
+        watchdog: end_action(reader, "on_watchdog", default.watchdog),
+        soft_reset: end_action(reader, "on_soft_reset", default.soft_reset),
+    }
+}
+
+fn end_action(reader: &mut Reader<'_>, key: &str, default: EndAction) -> EndAction {
+    const NAMES: &[(&str, EndAction)] = &[
+        ("destroy", EndAction::Destroy),
+        ("restart", EndAction::Restart),
+        ("rename-restart", EndAction::RenameRestart),
+        ("preserve", EndAction::Preserve),
+        ("coredump-destroy", EndAction::CoredumpDestroy),
+        ("coredump-restart", EndAction::CoredumpRestart),
+        ("soft-reset", EndAction::SoftReset),
+    ];
+    let Some(text) = reader.text(key) else { return default };
+    if let Some((_, action)) = NAMES.iter().find(|(name, _)| *name == text.value) {
+        return *action;
+    }
+    let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
+    let label = format!("one of {}", names.join(", "));
+    reader.refuse(text.span, format!("{key} is not an action"), &label, None);
+    default
+}

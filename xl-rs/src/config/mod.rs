@@ -1,0 +1,52 @@
+//! xl.cfg: text → [`tree`] with spans → [`settings`] → [`lower::DomainConfig`] → the builder's
+//! specification, once the host is known ([`resolve`]).
+//!
+//! Nothing here asks Xen or xenstore anything; [`load`] reads no more than the text it is given.
+
+pub mod cpulist;
+pub mod diagnostic;
+pub mod keys;
+pub mod lower;
+pub mod parse;
+pub mod reader;
+pub mod resolve;
+pub mod settings;
+pub mod source;
+pub mod tree;
+
+use diagnostic::{Problem, Severity};
+use lower::DomainConfig;
+use source::Sources;
+
+/// A configuration that was read, with everything that was noticed about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The texts, for showing problems.
+    pub sources: Sources,
+    /// The domain; `None` if one of the problems is an error.
+    pub config: Option<DomainConfig>,
+    /// Errors and warnings, in the order of the text.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads the texts in `sources`, later ones overriding earlier ones.
+#[must_use]
+pub fn load(sources: Sources) -> Loaded {
+    let mut problems = Vec::new();
+    let mut trees = Vec::new();
+    for (index, source) in sources.iter() {
+        let (tree, found) = parse::parse(&source.text, index);
+        trees.push(tree);
+        problems.extend(found);
+    }
+    let (settings, found) = settings::fold(&trees, &sources);
+    problems.extend(found);
+    let broken =
+        |problems: &[Problem]| problems.iter().any(|problem| problem.severity == Severity::Error);
+    // What a broken line leaves unset must not be reported as missing.
+    let syntax_broken = broken(&problems);
+    let (config, found) = lower::lower(&settings);
+    problems.extend(found.into_iter().filter(|problem| !syntax_broken || problem.span.is_some()));
+    let config = config.filter(|_| !syntax_broken);
+    Loaded { sources, config, problems }
+}

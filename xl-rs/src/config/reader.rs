@@ -1,0 +1,242 @@
+//! Typed reading of settings: strings, numbers, sizes and lists, each refused where it stands when
+//! it is something else.
+//!
+//! Comes before [`super::lower`], which gives the keys their meaning. Collects problems instead of
+//! stopping at the first.
+
+use super::diagnostic::Problem;
+use super::settings::{Setting, Settings};
+use super::tree::{Kind, Span, Value};
+use std::ops::RangeInclusive;
+
+/// A thing and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct At<T> {
+    /// The thing.
+    pub value: T,
+    /// Where its text stands, quotes included.
+    pub span: Span,
+}
+
+/// Settings being read, and what was wrong with them so far.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    settings: &'a Settings,
+    /// What was found wrong.
+    pub problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    /// Starts reading.
+    #[must_use]
+    pub fn new(settings: &'a Settings) -> Self {
+        Self { settings, problems: Vec::new() }
+    }
+
+    /// The setting as it stands.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&'a Setting> {
+        self.settings.get(key)
+    }
+
+    /// A string. A bare number counts as its text, as under xl. Must be UTF-8 without NUL, since
+    /// it goes into paths, nodes and command lines.
+    pub fn text(&mut self, key: &str) -> Option<At<String>> {
+        let value = &self.get(key)?.value;
+        match as_text(value) {
+            Ok(text) => Some(At { value: text.to_owned(), span: value.span }),
+            Err(found) => {
+                let message = format!("{key} must be a string, not {found}");
+                self.refuse(value.span, message, "a string in quotes belongs here", None);
+                None
+            }
+        }
+    }
+
+    /// A string that is not empty.
+    pub fn filled(&mut self, key: &str) -> Option<At<String>> {
+        let text = self.text(key)?;
+        if text.value.is_empty() {
+            let help = format!("give {key} a value, or remove the line");
+            self.refuse(text.span, format!("{key} is empty"), "empty", Some(help));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A whole number within `range`, in C's notation (`0x` hexadecimal, leading `0` octal).
+    pub fn number(&mut self, key: &str, range: RangeInclusive<i64>) -> Option<At<i64>> {
+        let value = &self.get(key)?.value;
+        let limits = format!("a number from {} to {}", range.start(), range.end());
+        match as_text(value).ok().and_then(c_number) {
+            Some(number) if range.contains(&number) => Some(At { value: number, span: value.span }),
+            Some(_) => {
+                let message = format!("{key} is out of range");
+                self.refuse(value.span, message, &format!("expected {limits}"), None);
+                None
+            }
+            None => {
+                let message = format!("{key} is not a number");
+                let help = format!("write {key} = {}, without a unit", example(&range));
+                self.refuse(value.span, message, &format!("expected {limits}"), Some(help));
+                None
+            }
+        }
+    }
+
+    /// An amount of memory in KiB: a number of MiB, or a string with a unit (`"4G"`, `"512MiB"`).
+    pub fn memory_kib(&mut self, key: &str, limits_kib: RangeInclusive<u64>) -> Option<At<u64>> {
+        let value = &self.get(key)?.value;
+        match as_text(value).ok().and_then(memory) {
+            Some(kib) if limits_kib.contains(&kib) => Some(At { value: kib, span: value.span }),
+            Some(_) => {
+                let (low, high) = (limits_kib.start() >> 10, limits_kib.end() >> 10);
+                let label = format!("expected {low} to {high} MiB");
+                self.refuse(value.span, format!("{key} is out of range"), &label, None);
+                None
+            }
+            None => {
+                let message = format!("{key} is not an amount of memory");
+                let help = format!("write {key} = 512 for 512 MiB, or {key} = \"4G\"");
+                self.refuse(value.span, message, "expected a number of MiB", Some(help));
+                None
+            }
+        }
+    }
+
+    /// A string, or the strings of a list; the flag tells whether it was a list.
+    pub fn text_or_list(&mut self, key: &str) -> Option<(bool, Vec<At<String>>)> {
+        let Kind::List(items) = &self.get(key)?.value.kind else {
+            return Some((false, vec![self.text(key)?]));
+        };
+        let mut texts = Vec::with_capacity(items.len());
+        for item in items {
+            match as_text(item) {
+                Ok(text) => texts.push(At { value: text.to_owned(), span: item.span }),
+                Err(found) => {
+                    let message = format!("an item of {key} must be a string, not {found}");
+                    self.refuse(item.span, message, "a string in quotes belongs here", None);
+                    return None;
+                }
+            }
+        }
+        Some((true, texts))
+    }
+
+    /// Notes an error.
+    pub fn refuse(&mut self, span: Span, message: String, label: &str, help: Option<String>) {
+        self.problems.push(Problem { help, ..Problem::error(span, message, label) });
+    }
+}
+
+fn as_text(value: &Value) -> Result<&str, &'static str> {
+    match &value.kind {
+        Kind::Number(text) => Ok(text),
+        Kind::List(_) => Err("a list"),
+        Kind::String(bytes) if bytes.contains(&0) => Err("text with a NUL byte"),
+        Kind::String(bytes) => {
+            std::str::from_utf8(bytes).map_err(|_| "bytes that are not UTF-8 text")
+        }
+    }
+}
+
+/// A number that shows the form.
+fn example(range: &RangeInclusive<i64>) -> i64 {
+    1.clamp(*range.start(), *range.end())
+}
+
+/// A whole number as `strtol` with base 0 reads it, but only if nothing is left over.
+#[must_use]
+pub fn c_number(text: &str) -> Option<i64> {
+    let text = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (radix, digits) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
+        [b'0', _, ..] => (8, &digits[1..]),
+        _ => (10, digits),
+    };
+    // from_str_radix would take a second sign.
+    if !digits.starts_with(|character: char| character.is_digit(radix)) {
+        return None;
+    }
+    let number = i128::from_str_radix(digits, radix).ok()?;
+    i64::try_from(if negative { -number } else { number }).ok()
+}
+
+/// KiB from a number of MiB or a number with a unit.
+fn memory(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let split = text.find(|character: char| "kKmMgGtT".contains(character));
+    let (digits, unit) = text.split_at(split.unwrap_or(text.len()));
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" => 10,
+        "k" | "kb" | "kib" => 0,
+        "m" | "mb" | "mib" => 10,
+        "g" | "gb" | "gib" => 20,
+        "t" | "tb" | "tib" => 30,
+        _ => return None,
+    };
+    let number = u64::try_from(c_number(digits.trim_end())?).ok()?;
+    number.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_cs() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("10", Some(10)),
+            ("010", Some(8)),
+            ("0x1f", Some(31)),
+            ("0X1F", Some(31)),
+            ("-1", Some(-1)),
+            ("+7", Some(7)),
+            (" 7", Some(7)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("9223372036854775808", None),
+            ("09", None),
+            ("0x", None),
+            ("", None),
+            ("-", None),
+            ("--1", None),
+            ("0x-1", None),
+            ("7 ", None),
+            ("4G", None),
+            ("1f", None),
+        ] {
+            assert_eq!(c_number(text), number, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn memory_takes_units() {
+        for (text, kib) in [
+            ("512", Some(512 << 10)),
+            ("0x200", Some(512 << 10)),
+            ("4G", Some(4 << 20)),
+            ("4 GiB", Some(4 << 20)),
+            ("4gb", Some(4 << 20)),
+            ("64m", Some(64 << 10)),
+            ("2048k", Some(2048)),
+            ("1T", Some(1 << 30)),
+            ("", None),
+            ("G", None),
+            ("4X", None),
+            ("4GG", None),
+            ("4Gx", None),
+            ("4Gbb", None),
+            ("-1", None),
+            ("1.5G", None),
+            ("9223372036854775807T", None),
+        ] {
+            assert_eq!(memory(text), kib, "{text:?}");
+        }
+    }
+}

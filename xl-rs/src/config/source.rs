@@ -1,0 +1,48 @@
+//! The texts a configuration was read from: the file, then one per assignment on the command line.
+//!
+//! Spans of the tree point in here. Reads no file itself.
+
+use super::tree::Span;
+
+/// One text and what to call it in a message.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file's path, or a description such as `command line`.
+    pub name: String,
+    /// Its bytes, as read.
+    pub text: Vec<u8>,
+}
+
+/// All texts of one configuration, in the order in which they apply.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    list: Vec<Source>,
+}
+
+impl Sources {
+    /// Adds a text and returns its index.
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<Vec<u8>>) -> usize {
+        self.list.push(Source { name: name.into(), text: text.into() });
+        self.list.len() - 1
+    }
+
+    /// The text with this index. Indices come from [`Self::add`] of the same object.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&Source> {
+        self.list.get(index)
+    }
+
+    /// All texts with their indices.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &Source)> {
+        self.list.iter().enumerate()
+    }
+
+    /// `name:line` of a span's start, lines counted from 1.
+    #[must_use]
+    pub fn place(&self, span: Span) -> String {
+        let Some(source) = self.get(span.source) else { return String::from("configuration") };
+        let before = &source.text[..span.start.min(source.text.len())];
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        format!("{}:{line}", source.name)
+    }
+}

@@ -1,0 +1,9 @@
+//! The toolstack program `xlr`: configuration, commands and their output.
+//!
+//! Everything it does to Xen goes through `domain_builder`, `libxc_safe` and `xenstore`; this crate
+//! makes no hypercall of its own and opens no device of Xen's.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod exit;

@@ -1,0 +1,264 @@
+//! xl.cfg from text to the builder's specification, through the public door.
+
+use domain_builder::spec::{CpuSet, DomainSpec, EndAction, TscMode, VcpuAffinity};
+use uuid::Uuid;
+use xl_rs::config::diagnostic::{Severity, render};
+use xl_rs::config::keys::{Fate, KEYS};
+use xl_rs::config::load;
+use xl_rs::config::resolve::Host;
+use xl_rs::config::source::Sources;
+
+/// Four CPUs on two nodes, two pools.
+fn host() -> Host {
+    Host {
+        node_of_cpu: vec![Some(0), Some(0), Some(1), Some(1)],
+        pools: vec![(String::from("Pool-0"), 0), (String::from("batch"), 3)],
+    }
+}
+
+/// The specification, or every error in order, and every warning in order.
+fn read(texts: &[&str]) -> (Result<DomainSpec, Vec<String>>, Vec<String>) {
+    let mut sources = Sources::default();
+    for (index, text) in texts.iter().enumerate() {
+        sources.add(["f.cfg", "command line"][index.min(1)], *text);
+    }
+    let loaded = load(sources);
+    let of = |severity| {
+        let chosen = loaded.problems.iter().filter(move |problem| problem.severity == severity);
+        chosen.map(|problem| problem.message.clone()).collect::<Vec<_>>()
+    };
+    let warnings = of(Severity::Warning);
+    let spec = match loaded.config {
+        None => Err(of(Severity::Error)),
+        Some(config) => config
+            .resolve(&host(), Uuid::from_bytes([7; 16]))
+            .map_err(|problems| problems.into_iter().map(|problem| problem.message).collect()),
+    };
+    (spec, warnings)
+}
+
+const BASE: &str = "name='n'\nkernel='/k'\nmemory=64\n";
+
+/// `BASE` and more, expected to pass without a warning.
+fn good(more: &str) -> DomainSpec {
+    let (spec, warnings) = read(&[BASE, more]);
+    assert_eq!(warnings, [""; 0], "{more:?}");
+    spec.unwrap_or_else(|errors| panic!("{more:?}: {errors:?}"))
+}
+
+/// `BASE` and more, expected to be refused with exactly these words.
+fn bad(more: &str, expected: &str) {
+    let (spec, _) = read(&[BASE, more]);
+    assert_eq!(spec.expect_err(more), [expected], "{more:?}");
+}
+
+/// `BASE` and more, expected to pass with exactly this warning.
+fn warned(more: &str, expected: &str) {
+    let (spec, warnings) = read(&[BASE, more]);
+    assert!(spec.is_ok(), "{more:?}: {spec:?}");
+    assert_eq!(warnings, [expected], "{more:?}");
+}
+
+#[test]
+fn defaults_are_xls() {
+    let spec = good("");
+    assert_eq!(spec.name, "n");
+    assert_eq!(spec.uuid, [7; 16]);
+    assert_eq!((spec.memory_kib, spec.max_memory_kib), (64 << 10, 64 << 10));
+    assert_eq!((spec.vcpus, spec.max_vcpus), (1, 1));
+    assert_eq!((spec.affinity.len(), spec.cpupool, spec.cmdline.as_str()), (0, 0, ""));
+    assert_eq!(spec.on_end.poweroff, EndAction::Destroy);
+    assert_eq!(spec.on_end.reboot, EndAction::Restart);
+    assert_eq!(spec.on_end.soft_reset, EndAction::SoftReset);
+    assert_eq!(spec.max_event_channels, None);
+}
+
+#[test]
+fn memory_and_vcpus() {
+    let spec = good("memory='1G';maxmem=2048;vcpus=2;maxvcpus=4");
+    assert_eq!((spec.memory_kib, spec.max_memory_kib), (1 << 20, 2 << 20));
+    assert_eq!((spec.vcpus, spec.max_vcpus), (2, 4));
+    assert_eq!(good("vcpus=010").max_vcpus, 8);
+    assert_eq!(good("vcpus='0x3'").vcpus, 3);
+    bad("maxmem=32", "maxmem is less than memory, 64 MiB");
+    bad("vcpus=4;maxvcpus=2", "maxvcpus is less than vcpus, 4");
+    bad("vcpus=0", "vcpus is out of range");
+    bad("vcpus=8193", "vcpus is out of range");
+    bad("vcpus='two'", "vcpus is not a number");
+    bad("vcpus=09", "vcpus is not a number");
+    bad("vcpus=[1]", "vcpus is not a number");
+    bad("memory='lots'", "memory is not an amount of memory");
+    bad("memory=0", "memory is out of range");
+    bad("memory='17T'", "memory is out of range");
+}
+
+#[test]
+fn memory_that_is_not_set_is_said() {
+    let (spec, warnings) = read(&["name='n'\nkernel='/k'"]);
+    assert_eq!(spec.expect("a specification").memory_kib, 32 << 10);
+    assert!(warnings[0].contains("32 MiB"), "{warnings:?}");
+}
+
+#[test]
+fn pinning() {
+    let set = |cpus: &[u32]| Some(CpuSet(cpus.to_vec()));
+    let spec = good("vcpus=2;cpus='0-3,^1'");
+    let every = VcpuAffinity { hard: set(&[0, 2, 3]), soft: None };
+    assert_eq!(spec.affinity, [every.clone(), every]);
+    let spec = good("vcpus=3;cpus=['2','nodes:0'];cpus_soft=[3]");
+    assert_eq!(
+        spec.affinity,
+        [
+            VcpuAffinity { hard: set(&[2]), soft: set(&[3]) },
+            VcpuAffinity { hard: set(&[0, 1]), soft: None },
+        ]
+    );
+    assert_eq!(good("cpus=1").affinity[0].hard, set(&[1]));
+    assert_eq!(good("cpus=[]").affinity, []);
+    bad("cpus='4'", "the guest cannot be pinned like this");
+    bad("cpus='node:2'", "the guest cannot be pinned like this");
+    bad("cpus='0-'", "cpus is not a list of CPUs");
+    bad("cpus=['0',['1']]", "an item of cpus must be a string, not a list");
+    warned("cpus=['0','1']", "cpus has 2 entries for 1 vcpus");
+}
+
+#[test]
+fn scheduling_and_limits() {
+    let spec = good("cpu_weight=512;cap=50;pool='batch';tsc_mode='native'");
+    assert_eq!((spec.sched.weight, spec.sched.cap), (Some(512), Some(50)));
+    assert_eq!((spec.cpupool, spec.tsc_mode), (3, TscMode::Native));
+    assert_eq!(good("pool='3'").cpupool, 3);
+    let spec = good("max_grant_frames=64;max_maptrack_frames=0;max_event_channels=127");
+    assert_eq!(spec.max_grant_frames, Some(64));
+    assert_eq!(spec.max_maptrack_frames, Some(0));
+    assert_eq!(spec.max_event_channels, Some(127));
+    bad("cpu_weight=0", "cpu_weight is out of range");
+    bad("cap=-1", "expected a value, found '-'");
+    bad("cap='-1'", "cap is out of range");
+    bad("pool='none'", "there is no cpupool \"none\"");
+    bad("tsc_mode='fast'", "tsc_mode is not known");
+}
+
+#[test]
+fn kernel_and_command_line() {
+    assert_eq!(good("root='/dev/xvda'").cmdline, "root=/dev/xvda");
+    assert_eq!(good("extra='a'\nextra+=' b'").cmdline, "a b");
+    assert_eq!(good("root='/dev/xvda';extra='quiet'").cmdline, "root=/dev/xvda quiet");
+    assert_eq!(good("cmdline='whole'").cmdline, "whole");
+    warned("cmdline='whole';extra='quiet'", "extra has no effect beside cmdline");
+    assert_eq!(good("ramdisk='/r'").ramdisk.as_deref(), Some("/r".as_ref()));
+    assert_eq!(good("ramdisk=''").ramdisk, None);
+    bad("kernel=''", "kernel is empty");
+    bad("kernel=[]", "kernel must be a string, not a list");
+}
+
+#[test]
+fn names_and_uuids() {
+    let (spec, _) = read(&["memory=64"]);
+    assert_eq!(spec.expect_err("no name, no kernel"), ["name is not set", "kernel is not set"]);
+    assert_eq!(good("name='test~pv64'").name, "test~pv64");
+    assert_eq!(good("uuid='01020304-0506-0708-090a-0b0c0d0e0f10'").uuid[..3], [1, 2, 3]);
+    bad("uuid='01020304'", "uuid is not a UUID");
+    bad("name='a/b'", "this name cannot be used");
+    bad("name=\"a\\nb\"", "this name cannot be used");
+    bad(&format!("name='{}'", "x".repeat(201)), "this name cannot be used");
+    assert_eq!(good(&format!("name='{}'", "x".repeat(200))).name.len(), 200);
+    warned("name='17'", "a name of digits only is taken for a domid by every command");
+}
+
+#[test]
+fn types_match_by_prefix_as_under_xl() {
+    for text in
+        ["type='pv'", "type='p'", "builder='generic'", "builder='linux'", "type='pv';builder='hvm'"]
+    {
+        good(text);
+    }
+    bad("type='pvh'", "PVH guests are not supported by this version");
+    bad("type='h'", "HVM guests are not supported by this version");
+    bad("builder='hvm'", "HVM guests are not supported by this version");
+    bad("type='pvx'", "type \"pvx\" is not known");
+}
+
+#[test]
+fn what_happens_at_the_end() {
+    let spec =
+        good("on_reboot='rename-restart';on_crash='preserve';on_watchdog='coredump-destroy'");
+    assert_eq!(spec.on_end.reboot, EndAction::RenameRestart);
+    assert_eq!(spec.on_end.crash, EndAction::Preserve);
+    assert_eq!(spec.on_end.watchdog, EndAction::CoredumpDestroy);
+    bad("on_crash='reboot'", "on_crash is not an action");
+}
+
+#[test]
+fn keys_without_effect_are_said() {
+    warned("memmory=1", "memmory is not a key of xl.cfg");
+    warned("hap=1", "hap has no effect: it concerns HVM and PVH guests only");
+    bad(
+        "disk=['/dev/vg/x,raw,xvda,rw']",
+        "disk cannot be honoured: devices of this kind are not supported by this version",
+    );
+    good("disk=[];vif=[];nestedhvm=0;bootloader=''");
+    // A file made for the Xen test framework.
+    warned(
+        "builder='generic'\nloader='generic'  \n",
+        "loader has no effect: nothing has used it for years",
+    );
+}
+
+#[test]
+fn the_command_line_overrides_without_a_word() {
+    let (spec, warnings) = read(&[BASE, "memory=128", "extra='x'", "extra+='y'"]);
+    let spec = spec.expect("a specification");
+    assert_eq!((spec.memory_kib, spec.cmdline.as_str()), (128 << 10, "xy"));
+    assert_eq!(warnings, [""; 0]);
+    warned("vcpus=1\nvcpus=2", "vcpus is set twice; the last one holds");
+}
+
+/// Every key the table calls honoured is read: nonsense in it is refused at that line.
+#[test]
+fn every_honoured_key_is_read() {
+    for key in KEYS.iter().filter(|key| key.fate == Fate::Honoured) {
+        let (spec, _) = read(&[BASE, &format!("{} = [[[]]]", key.name)]);
+        let errors = spec.expect_err(key.name);
+        assert!(errors.iter().any(|error| error.contains(key.name)), "{}: {errors:?}", key.name);
+    }
+}
+
+#[test]
+fn every_refused_key_is_refused_and_every_ignored_key_is_said() {
+    for key in KEYS {
+        let (spec, warnings) = read(&[BASE, &format!("{} = 'x'", key.name.replace('*', "x"))]);
+        match key.fate {
+            Fate::Refused(_) => assert!(spec.expect_err(key.name)[0].starts_with(key.name)),
+            Fate::Ignored(_) => assert!(warnings[0].starts_with(key.name), "{warnings:?}"),
+            Fate::Honoured | Fate::Part => {}
+        }
+    }
+}
+
+#[test]
+fn a_syntax_error_does_not_claim_that_keys_are_missing() {
+    let (spec, _) = read(&["name=n\nkernel='/k'\nmemory=64\n"]);
+    assert_eq!(spec.expect_err("broken"), ["expected a value, found 'n'"]);
+}
+
+#[test]
+fn a_caret_points_into_the_list() {
+    let mut sources = Sources::default();
+    sources.add("f.cfg", format!("{BASE}cpus = \"0-3,x\"\n"));
+    let loaded = load(sources);
+    let text = render(&loaded.problems, &loaded.sources, false);
+    assert!(text.contains("f.cfg:4:13"), "{text}");
+}
+
+#[test]
+fn hpc_cfg_says_what_it_shows() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/hpc.cfg");
+    let text = std::fs::read_to_string(path).expect("configs/hpc.cfg");
+    let (spec, warnings) = read(&[&text]);
+    assert_eq!(warnings, [""; 0]);
+    let spec = spec.expect("a specification");
+    assert_eq!((spec.name.as_str(), spec.memory_kib, spec.vcpus), ("hpc", 256 << 10, 1));
+    assert_eq!(spec.affinity[0].hard, Some(CpuSet(vec![0])));
+    assert_eq!(spec.on_end.reboot, EndAction::Destroy);
+}
