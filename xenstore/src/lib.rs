@@ -1,1 +1,23 @@
-//! xenstore
+//! The xenstore protocol: wire types and clients.
+//!
+//! In: bytes of a connection, or calls of a program. Out: typed requests, replies and watch events.
+//!
+//! * [`wire`]: header, message types, [`wire::Request`] and [`wire::Reply`] with both directions of
+//!   the encoding, and an incremental parser. It does no I/O; a server uses it as a client does.
+//! * [`client`]: the blocking client, with pipelining, transactions and watches.
+//! * `aio` (feature `tokio`): the same client for concurrent tasks.
+//!
+//! Nothing here makes a hypercall or knows what a node means; the names of sections that comments
+//! cite are those of the protocol's specification, `misc/xenstore.txt` of the Xen documentation.
+#![forbid(unsafe_code)]
+
+pub mod client;
+mod errno;
+mod path;
+mod permissions;
+pub mod wire;
+
+pub use errno::{Errno, Failure};
+pub use path::{Path, PathError};
+pub use permissions::{Access, Permissions, PermissionsError};
+pub use xen_sys::types::{Domid, Gfn, Port};

@@ -1,0 +1,322 @@
+//! A connection: the session, a transport, and the exchange between them.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::error::{Error, Loss};
+use super::expect;
+use super::nodes::Nodes;
+use super::session::{Counters, Session};
+use super::transport::{self, Framing, Transport};
+use crate::errno::Errno;
+use crate::wire::{HEADER_LEN, PAYLOAD_MAX, Reply, Request, RequestId, TransactionId};
+
+/// How long a request may wait for its reply unless [`Client::set_request_timeout`] says otherwise.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes asked for in one read.
+const READ_CHUNK: usize = 32 * 1024;
+/// Packets written to the kernel's device before replies are read: the kernel holds both.
+const PACKETS_BETWEEN_READS: usize = 64;
+
+/// A blocking connection to a store.
+///
+/// Requests are sent one by one ([`Nodes::call`] and what builds on it) or in bursts
+/// ([`Nodes::batch`]). Watch events that arrive meanwhile are kept for [`Client::next_event`].
+#[derive(Debug)]
+pub struct Client {
+    transport: Box<dyn Transport>,
+    pub(super) session: Session,
+    /// Set once; nothing is sent afterwards.
+    lost: Option<Loss>,
+    timeout: Option<Duration>,
+    /// Bytes to send, and where each packet ends; empty between exchanges.
+    out: Vec<u8>,
+    ends: Vec<(RequestId, usize)>,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    /// Connects to the store of this host: the place that the environment variable `XENSTORED_PATH`
+    /// names, else xenstored's socket in its usual places, else the kernel's `/dev/xen/xenbus`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with every place that was tried.
+    pub fn connect() -> Result<Self, Error> {
+        Ok(Self::from_box(transport::find()?))
+    }
+
+    /// Connects to the store at `path`: a socket, or the kernel's device.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with the reason.
+    pub fn connect_to(path: impl AsRef<std::path::Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let open = transport::open(path);
+        open.map(Self::from_box).map_err(|error| Error::Unavailable {
+            tried: vec![super::error::Attempt { path: path.to_owned(), error }],
+        })
+    }
+
+    /// A client over a transport that is connected already.
+    #[must_use]
+    pub fn over(transport: impl Transport + 'static) -> Self {
+        Self::from_box(Box::new(transport))
+    }
+
+    fn from_box(transport: Box<dyn Transport>) -> Self {
+        Self {
+            transport,
+            session: Session::new(),
+            lost: None,
+            timeout: Some(REQUEST_TIMEOUT),
+            out: Vec::new(),
+            ends: Vec::new(),
+            buffer: vec![0; READ_CHUNK],
+        }
+    }
+
+    /// How long a request, or a burst of them, may wait without any byte from the server; `None` for
+    /// ever. A request that waits longer ends the connection.
+    pub fn set_request_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
+    }
+
+    /// How many watch events may wait to be taken ([`super::EVENTS_MAX`] by default).
+    pub fn set_event_limit(&mut self, limit: usize) {
+        self.session.events.set_limit(limit);
+    }
+
+    /// What this connection counted so far.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.session.counters
+    }
+
+    /// Why the connection is of no more use, if it is.
+    #[must_use]
+    pub const fn lost(&self) -> Option<&Loss> {
+        self.lost.as_ref()
+    }
+
+    pub(super) fn framing(&self) -> Framing {
+        self.transport.framing()
+    }
+
+    /// One burst of requests in one transaction (or none), one wait for all replies.
+    pub(super) fn burst(
+        &mut self,
+        transaction: TransactionId,
+        requests: &[Request],
+    ) -> Result<Vec<Result<Reply, Error>>, Error> {
+        let Some(first) = requests.first() else { return Ok(Vec::new()) };
+        if let Some(loss) = &self.lost {
+            return Err(Error::broken(first, loss.clone()));
+        }
+        // All lengths first: nothing may be sent when one request cannot be.
+        requests.iter().try_for_each(|request| self.fits(request))?;
+        self.out.clear();
+        self.ends.clear();
+        for request in requests {
+            let id = self.session.request(request, transaction, &mut self.out);
+            let id = id.map_err(|len| self.too_long(request, len))?;
+            self.ends.push((id, self.out.len()));
+        }
+        self.session.counters.round_trips += 1;
+        let exchanged = self.exchange();
+        let ids: Vec<_> = self.ends.drain(..).map(|(id, _)| id).collect();
+        if let Err(loss) = exchanged {
+            self.lost = Some(loss.clone());
+            // The end may come right behind the last reply.
+            if self.session.waiting() > 0 {
+                let unanswered = ids.iter().position(|id| self.session.take(*id).is_none());
+                return Err(Error::disconnected(&requests[unanswered.unwrap_or(0)], loss));
+            }
+        }
+        let outcome = |(request, id): (&Request, RequestId)| match self.session.take(id) {
+            Some(outcome) => Ok(expect::reply(request, outcome)),
+            None => Err(Error::disconnected(request, Loss::Unasked(id.0))),
+        };
+        requests.iter().zip(ids).map(outcome).collect()
+    }
+
+    fn fits(&self, request: &Request) -> Result<(), Error> {
+        let len = request.payload_len();
+        if len > self.payload_max() { Err(self.too_long(request, len)) } else { Ok(()) }
+    }
+
+    fn too_long(&self, request: &Request, len_bytes: usize) -> Error {
+        Error::TooLong {
+            operation: request.message_type(),
+            subject: request.subject(),
+            len_bytes,
+            limit_bytes: self.payload_max(),
+        }
+    }
+
+    fn payload_max(&self) -> usize {
+        match self.framing() {
+            Framing::Stream => PAYLOAD_MAX,
+            Framing::PacketPerWrite { packet_max } => {
+                packet_max.saturating_sub(HEADER_LEN).min(PAYLOAD_MAX)
+            }
+        }
+    }
+
+    /// Sends `out` and reads until every request has its reply. Reading goes on while writing would
+    /// block, so that two full buffers cannot hold each other up.
+    fn exchange(&mut self) -> Result<(), Loss> {
+        let mut sent = 0;
+        let mut packet = 0;
+        let mut deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        while sent < self.out.len() || self.session.waiting() > 0 {
+            let before = (sent, self.session.waiting());
+            match self.framing() {
+                Framing::Stream => self.send_stream(&mut sent)?,
+                Framing::PacketPerWrite { .. } => self.send_packets(&mut packet, &mut sent)?,
+            }
+            let heard = if sent == self.out.len() && before.0 < sent {
+                // The reply cannot be here yet: wait for it instead of asking.
+                self.session.waiting() == 0
+            } else {
+                self.hear()?
+            };
+            if heard {
+                deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+            }
+            let idle = !heard && (sent == self.out.len() || before.0 == sent);
+            if idle && !self.wait(sent < self.out.len(), deadline)? {
+                return Err(Loss::Timeout(self.timeout.unwrap_or_default()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes as much as fits now.
+    fn send_stream(&mut self, sent: &mut usize) -> Result<(), Loss> {
+        while *sent < self.out.len() {
+            match self.transport.write(&self.out[*sent..]) {
+                Ok(0) => return Err(Loss::Closed),
+                Ok(count) => *sent += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(lost(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes some packets, each by one write, whose failure is the answer to that packet.
+    fn send_packets(&mut self, packet: &mut usize, sent: &mut usize) -> Result<(), Loss> {
+        let batch = self.ends.iter().copied().skip(*packet).take(PACKETS_BETWEEN_READS);
+        for (id, end) in batch.collect::<Vec<_>>() {
+            let bytes = self.out[*sent..end].to_vec();
+            loop {
+                match self.transport.write(&bytes) {
+                    Ok(count) if count == bytes.len() => break,
+                    Ok(_) => return Err(Loss::Io("the device cut a packet".to_owned())),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                    Err(error) => {
+                        let errno = error.raw_os_error().and_then(Errno::from_raw);
+                        self.session.refuse(id, errno.ok_or_else(|| lost(&error))?);
+                        break;
+                    }
+                }
+            }
+            *sent = end;
+            *packet += 1;
+        }
+        Ok(())
+    }
+
+    /// Reads what is there. Says whether it was anything.
+    pub(super) fn hear(&mut self) -> Result<bool, Loss> {
+        let mut heard = false;
+        loop {
+            match self.transport.read(&mut self.buffer) {
+                Ok(0) => return Err(Loss::Closed),
+                Ok(count) => {
+                    self.session.receive(&self.buffer[..count])?;
+                    heard = true;
+                    if count < self.buffer.len() {
+                        return Ok(true);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(heard),
+                Err(error) => return Err(lost(&error)),
+            }
+        }
+    }
+
+    /// Waits until there is something to read, or room to write if `writing`. `false` at the deadline.
+    pub(super) fn wait(&self, writing: bool, deadline: Option<Instant>) -> Result<bool, Loss> {
+        let mut interest = PollFlags::IN;
+        if writing && self.framing() == Framing::Stream {
+            interest |= PollFlags::OUT;
+        }
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let timeout = left.map(|left| Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            });
+            match poll(&mut [PollFd::new(&self.transport, interest)], timeout.as_ref()) {
+                Ok(0) => return Ok(false),
+                Ok(_) => return Ok(true),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(lost(&error.into())),
+            }
+        }
+    }
+
+    /// Remembers that the connection is gone.
+    pub(super) fn lose(&mut self, loss: Loss) -> Error {
+        self.lost = Some(loss.clone());
+        Error::WatchesLost { loss }
+    }
+}
+
+fn lost(error: &io::Error) -> Loss {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::BrokenPipe | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::NotConnected => {
+            Loss::Closed
+        }
+        _ => Loss::Io(error.to_string()),
+    }
+}
+
+impl Nodes for Client {
+    fn call(&mut self, request: &Request) -> Result<Reply, Error> {
+        self.call_in(TransactionId::NONE, request)
+    }
+
+    fn batch(&mut self, requests: &[Request]) -> Result<Vec<Result<Reply, Error>>, Error> {
+        self.burst(TransactionId::NONE, requests)
+    }
+}
+
+impl Client {
+    pub(super) fn call_in(
+        &mut self,
+        transaction: TransactionId,
+        request: &Request,
+    ) -> Result<Reply, Error> {
+        let replies = self.burst(transaction, std::slice::from_ref(request))?;
+        let unasked = || Err(Error::disconnected(request, Loss::Unasked(0)));
+        replies.into_iter().next().unwrap_or_else(unasked)
+    }
+}
+
+/// The descriptor of the connection, for a caller's own event loop. Poll it for reading only while
+/// [`Client::events_waiting`] is 0: what waits there was read already.
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.transport.as_fd()
+    }
+}

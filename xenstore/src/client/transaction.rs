@@ -1,0 +1,99 @@
+//! Transactions: run, commit, and run again when another change got in the way.
+
+use super::connection::Client;
+use super::error::Error;
+use super::expect;
+use super::nodes::Nodes;
+use crate::wire::{Reply, Request, TransactionId};
+
+/// How often a transaction is tried before [`Error::Conflict`].
+pub const TRANSACTION_ATTEMPTS_MAX: u32 = 64;
+
+/// A transaction under way. It sees the store as it was at its start, and nobody sees its changes
+/// before it commits.
+#[derive(Debug)]
+pub struct Transaction<'a> {
+    client: &'a mut Client,
+    id: TransactionId,
+    ended: bool,
+}
+
+impl Client {
+    /// Runs `body` in a transaction and commits it. When xenstored answers EAGAIN at the end, because
+    /// something that the transaction read was changed meanwhile, all is done again, at most
+    /// [`TRANSACTION_ATTEMPTS_MAX`] times: `body` must change nothing but the store.
+    ///
+    /// Reads and single writes take a round trip each; give writes to [`Nodes::batch_all`] together.
+    ///
+    /// # Errors
+    /// Those of `body`, after which nothing is changed; those of start and commit;
+    /// [`Error::Conflict`].
+    pub fn transaction<R, E: From<Error>>(
+        &mut self,
+        mut body: impl FnMut(&mut Transaction<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        for _ in 0..TRANSACTION_ATTEMPTS_MAX {
+            let mut transaction = self.start()?;
+            let result = body(&mut transaction)?;
+            match transaction.end(true) {
+                Ok(()) => return Ok(result),
+                Err(error) if error.is_again() => self.session.counters.conflicts += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Conflict { attempts: TRANSACTION_ATTEMPTS_MAX }.into())
+    }
+
+    /// Carries the requests out in one transaction, all or none: three round trips, whatever their
+    /// number (start, one burst, commit).
+    ///
+    /// # Errors
+    /// The first refusal, after which nothing is changed; those of [`Client::transaction`].
+    pub fn transact(&mut self, requests: &[Request]) -> Result<Vec<Reply>, Error> {
+        self.transaction(|transaction| transaction.batch_all(requests))
+    }
+
+    fn start(&mut self) -> Result<Transaction<'_>, Error> {
+        let request = Request::TransactionStart;
+        let reply = self.call(&request)?;
+        let id = expect::transaction(&request, reply)?;
+        Ok(Transaction { client: self, id, ended: false })
+    }
+}
+
+impl Transaction<'_> {
+    /// The transaction's id on the wire.
+    #[must_use]
+    pub const fn id(&self) -> TransactionId {
+        self.id
+    }
+
+    /// Ends the transaction; its id is never used again, whatever the answer.
+    fn end(mut self, commit: bool) -> Result<(), Error> {
+        self.ended = true;
+        let request = Request::TransactionEnd { commit };
+        let reply = self.client.call_in(self.id, &request)?;
+        expect::done(&request, reply)
+    }
+}
+
+impl Nodes for Transaction<'_> {
+    fn call(&mut self, request: &Request) -> Result<Reply, Error> {
+        self.client.call_in(self.id, request)
+    }
+
+    fn batch(&mut self, requests: &[Request]) -> Result<Vec<Result<Reply, Error>>, Error> {
+        self.client.burst(self.id, requests)
+    }
+}
+
+/// A transaction that was not committed is discarded.
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.ended && self.client.lost().is_none() {
+            let request = Request::TransactionEnd { commit: false };
+            // Nothing hangs on the answer: the server discards it with the connection otherwise.
+            let _ = self.client.call_in(self.id, &request);
+        }
+    }
+}
