@@ -2,4 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod image;
+pub mod nodes;
+pub mod plan;
 pub mod spec;
