@@ -21,8 +21,6 @@ type Header = FileHeader64<LittleEndian>;
 pub(super) const MAX_PROGRAM_HEADERS: u16 = 128;
 /// Most bytes of notes, or of a `__xen_guest` section, that are looked at.
 pub(super) const MAX_NOTE_BYTES: u64 = 1 << 20;
-/// Magic number of every ELF file.
-pub(super) const MAGIC: [u8; 4] = [0x7f, b'E', b'L', b'F'];
 
 /// What the ELF file says.
 pub(super) struct Elf {

@@ -154,26 +154,26 @@ impl KernelImage {
         let virt_base = notes.virt_base.unwrap_or(0);
         let offset = notes.paddr_offset.unwrap_or(0);
         let mut segments = Vec::with_capacity(self.segments.len());
-        let mut kernel = u64::MAX..0;
+        let (mut start, mut end) = (u64::MAX, 0);
         for segment in &self.segments {
             let place = segment.paddr.checked_sub(offset).and_then(|guest_paddr| {
                 let vaddr = virt_base.checked_add(guest_paddr)?;
                 Some((guest_paddr, vaddr, vaddr.checked_add(segment.mem_len)?))
             });
-            let Some((guest_paddr, vaddr, end)) = place else {
+            let Some((guest_paddr, vaddr, vaddr_end)) = place else {
                 return addresses(format!(
                     "the segment at {:#x} leaves the address space with VIRT_BASE {virt_base:#x} \
                      and PADDR_OFFSET {offset:#x}",
                     segment.paddr
                 ));
             };
-            kernel = kernel.start.min(vaddr)..kernel.end.max(end);
+            (start, end) = (start.min(vaddr), end.max(vaddr_end));
             segments.push(PvSegment { guest_paddr, vaddr });
         }
         Ok(PvLayout {
             virt_base,
             entry_vaddr: notes.entry_vaddr.unwrap_or(self.elf_entry),
-            kernel,
+            kernel: start..end,
             segments,
             hypercall_page: notes.hypercall_page,
             init_p2m: notes.init_p2m,
