@@ -1,6 +1,7 @@
 //! The command line: `cargo lab …`.
 
 use crate::artefact::Artefacts;
+use crate::demo;
 use crate::error::{Context as _, Result};
 use crate::paths::Paths;
 use crate::qemu::{Clock, Machine};
@@ -22,6 +23,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Boot real Xen, run `xlr create configs/hpc.cfg`, show the guest, end cleanly
+    Demo {
+        /// Use the C tools instead of xlr
+        #[arg(long, hide = true)]
+        with_xl: bool,
+    },
     /// Boot a dom0 and open a shell in it
     Shell {
         #[command(flatten)]
@@ -93,6 +100,7 @@ pub fn main() -> Result<i32> {
     let cli = Cli::parse();
     let paths = Paths::find()?;
     match cli.verb {
+        Verb::Demo { with_xl } => demo::main(&paths, with_xl),
         Verb::Shell { machine } => shell::shell(&paths, &machine.options()),
         Verb::Run { machine, command } => shell::run(&paths, &machine.options(), &command),
         Verb::Fetch { update, sets } => fetch(&paths, update, &sets),

@@ -6,9 +6,13 @@
 
 mod apt;
 mod artefact;
+mod case;
+mod cases;
 mod cli;
 mod command;
+mod console;
 mod cpio;
+mod demo;
 mod dom0;
 mod elf;
 mod error;
@@ -36,11 +40,10 @@ fn main() -> ExitCode {
     }
     let result = match args.first().map(String::as_str) {
         Some("warden") => qemu::warden(&args[1..]).map(|()| 0),
-        Some("agent") => dom0::agent::main().map(|()| 0).map_err(|source| error::Error::File {
-            operation: "serve",
-            path: "the lab's channel".into(),
-            source,
-        }),
+        Some("follow") => inside("follow", dom0::follow::main(&args[1..])),
+        Some("snapshot") => inside("look around", dom0::snapshot::main().map(|()| 0)),
+        Some("case") if args.len() == 2 => inside("run", case::main(&args[1]).map(|()| 0)),
+        Some("agent") => inside("serve", dom0::agent::main().map(|()| 0)),
         _ => cli::main(),
     };
     match result {
@@ -50,4 +53,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The result of what runs inside dom0.
+fn inside(operation: &'static str, result: std::io::Result<i32>) -> error::Result<i32> {
+    result.map_err(|source| error::Error::File { operation, path: "dom0".into(), source })
 }

@@ -1,5 +1,8 @@
-//! The lab's half inside dom0: process 1, the agent that runs commands, and what they use.
+//! The lab's half inside dom0: process 1, the agent that runs commands, and what cases use.
 
 pub mod agent;
+pub mod follow;
+pub mod host;
 pub mod init;
 pub mod job;
+pub mod snapshot;

@@ -1,0 +1,113 @@
+//! A case: something that must hold on real Xen.
+//!
+//! Cases are compiled into the lab, run inside dom0 (`lab case NAME`), and end Passed, Failed or
+//! Skipped with a reason. They are listed by topic in `cases/`.
+
+use crate::cases;
+use crate::dom0::host::{Stop, Verdict};
+use crate::qemu::Machine;
+
+/// The groups that have a time budget in CI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// Building domains.
+    Create,
+    /// The commands of xlr.
+    Toolstack,
+    /// xenstore and dom0's daemons.
+    Store,
+    /// Microkernels, and the lab itself.
+    Xtf,
+}
+
+impl Group {
+    /// Every group.
+    pub const ALL: [Group; 4] = [Group::Create, Group::Toolstack, Group::Store, Group::Xtf];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Create => "create",
+            Group::Toolstack => "toolstack",
+            Group::Store => "store and dom0",
+            Group::Xtf => "lab and xtf",
+        }
+    }
+
+    /// What its cases may take in CI, boots included.
+    pub fn budget_seconds(self) -> u64 {
+        match self {
+            Group::Create | Group::Store => 120,
+            Group::Toolstack => 180,
+            Group::Xtf => 60,
+        }
+    }
+}
+
+/// One case.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// `topic/name`.
+    pub name: &'static str,
+    /// The group whose time it takes.
+    pub group: Group,
+    /// Xen's version.
+    pub xen: &'static str,
+    /// Memory of the machine.
+    pub memory_mib: u32,
+    /// Whether dom0 is unusable afterwards: such a case gets a boot of its own.
+    pub wrecks: bool,
+    /// Whether it is part of `--ci`: each capability once.
+    pub ci: bool,
+    /// Its limit; an overrun fails it.
+    pub limit_seconds: u64,
+    /// What it does.
+    pub run: fn() -> Verdict,
+}
+
+impl Case {
+    /// An ordinary case on the default machine.
+    pub const fn new(name: &'static str, group: Group, run: fn() -> Verdict) -> Case {
+        Case {
+            name,
+            group,
+            xen: "4.17",
+            memory_mib: 2048,
+            wrecks: false,
+            ci: true,
+            limit_seconds: 120,
+            run,
+        }
+    }
+
+    /// The machine it wants.
+    pub fn machine(&self) -> Machine {
+        Machine { xen: self.xen.into(), memory_mib: self.memory_mib, ..Machine::default() }
+    }
+}
+
+/// How a case ended.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// All is well.
+    Passed,
+    /// Something is wrong, and what.
+    Failed(String),
+    /// It could not be carried out, and why.
+    Skipped(String),
+}
+
+/// `lab case NAME`, inside dom0: the last line of standard output is the ending as JSON.
+pub fn main(name: &str) -> std::io::Result<()> {
+    let ending = match cases::all().into_iter().find(|case| case.name == name) {
+        None => Ending::Failed(format!("no case {name}")),
+        Some(case) => match (case.run)() {
+            Ok(()) => Ending::Passed,
+            Err(Stop::Failed(why)) => Ending::Failed(why),
+            Err(Stop::Skipped(why)) => Ending::Skipped(why),
+        },
+    };
+    println!("{}", serde_json::to_string(&ending)?);
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! What a case could leave behind in dom0, as one value that can be compared.
+//!
+//! Taken with the C tools, which are independent of what is tested.
+
+use crate::dom0::init;
+use std::collections::BTreeMap;
+use std::io;
+
+/// The state of dom0 that must be the same before and after a case.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Snapshot {
+    /// Domains by number, with their names.
+    pub domains: BTreeMap<String, String>,
+    /// xenstore nodes with value and permissions.
+    pub nodes: BTreeMap<String, String>,
+    /// Loop devices with the files behind them.
+    pub loops: BTreeMap<String, String>,
+    /// Processes of user space: command lines with how many there are.
+    pub processes: BTreeMap<String, u32>,
+    /// Lines of dom0's kernel log so far.
+    pub kernel_log: Vec<String>,
+}
+
+/// Takes a snapshot.
+pub fn take() -> io::Result<Snapshot> {
+    Ok(Snapshot {
+        domains: domains()?,
+        nodes: nodes()?,
+        loops: loops()?,
+        processes: processes()?,
+        kernel_log: kernel_log()?,
+    })
+}
+
+/// `lab snapshot`: prints one as JSON.
+pub fn main() -> io::Result<()> {
+    println!("{}", serde_json::to_string(&take()?)?);
+    Ok(())
+}
+
+fn tool(program: &str, args: &[&str]) -> io::Result<String> {
+    let out = init::command(program).args(args).output()?;
+    if !out.status.success() {
+        let said = String::from_utf8_lossy(&out.stderr);
+        return Err(io::Error::other(format!("{program} {args:?}: {} {said}", out.status)));
+    }
+    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+fn domains() -> io::Result<BTreeMap<String, String>> {
+    let text = tool("/xen/bin/xl", &["list"])?;
+    Ok(text
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            // Name, ID, Mem, VCPUs, State, Time: the name alone may hold blanks.
+            let at = words.len().checked_sub(5)?;
+            Some((words.get(at)?.to_string(), words[..at].join(" ")))
+        })
+        .collect())
+}
+
+/// Nodes that the daemons themselves write as they go.
+const OWN_NODES: [&str; 1] = ["/tool/xenstored/"];
+
+fn nodes() -> io::Result<BTreeMap<String, String>> {
+    let text = tool("/usr/bin/xenstore-ls", &["-fp"])?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .filter(|(path, _)| !OWN_NODES.iter().any(|own| path.starts_with(own)))
+        .map(|(path, value)| (path.to_string(), value.to_string()))
+        .collect())
+}
+
+fn loops() -> io::Result<BTreeMap<String, String>> {
+    let mut loops = BTreeMap::new();
+    for entry in std::fs::read_dir("/sys/block")?.flatten() {
+        let backing = entry.path().join("loop/backing_file");
+        if let Ok(file) = std::fs::read_to_string(backing) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            loops.insert(name, file.trim().to_string());
+        }
+    }
+    Ok(loops)
+}
+
+fn processes() -> io::Result<BTreeMap<String, u32>> {
+    let own = std::process::id().to_string();
+    let mut processes = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == own || !name.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        // Kernel threads have no command line; a process may end while it is looked at.
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if !line.is_empty() {
+            let text = String::from_utf8_lossy(&line).replace('\0', " ");
+            *processes.entry(text.trim().to_string()).or_default() += 1;
+        }
+    }
+    Ok(processes)
+}
+
+fn kernel_log() -> io::Result<Vec<String>> {
+    Ok(tool("/bin/busybox", &["dmesg"])?.lines().map(String::from).collect())
+}
