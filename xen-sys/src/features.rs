@@ -30,9 +30,9 @@ pub const XENFEAT_memory_op_vnode_supported: u32 = 13;
 pub const XENFEAT_ARM_SMCCC_supported: u32 = 14;
 /// Linux: the RSDP may be anywhere.
 pub const XENFEAT_linux_rsdp_unrestricted: u32 = 15;
-/// Guest frames are not machine frames. Since Xen 4.16.
+/// Guest frames are not machine frames. Since Xen 4.15.
 pub const XENFEAT_not_direct_mapped: u32 = 16;
-/// Guest frames are machine frames. Since Xen 4.16.
+/// Guest frames are machine frames. Since Xen 4.15.
 pub const XENFEAT_direct_mapped: u32 = 17;
 /// Runstate areas can be given by physical address. Since Xen 4.18.
 pub const XENFEAT_runstate_phys_area: u32 = 18;

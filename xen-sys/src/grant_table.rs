@@ -392,5 +392,5 @@ pub const GNTST_bad_copy_arg: i16 = -10;
 pub const GNTST_address_too_big: i16 = -11;
 /// Try again: the page is paged out.
 pub const GNTST_eagain: i16 = -12;
-/// No room.
+/// No room. Since Xen 4.16.
 pub const GNTST_no_space: i16 = -13;

@@ -19,7 +19,7 @@
 
 use core::fmt;
 
-/// An interface revision that this crate does not describe.
+/// An interface revision that this crate does not describe. No C counterpart: an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownRevision(
     /// The number that was found.

@@ -266,7 +266,7 @@ pub const DOMID_COW: u16 = 0x7FF3;
 /// No domain.
 pub const DOMID_INVALID: u16 = 0x7FF4;
 /// Any domain. What 4.22 needs in `xen_domctl.domain` to choose a free identifier itself. Since Xen
-/// 4.21.
+/// 4.22.
 pub const DOMID_ANY: u16 = 0x7FF5;
 /// The idle domain.
 pub const DOMID_IDLE: u16 = 0x7FFF;

@@ -166,6 +166,35 @@ layout!(
     97, arch_config 104
 );
 
+/// The domain exists. Since Xen 4.21.
+pub const XEN_DOMCTL_GETDOMSTATE_STATE_EXIST: u32 = 1 << 0;
+/// The guest has shut down. Since Xen 4.21.
+pub const XEN_DOMCTL_GETDOMSTATE_STATE_SHUTDOWN: u32 = 1 << 1;
+/// Being torn down. Since Xen 4.21.
+pub const XEN_DOMCTL_GETDOMSTATE_STATE_DYING: u32 = 1 << 2;
+/// Torn down. Since Xen 4.21.
+pub const XEN_DOMCTL_GETDOMSTATE_STATE_DEAD: u32 = 1 << 3;
+/// The control domain. Since Xen 4.21.
+pub const XEN_DOMCTL_GETDOMSTATE_CAP_CONTROL: u32 = 1 << 0;
+/// The hardware domain. Since Xen 4.21.
+pub const XEN_DOMCTL_GETDOMSTATE_CAP_HARDWARE: u32 = 1 << 1;
+/// A xenstore domain. Since Xen 4.21.
+pub const XEN_DOMCTL_GETDOMSTATE_CAP_XENSTORE: u32 = 1 << 2;
+/// `XEN_DOMCTL_get_domain_state`. Since Xen 4.21.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct xen_domctl_get_domain_state {
+    /// Out: `XEN_DOMCTL_GETDOMSTATE_STATE_*`.
+    pub state: u16,
+    /// Out: `XEN_DOMCTL_GETDOMSTATE_CAP_*`.
+    pub caps: u16,
+    /// Zero.
+    pub pad0: u32,
+    /// Out: never used twice since Xen was started.
+    pub unique_id: u64,
+}
+layout!(struct xen_domctl_get_domain_state: 16, state 0, caps 2, pad0 4, unique_id 8);
+
 /// `XEN_DOMCTL_getvcpuinfo`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -232,6 +232,8 @@ pub union xen_domctl_u {
     pub cpu_policy: xen_domctl_cpu_policy,
     /// Paging memory. Since Xen 4.17.
     pub paging_mempool: xen_domctl_paging_mempool,
+    /// State. Since Xen 4.21.
+    pub get_domain_state: xen_domctl_get_domain_state,
     /// Fixes the size.
     pub pad: [u8; 128],
 }
@@ -240,7 +242,7 @@ layout!(
     createdomain_0x15, createdomain_0x17, getdomaininfo_0x12, getdomaininfo_0x13,
     getdomaininfo_0x14, getpageframeinfo3, nodeaffinity, vcpuaffinity, shadow_op, max_mem,
     vcpucontext, getvcpuinfo, max_vcpus, scheduler_op, setdomainhandle, hypercall_init,
-    settimeoffset, tsc_info, address_size, cpu_policy, paging_mempool, pad
+    settimeoffset, tsc_info, address_size, cpu_policy, paging_mempool, get_domain_state, pad
 );
 
 /// The domctl call. 144 bytes in every revision.

@@ -84,7 +84,8 @@ pub const XENSTORE_ABS_PATH_MAX: usize = 3072;
 pub const XENSTORE_REL_PATH_MAX: usize = 2048;
 /// Free-running index; the low bits are the position.
 pub type XENSTORE_RING_IDX = u32;
-/// The shared page. Each side trusts only its own two indices.
+/// The shared page. Each side trusts only its own two indices. Earlier headers end before `error`,
+/// the page is the same. Since Xen 4.17.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct xenstore_domain_interface {
@@ -114,17 +115,17 @@ layout!(
 
 /// The store understands a reconnection.
 pub const XENSTORE_SERVER_FEATURE_RECONNECTION: u32 = 1;
-/// The store reports errors in `error`.
+/// The store reports errors in `error`. Since Xen 4.17.
 pub const XENSTORE_SERVER_FEATURE_ERROR: u32 = 2;
 /// In use.
 pub const XENSTORE_CONNECTED: u32 = 0;
 /// The guest asks for a fresh connection.
 pub const XENSTORE_RECONNECT: u32 = 1;
-/// No error.
+/// No error. Since Xen 4.17.
 pub const XENSTORE_ERROR_NONE: u32 = 0;
-/// Communication broke.
+/// Communication broke. Since Xen 4.17.
 pub const XENSTORE_ERROR_COMM: u32 = 1;
-/// The guest's indices make no sense.
+/// The guest's indices make no sense. Since Xen 4.17.
 pub const XENSTORE_ERROR_RINGIDX: u32 = 2;
-/// The guest broke the protocol.
+/// The guest broke the protocol. Since Xen 4.17.
 pub const XENSTORE_ERROR_PROTO: u32 = 3;
