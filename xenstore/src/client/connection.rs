@@ -19,8 +19,6 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Bytes asked for in one read.
 const READ_CHUNK: usize = 32 * 1024;
-/// Packets written to the kernel's device before replies are read: the kernel holds both.
-const PACKETS_BETWEEN_READS: usize = 64;
 
 /// A blocking connection to a store.
 ///
@@ -125,7 +123,6 @@ impl Client {
             let id = id.map_err(|len| self.too_long(request, len))?;
             self.ends.push((id, self.out.len()));
         }
-        self.session.counters.round_trips += 1;
         let exchanged = self.exchange();
         let ids: Vec<_> = self.ends.drain(..).map(|(id, _)| id).collect();
         if let Err(loss) = exchanged {
@@ -166,33 +163,66 @@ impl Client {
         }
     }
 
-    /// Sends `out` and reads until every request has its reply. Reading goes on while writing would
-    /// block, so that two full buffers cannot hold each other up.
+    /// Sends `out` and reads until every request has its reply.
     fn exchange(&mut self) -> Result<(), Loss> {
+        match self.framing() {
+            Framing::Stream => self.exchange_stream(),
+            Framing::PacketPerWrite { .. } => self.exchange_packets(),
+        }
+    }
+
+    /// All packets in one burst. Reading goes on while writing would block, so that two full buffers
+    /// cannot hold each other up.
+    fn exchange_stream(&mut self) -> Result<(), Loss> {
+        self.session.counters.round_trips += 1;
         let mut sent = 0;
-        let mut packet = 0;
-        let mut deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let mut deadline = self.deadline();
         while sent < self.out.len() || self.session.waiting() > 0 {
-            let before = (sent, self.session.waiting());
-            match self.framing() {
-                Framing::Stream => self.send_stream(&mut sent)?,
-                Framing::PacketPerWrite { .. } => self.send_packets(&mut packet, &mut sent)?,
-            }
-            let heard = if sent == self.out.len() && before.0 < sent {
-                // The reply cannot be here yet: wait for it instead of asking.
-                self.session.waiting() == 0
-            } else {
-                self.hear()?
-            };
+            let before = sent;
+            self.send_stream(&mut sent)?;
+            let all = sent == self.out.len();
+            // Right after the last byte no reply can be here yet: wait for it instead of asking.
+            let heard = !(all && before < sent) && self.hear()?;
             if heard {
-                deadline = self.timeout.map(|timeout| Instant::now() + timeout);
-            }
-            let idle = !heard && (sent == self.out.len() || before.0 == sent);
-            if idle && !self.wait(sent < self.out.len(), deadline)? {
-                return Err(Loss::Timeout(self.timeout.unwrap_or_default()));
+                deadline = self.deadline();
+            } else if all || before == sent {
+                self.wait_or_lose(!all, deadline)?;
             }
         }
         Ok(())
+    }
+
+    /// One packet after the other: the kernel's device keeps one request at a time. The failure of a
+    /// write is the answer to its packet.
+    fn exchange_packets(&mut self) -> Result<(), Loss> {
+        let mut start = 0;
+        for (id, end) in self.ends.clone() {
+            self.session.counters.round_trips += 1;
+            let unanswered = self.session.waiting();
+            let deadline = self.deadline();
+            match self.send_packet(start..end, deadline)? {
+                Ok(()) => {}
+                Err(errno) => self.session.refuse(id, errno),
+            }
+            while self.session.waiting() == unanswered {
+                self.wait_or_lose(false, deadline)?;
+                self.hear()?;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.timeout.map(|timeout| Instant::now() + timeout)
+    }
+
+    fn wait_or_lose(&self, writing: bool, deadline: Option<Instant>) -> Result<(), Loss> {
+        if self.wait(writing, deadline)? {
+            Ok(())
+        } else {
+            Err(Loss::Timeout(self.timeout.unwrap_or_default()))
+        }
     }
 
     /// Writes as much as fits now.
@@ -209,28 +239,26 @@ impl Client {
         Ok(())
     }
 
-    /// Writes some packets, each by one write, whose failure is the answer to that packet.
-    fn send_packets(&mut self, packet: &mut usize, sent: &mut usize) -> Result<(), Loss> {
-        let batch = self.ends.iter().copied().skip(*packet).take(PACKETS_BETWEEN_READS);
-        for (id, end) in batch.collect::<Vec<_>>() {
-            let bytes = self.out[*sent..end].to_vec();
-            loop {
-                match self.transport.write(&bytes) {
-                    Ok(count) if count == bytes.len() => break,
-                    Ok(_) => return Err(Loss::Io("the device cut a packet".to_owned())),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                    Err(error) => {
-                        let errno = error.raw_os_error().and_then(Errno::from_raw);
-                        self.session.refuse(id, errno.ok_or_else(|| lost(&error))?);
-                        break;
-                    }
+    /// Writes one packet by one write; gives the errno that answers it, if it is one of the protocol.
+    fn send_packet(
+        &mut self,
+        bytes: std::ops::Range<usize>,
+        deadline: Option<Instant>,
+    ) -> Result<Result<(), Errno>, Loss> {
+        loop {
+            match self.transport.write(&self.out[bytes.clone()]) {
+                Ok(count) if count == bytes.len() => return Ok(Ok(())),
+                Ok(_) => return Err(Loss::Io("the device cut a packet".to_owned())),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait_or_lose(true, deadline)?;
+                }
+                Err(error) => {
+                    let errno = error.raw_os_error().and_then(Errno::from_raw);
+                    return errno.map(Err).ok_or_else(|| lost(&error));
                 }
             }
-            *sent = end;
-            *packet += 1;
         }
-        Ok(())
     }
 
     /// Reads what is there. Says whether it was anything.
@@ -256,7 +284,7 @@ impl Client {
     /// Waits until there is something to read, or room to write if `writing`. `false` at the deadline.
     pub(super) fn wait(&self, writing: bool, deadline: Option<Instant>) -> Result<bool, Loss> {
         let mut interest = PollFlags::IN;
-        if writing && self.framing() == Framing::Stream {
+        if writing {
             interest |= PollFlags::OUT;
         }
         loop {

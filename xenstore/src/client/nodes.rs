@@ -12,7 +12,8 @@ pub const DIRECTORY_ATTEMPTS_MAX: u32 = 16;
 /// Access to nodes: a [`Client`](super::Client), or a [`Transaction`](super::Transaction) of it.
 ///
 /// Paths are taken as text and checked before anything is sent. Each method is one round trip;
-/// [`Nodes::batch`] is one for any number of requests.
+/// [`Nodes::batch`] is one for any number of requests (except through the kernel's device, which
+/// takes one request at a time).
 pub trait Nodes {
     /// Sends one request and waits for its reply, which is never [`Reply::Error`].
     ///

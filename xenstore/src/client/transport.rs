@@ -7,12 +7,11 @@
 //! is none, and what follows from that is kept here and in the exchange:
 //! * Each `write` is taken as (part of) one packet; bytes after its end are thrown away. One packet
 //!   goes into each `write`, which may hold 4096 bytes with its header.
-//! * `write` returns once the request is queued; replies come in any order, with the caller's
-//!   `req_id`. So requests can be pipelined, by one `write` each.
+//! * `write` returns before the request is sent, and the kernel sends it from the file's one buffer,
+//!   which the next `write` overwrites: a pipelined request garbles the one before. One request at a
+//!   time is under way here, so that a burst costs a round trip for each of its requests.
 //! * WATCH and UNWATCH are the exception: the kernel carries them out inside `write`, on its own
 //!   connection, and reports failure as the errno of `write`. It passes on path and token only.
-//! * A transaction's id counts until the reply to its end; a second end before that reply is never
-//!   answered. Nothing may follow TRANSACTION_END under the same id.
 //! * It never reports that it can be written to, and does not notice when xenstored dies: requests
 //!   then wait, and only a timeout ends them.
 
@@ -36,8 +35,8 @@ pub const DEVICE: &str = "/dev/xen/xenbus";
 pub enum Framing {
     /// Bytes may be cut and joined anywhere.
     Stream,
-    /// Each write takes one packet of at most this many bytes, its header included, and its failure
-    /// answers that packet.
+    /// Each write takes one packet, one packet is under way at a time, and the failure of a write
+    /// answers its packet.
     PacketPerWrite {
         /// Longest packet in bytes.
         packet_max: usize,
