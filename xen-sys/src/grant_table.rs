@@ -262,7 +262,7 @@ layout!(struct gnttab_transfer: 24, mfn 0, domid 8, _hole0 10, r#ref 12, status 
 pub const GNTCOPY_source_gref: u16 = 1 << 0;
 /// The destination is a reference.
 pub const GNTCOPY_dest_gref: u16 = 1 << 1;
-/// A reference or a frame. In C: `struct gnttab_copy_ptr::u`. Since Xen 4.14.
+/// A reference or a frame. In C: `struct gnttab_copy_ptr::u`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub union gnttab_copy_ptr_u {
@@ -273,7 +273,7 @@ pub union gnttab_copy_ptr_u {
 }
 layout!(union gnttab_copy_ptr_u: 8, r#ref, gmfn);
 
-/// One end of a copy. In C: `struct gnttab_copy_ptr`.
+/// One end of a copy.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct gnttab_copy_ptr {
@@ -328,6 +328,41 @@ layout!(
     struct gnttab_query_size: 16, dom 0, _hole0 2, nr_frames 4, max_nr_frames 8, status 12,
     _hole1 14
 );
+
+/// `GNTTABOP_unmap_and_replace`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct gnttab_unmap_and_replace {
+    /// Where it is mapped.
+    pub host_addr: u64,
+    /// Where the page to put there is mapped.
+    pub new_addr: u64,
+    /// The mapping.
+    pub handle: grant_handle_t,
+    /// Out: `GNTST_*`.
+    pub status: i16,
+    /// Unnamed in the header; zero.
+    pub _hole0: [u8; 2],
+}
+layout!(
+    struct gnttab_unmap_and_replace: 24, host_addr 0, new_addr 8, handle 16, status 20, _hole0
+    22
+);
+
+/// `GNTTABOP_swap_grant_ref`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct gnttab_swap_grant_ref {
+    /// One entry.
+    pub ref_a: grant_ref_t,
+    /// The other.
+    pub ref_b: grant_ref_t,
+    /// Out: `GNTST_*`.
+    pub status: i16,
+    /// Unnamed in the header; zero.
+    pub _hole0: [u8; 2],
+}
+layout!(struct gnttab_swap_grant_ref: 12, ref_a 0, ref_b 4, status 8, _hole0 10);
 
 /// `GNTTABOP_set_version`.
 #[repr(C)]

@@ -19,8 +19,10 @@
 mod layout;
 
 pub mod arch_x86;
+pub mod callback;
 pub mod domctl;
 pub mod elfnote;
+pub mod errno;
 pub mod event_channel;
 pub mod features;
 pub mod grant_table;
@@ -33,6 +35,7 @@ pub mod revision;
 pub mod sched;
 pub mod sysctl;
 pub mod types;
+pub mod vcpu;
 pub mod version;
 pub mod xen;
 

@@ -20,7 +20,7 @@ use crate::xen::{domid_t, xen_domain_handle_t};
 
 /// Create a domain, paused and empty.
 pub const XEN_DOMCTL_createdomain: u32 = 1;
-/// Destroy a domain; answers `ERESTART` until all is freed.
+/// Destroy a domain and free what it had; takes long for a large one.
 pub const XEN_DOMCTL_destroydomain: u32 = 2;
 /// Pause; counted.
 pub const XEN_DOMCTL_pausedomain: u32 = 3;
