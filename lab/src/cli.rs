@@ -7,6 +7,7 @@ use crate::paths::Paths;
 use crate::qemu::{Clock, Machine};
 use crate::report;
 use crate::shell::{self, Options};
+use crate::test;
 use clap::{Args, Parser, Subcommand};
 use std::time::Duration;
 
@@ -28,6 +29,22 @@ enum Verb {
         /// Use the C tools instead of xlr
         #[arg(long, hide = true)]
         with_xl: bool,
+    },
+    /// Run every test: unit, property, fuzz, and all cases on real Xen
+    ///
+    /// The last line says how many passed, failed and were skipped; logs are in target/lab/logs.
+    Test {
+        /// The part for continuous integration: each capability once, with lints
+        #[arg(long)]
+        ci: bool,
+        /// Only the cases on real Xen
+        #[arg(long)]
+        cases: bool,
+        /// Do not build xlr and do not put it into dom0
+        #[arg(long, hide = true)]
+        no_xlr: bool,
+        /// Only cases whose name contains this
+        filter: Option<String>,
     },
     /// Boot a dom0 and open a shell in it
     Shell {
@@ -101,6 +118,9 @@ pub fn main() -> Result<i32> {
     let paths = Paths::find()?;
     match cli.verb {
         Verb::Demo { with_xl } => demo::main(&paths, with_xl),
+        Verb::Test { ci, cases, no_xlr, filter } => {
+            test::main(&paths, &test::Options { ci, filter, cases_only: cases, with_xlr: !no_xlr })
+        }
         Verb::Shell { machine } => shell::shell(&paths, &machine.options()),
         Verb::Run { machine, command } => shell::run(&paths, &machine.options(), &command),
         Verb::Fetch { update, sets } => fetch(&paths, update, &sets),

@@ -26,7 +26,7 @@ pub enum Kind {
     Error = 6,
     /// Agent: the command ended; 4 bytes of exit code.
     Exit = 7,
-    /// Host: write a file. JSON path, a zero byte, the contents. Answered by `Exit`.
+    /// Host: append to a file. Its path, a zero byte, the bytes. Answered by `Exit`.
     Put = 8,
     /// Host: power off.
     PowerOff = 9,

@@ -101,7 +101,8 @@ impl Machine {
             "-device".into(),
             "virtserialport,chardev=agent,name=lab".into(),
         ];
-        let fixed = ["-net", "none", "-display", "none", "-monitor", "none", "-no-reboot"];
+        let fixed =
+            ["-net", "none", "-display", "none", "-vga", "none", "-monitor", "none", "-no-reboot"];
         args.extend(fixed.map(String::from));
         if self.clock == Clock::Instructions {
             let clock = ["-icount", "shift=0,sleep=off", "-seed", "42"];

@@ -3,7 +3,7 @@
 use crate::artefact::Artefacts;
 use crate::command;
 use crate::error::{Context as _, Error, Result};
-use crate::frame::{Frame, Hello, Kind, Order};
+use crate::frame::{Frame, Hello, Kind, Order, PAYLOAD_MAX};
 use crate::paths::Paths;
 use crate::qemu::{Machine, Qemu};
 use crate::{image, report};
@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// Longest boot that is waited for; a loaded host takes several times a quiet one's ten seconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
+
+/// Limit for a step of the lab's own in dom0.
+const STEP_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a command in dom0 came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -164,6 +167,49 @@ impl Session {
     pub fn console(&self) -> String {
         let bytes = std::fs::read(self.dir.join("console.log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The console log once `sign` stands in it beyond `from`: Xen writes it behind the back of
+    /// whoever asked, at the pace of a serial line.
+    pub fn console_until(&self, from: usize, sign: &str, limit: Duration) -> Result<String> {
+        let end = Instant::now() + limit;
+        loop {
+            let text = self.console();
+            if text.get(from..).is_some_and(|new| new.contains(sign)) {
+                return Ok(text);
+            }
+            if Instant::now() > end {
+                let what = format!("«{sign}» on the console");
+                return Err(Error::Timeout { what, seconds: limit.as_secs() });
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Writes a file of the host into dom0, executable.
+    pub fn put(&mut self, from: &Path, to: &str) -> Result<()> {
+        let bytes = std::fs::read(from).on("read", from)?;
+        let outcome = self.shell(&format!("mkdir -p $(dirname {to}) && : > {to}"), STEP_LIMIT)?;
+        let mut failed = outcome.code != 0;
+        for piece in bytes.chunks(PAYLOAD_MAX / 2) {
+            let id = self.next_id;
+            self.next_id += 1;
+            let mut payload = to.as_bytes().to_vec();
+            payload.push(0);
+            payload.extend_from_slice(piece);
+            self.send(&Frame::new(Kind::Put, id, payload))?;
+            loop {
+                let frame = self.next(Instant::now() + STEP_LIMIT, "a copy into dom0")?;
+                if frame.id == id && frame.kind == Kind::Exit {
+                    failed |= exit_code(&frame)? != 0;
+                    break;
+                }
+            }
+        }
+        if failed {
+            return Err(Error::Machine(format!("cannot write {to} in dom0")));
+        }
+        Ok(())
     }
 
     fn send(&mut self, frame: &Frame) -> Result<()> {

@@ -4,7 +4,7 @@ use crate::dom0::init;
 use crate::dom0::job::{Job, NOT_STARTED, Port, send};
 use crate::frame::{Frame, Hello, Kind, Order};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -70,19 +70,13 @@ fn refuse(port: &Port, id: u32, text: &str) {
     send(port, &Frame::new(Kind::Exit, id, NOT_STARTED.to_le_bytes()));
 }
 
-/// Writes a file: its path, a zero byte, its contents. Programs (in a `bin`) become executable.
+/// Appends to a file: its path, a zero byte, what is added. The file becomes executable.
 fn put(payload: &[u8]) -> io::Result<()> {
     let end = payload.iter().position(|byte| *byte == 0).ok_or(io::ErrorKind::InvalidData)?;
     let name = std::str::from_utf8(&payload[..end]).map_err(|_| io::ErrorKind::InvalidData)?;
-    let path = Path::new(name);
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    std::fs::write(path, &payload[end + 1..])?;
-    if name.contains("/bin/") {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
-    }
-    Ok(())
+    let mut file = OpenOptions::new().create(true).append(true).open(name)?;
+    file.write_all(&payload[end + 1..])?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o755))
 }
 
 fn find_port() -> io::Result<PathBuf> {

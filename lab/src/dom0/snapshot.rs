@@ -2,6 +2,7 @@
 //!
 //! Taken with the C tools, which are independent of what is tested.
 
+use crate::console;
 use crate::dom0::init;
 use std::collections::BTreeMap;
 use std::io;
@@ -17,8 +18,8 @@ pub struct Snapshot {
     pub loops: BTreeMap<String, String>,
     /// Processes of user space: command lines with how many there are.
     pub processes: BTreeMap<String, u32>,
-    /// Lines of dom0's kernel log so far.
-    pub kernel_log: Vec<String>,
+    /// Lines of dom0's kernel log so far that tell of a crash.
+    pub kernel_trouble: Vec<String>,
 }
 
 /// Takes a snapshot.
@@ -28,7 +29,7 @@ pub fn take() -> io::Result<Snapshot> {
         nodes: nodes()?,
         loops: loops()?,
         processes: processes()?,
-        kernel_log: kernel_log()?,
+        kernel_trouble: kernel_trouble()?,
     })
 }
 
@@ -104,6 +105,7 @@ fn processes() -> io::Result<BTreeMap<String, u32>> {
     Ok(processes)
 }
 
-fn kernel_log() -> io::Result<Vec<String>> {
-    Ok(tool("/bin/busybox", &["dmesg"])?.lines().map(String::from).collect())
+fn kernel_trouble() -> io::Result<Vec<String>> {
+    let log = tool("/bin/busybox", &["dmesg"])?;
+    Ok(log.lines().filter(|line| console::kernel_trouble(line)).map(String::from).collect())
 }

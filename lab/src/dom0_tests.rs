@@ -1,0 +1,95 @@
+//! Tests of other crates that need real Xen: `CRATE/tests/dom0_*.rs`.
+//!
+//! They are ordinary Rust tests marked `#[ignore]`. The lab builds them, puts them into dom0 and
+//! runs each test there as one case, named `CRATE/FILE::TEST`.
+
+use crate::case::Group;
+use crate::command;
+use crate::error::{Context as _, Error, Result};
+use crate::paths::Paths;
+use crate::report;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One test of one crate.
+#[derive(Clone, Debug)]
+pub struct Dom0Test {
+    /// `CRATE/FILE::TEST`.
+    pub name: String,
+    /// The program on the host.
+    pub program: PathBuf,
+    /// The test inside the program.
+    pub test: String,
+    /// The group whose time it takes.
+    pub group: Group,
+}
+
+impl Dom0Test {
+    /// Where the program is in dom0.
+    pub fn path_in_dom0(&self) -> String {
+        format!("/tests/{}", self.name.split("::").next().unwrap_or_default())
+    }
+}
+
+/// Builds and lists all of them.
+pub fn all(paths: &Paths) -> Result<Vec<Dom0Test>> {
+    let mut tests = Vec::new();
+    for (krate, file) in sources(paths)? {
+        report::step(&format!("building {krate}'s {file}"));
+        let program = build(paths, &krate, &file)?;
+        let list = command::output(Command::new(&program).args(["--list", "--format", "terse"]))?;
+        for line in String::from_utf8_lossy(&list).lines() {
+            let Some(test) = line.strip_suffix(": test") else { continue };
+            tests.push(Dom0Test {
+                name: format!("{krate}/{file}::{test}"),
+                program: program.clone(),
+                test: test.into(),
+                group: group(&krate),
+            });
+        }
+    }
+    Ok(tests)
+}
+
+fn group(krate: &str) -> Group {
+    match krate {
+        "xenstore" => Group::Store,
+        "xl-rs" => Group::Toolstack,
+        _ => Group::Create,
+    }
+}
+
+/// Crates and files, without extension.
+fn sources(paths: &Paths) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for krate in std::fs::read_dir(&paths.workspace).on("list", &paths.workspace)?.flatten() {
+        let Ok(files) = std::fs::read_dir(krate.path().join("tests")) else { continue };
+        for file in files.flatten() {
+            let path = file.path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let rust = path.extension().is_some_and(|ext| ext == "rs");
+            if rust && name.starts_with("dom0_") && krate.path().join("Cargo.toml").exists() {
+                found.push((krate.file_name().to_string_lossy().into_owned(), name));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn build(paths: &Paths, krate: &str, file: &str) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["test", "--quiet", "--profile", "lab", "--no-run", "--package", krate]);
+    command.args(["--test", file, "--message-format", "json-render-diagnostics"]);
+    let text = command::output(command.current_dir(&paths.workspace))?;
+    String::from_utf8_lossy(&text)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == file)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .ok_or_else(|| Error::Form {
+            path: Path::new(krate).join("tests").join(file),
+            why: "cargo built no program from it".into(),
+        })
+}

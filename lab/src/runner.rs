@@ -1,0 +1,328 @@
+//! Runs cases: groups them by machine, boots, runs each inside dom0, attributes what went wrong.
+//!
+//! After each case dom0 is compared with its state before, and what Xen and dom0 printed
+//! meanwhile is read: a crash, an error line or a leftover fails the case that caused it, and
+//! the next case gets a fresh machine.
+
+use crate::artefact::Artefacts;
+use crate::case::{Case, Ending, Group};
+use crate::dom0::snapshot::Snapshot;
+use crate::dom0_tests::Dom0Test;
+use crate::error::{Error, Result, chain};
+use crate::frame::Order;
+use crate::paths::Paths;
+use crate::qemu::Machine;
+use crate::session::{Boot, Session};
+use crate::skips::Skip;
+use crate::{console, leftovers, report};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Limit for the checks after a case.
+const CHECK: Duration = Duration::from_secs(60);
+
+/// Something to run in dom0.
+#[derive(Clone)]
+pub enum Item {
+    /// A case of the lab.
+    Case(Case),
+    /// A test of a crate.
+    Test(Dom0Test),
+}
+
+impl Item {
+    /// Its full name.
+    pub fn name(&self) -> &str {
+        match self {
+            Item::Case(case) => case.name,
+            Item::Test(test) => &test.name,
+        }
+    }
+
+    /// The group whose time it takes.
+    pub fn group(&self) -> Group {
+        match self {
+            Item::Case(case) => case.group,
+            Item::Test(test) => test.group,
+        }
+    }
+
+    fn machine(&self) -> Machine {
+        match self {
+            Item::Case(case) => case.machine(),
+            Item::Test(_) => Machine::default(),
+        }
+    }
+
+    fn wrecks(&self) -> bool {
+        matches!(self, Item::Case(case) if case.wrecks)
+    }
+
+    fn limit(&self) -> Duration {
+        match self {
+            Item::Case(case) => Duration::from_secs(case.limit_seconds),
+            Item::Test(_) => Duration::from_secs(120),
+        }
+    }
+
+    fn argv(&self) -> Vec<String> {
+        match self {
+            Item::Case(case) => vec!["/bin/lab".into(), "case".into(), case.name.into()],
+            Item::Test(test) => {
+                let mut argv = vec![test.path_in_dom0()];
+                let flags = ["--include-ignored", "--exact", "--nocapture", "--test-threads=1"];
+                argv.extend(flags.map(String::from));
+                argv.push(test.test.clone());
+                argv
+            }
+        }
+    }
+}
+
+/// How one item ended.
+pub struct Record {
+    /// Its full name.
+    pub name: String,
+    /// The group whose time it took.
+    pub group: Group,
+    /// The ending, checks included.
+    pub ending: Ending,
+    /// How long it took, without the boot.
+    pub seconds: f64,
+}
+
+/// Runs items.
+pub struct Runner<'a> {
+    /// The lab's directories.
+    pub paths: &'a Paths,
+    /// The artefacts.
+    pub artefacts: &'a mut Artefacts,
+    /// The `xlr` that goes into dom0.
+    pub xlr: Option<PathBuf>,
+    /// The accepted skips.
+    pub skips: Vec<Skip>,
+    /// What each group has taken so far, boots included.
+    pub spent: BTreeMap<Group, f64>,
+    boots: u32,
+}
+
+impl<'a> Runner<'a> {
+    /// A runner.
+    pub fn new(
+        paths: &'a Paths,
+        artefacts: &'a mut Artefacts,
+        xlr: Option<PathBuf>,
+        skips: Vec<Skip>,
+    ) -> Runner<'a> {
+        Runner { paths, artefacts, xlr, skips, spent: BTreeMap::new(), boots: 0 }
+    }
+
+    /// Runs all items and returns a record for each, in the order in which they ran.
+    pub fn run(&mut self, items: &[Item]) -> Vec<Record> {
+        let mut shapes: BTreeMap<(Machine, bool), Vec<&Item>> = BTreeMap::new();
+        for item in items {
+            shapes.entry((item.machine(), item.wrecks())).or_default().push(item);
+        }
+        let mut records = Vec::new();
+        let mut done = 0;
+        for ((machine, wrecks), items) in shapes {
+            let mut session = None;
+            for item in items {
+                done += 1;
+                let start = Instant::now();
+                let (ending, seconds) = self.one(&machine, &mut session, item);
+                let good = matches!(ending, Ending::Passed | Ending::Skipped(_));
+                // What a failed case may have done to dom0 must not fail the next one.
+                if (wrecks || !good)
+                    && let Some(old) = session.take()
+                {
+                    self.end(old);
+                }
+                *self.spent.entry(item.group()).or_default() += start.elapsed().as_secs_f64();
+                let ending = self.judge(item, ending);
+                tell(done, &ending, item.name(), seconds);
+                let (name, group) = (item.name().to_string(), item.group());
+                records.push(Record { name, group, ending, seconds });
+            }
+            if let Some(session) = session {
+                self.end(session);
+            }
+        }
+        records
+    }
+
+    /// A skip that nobody accepted is a failure.
+    fn judge(&self, item: &Item, ending: Ending) -> Ending {
+        match ending {
+            Ending::Skipped(why) if !self.skips.iter().any(|skip| skip.case == item.name()) => {
+                Ending::Failed(format!("skipped without being listed in lab/skips.toml: {why}"))
+            }
+            ending => ending,
+        }
+    }
+
+    fn one(&mut self, machine: &Machine, session: &mut Option<Live>, item: &Item) -> (Ending, f64) {
+        if session.is_none() {
+            match self.boot(machine) {
+                Ok(live) => *session = Some(live),
+                Err(error) => {
+                    return (Ending::Failed(format!("no machine: {}", chain(&error))), 0.0);
+                }
+            }
+        }
+        let Some(live) = session else { return (Ending::Failed("no machine".into()), 0.0) };
+        let start = Instant::now();
+        let ending = live.run(item).unwrap_or_else(|error| Ending::Failed(chain(&error)));
+        (ending, start.elapsed().as_secs_f64())
+    }
+
+    fn boot(&mut self, machine: &Machine) -> Result<Live> {
+        self.boots += 1;
+        let boot = Boot {
+            paths: self.paths,
+            machine: machine.clone(),
+            xlr: self.xlr.clone(),
+            limit: Duration::from_secs(1800),
+            log_name: format!("test-{:02}-xen-{}", self.boots, machine.xen),
+        };
+        let mut session = Session::boot(self.artefacts, &boot)?;
+        let snapshot = snapshot(&mut session)?;
+        let read = session.console().len();
+        Ok(Live { session, snapshot, read, programs: Vec::new() })
+    }
+
+    fn end(&self, live: Live) {
+        let dir = live.session.dir.clone();
+        match live.session.power_off() {
+            Ok(true) => {}
+            _ => report::note(&format!("the machine did not power off; see {}", dir.display())),
+        }
+    }
+}
+
+fn tell(done: usize, ending: &Ending, name: &str, seconds: f64) {
+    let (word, why) = match ending {
+        Ending::Passed => ("ok  ", String::new()),
+        Ending::Failed(why) => ("FAIL", format!("\n{}", indent(why))),
+        Ending::Skipped(why) => ("skip", format!(": {why}")),
+    };
+    report::step(&format!("{word} {done:3} {name} ({seconds:.1} s){why}"));
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("            {line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn snapshot(session: &mut Session) -> Result<Snapshot> {
+    let outcome = session.run(&["/bin/lab", "snapshot"], CHECK)?;
+    serde_json::from_slice(&outcome.output).map_err(|error| {
+        Error::Machine(format!("no snapshot of dom0: {error}: {}", outcome.error_text()))
+    })
+}
+
+/// A booted machine with what is known of it.
+struct Live {
+    session: Session,
+    snapshot: Snapshot,
+    /// How much of the console log was read.
+    read: usize,
+    /// Test programs that were put into dom0.
+    programs: Vec<String>,
+}
+
+impl Live {
+    fn run(&mut self, item: &Item) -> Result<Ending> {
+        if let Item::Test(test) = item {
+            self.put(test)?;
+        }
+        let order = Order { argv: item.argv(), ..Order::default() };
+        let (mut output, mut all) = (Vec::new(), Vec::new());
+        let code = self.session.stream(&order, item.limit(), |kind, bytes| {
+            if kind == crate::frame::Kind::Output {
+                output.extend_from_slice(bytes);
+            }
+            all.extend_from_slice(bytes);
+        })?;
+        let all = String::from_utf8_lossy(&all).into_owned();
+        self.keep(item, &all);
+        let output = String::from_utf8_lossy(&output).into_owned();
+        let ending = match item {
+            Item::Case(_) => case_ending(code, &output, &all),
+            Item::Test(_) => test_ending(code, &output, &all),
+        };
+        let trouble = self.trouble()?;
+        if trouble.is_empty() {
+            return Ok(ending);
+        }
+        let before =
+            if let Ending::Failed(why) = ending { format!("{why}\n") } else { String::new() };
+        Ok(Ending::Failed(format!("{before}{}", trouble.join("\n"))))
+    }
+
+    fn put(&mut self, test: &Dom0Test) -> Result<()> {
+        let path = test.path_in_dom0();
+        if !self.programs.contains(&path) {
+            self.session.put(&test.program, &path)?;
+            self.programs.push(path);
+        }
+        Ok(())
+    }
+
+    /// Keeps what the case said beside the console log.
+    fn keep(&self, item: &Item, text: &str) {
+        let name = item.name().replace(['/', ':'], "_");
+        let _ = std::fs::write(self.session.dir.join(format!("{name}.txt")), text);
+    }
+
+    /// Everything that is wrong with the machine after a case.
+    fn trouble(&mut self) -> Result<Vec<String>> {
+        let after = snapshot(&mut self.session)?;
+        let mut found = leftovers::compare(&self.snapshot, &after);
+        self.session.run(&["/xen/bin/xl", "debug-keys", "g"], CHECK)?;
+        let console = self.session.console_until(self.read, console::GRANTS_END, CHECK)?;
+        let new = console.get(self.read..).unwrap_or_default();
+        found.extend(console::trouble(new));
+        found.extend(console::grants(new));
+        self.read = console.len();
+        self.snapshot = after;
+        Ok(found)
+    }
+}
+
+/// The ending that the case printed as its last line.
+fn case_ending(code: i32, output: &str, all: &str) -> Ending {
+    let last = output.lines().next_back().unwrap_or_default();
+    match serde_json::from_str(last) {
+        Ok(ending) if code == 0 => ending,
+        _ => {
+            let said = crate::command::tail(all, 15);
+            Ending::Failed(format!("the case ended with {code} and no verdict:\n{said}"))
+        }
+    }
+}
+
+/// libtest's own words; a test that did not run is no success.
+fn test_ending(code: i32, output: &str, all: &str) -> Ending {
+    if code == 0 && output.contains("test result: ok. 1 passed") {
+        return Ending::Passed;
+    }
+    Ending::Failed(format!("exit code {code}:\n{}", crate::command::tail(all, 25)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_of_cases_and_tests() {
+        assert_eq!(case_ending(0, "x\n\"passed\"\n", ""), Ending::Passed);
+        let failed = case_ending(0, "{\"failed\":\"why\"}\n", "");
+        assert_eq!(failed, Ending::Failed("why".into()));
+        assert!(matches!(case_ending(101, "\"passed\"\n", ""), Ending::Failed(_)));
+        assert!(matches!(case_ending(0, "nothing\n", ""), Ending::Failed(_)));
+        assert_eq!(test_ending(0, "test result: ok. 1 passed; 0 failed", ""), Ending::Passed);
+        let empty = test_ending(0, "test result: ok. 0 passed; 0 failed", "");
+        assert!(matches!(empty, Ending::Failed(_)), "a test that did not run");
+    }
+}
