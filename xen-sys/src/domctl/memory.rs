@@ -113,3 +113,75 @@ pub struct xen_domctl_paging_mempool {
     pub size: u64,
 }
 layout!(struct xen_domctl_paging_mempool: 8, size 0);
+
+/// `XEN_DOMCTL_audit_p2m`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct xen_domctl_audit_p2m {
+    /// Out: pages in no p2m.
+    pub orphans: u64,
+    /// Out: wrong machine-to-physical entries.
+    pub m2p_bad: u64,
+    /// Out: wrong p2m entries.
+    pub p2m_bad: u64,
+}
+layout!(struct xen_domctl_audit_p2m: 24, orphans 0, m2p_bad 8, p2m_bad 16);
+
+/// `XEN_DOMCTL_set_broken_page_p2m`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct xen_domctl_set_broken_page_p2m {
+    /// Guest frame.
+    pub pfn: u64,
+}
+layout!(struct xen_domctl_set_broken_page_p2m: 8, pfn 0);
+
+/// `XEN_DOMCTL_cacheflush`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct xen_domctl_cacheflush {
+    /// First guest frame.
+    pub start_pfn: u64,
+    /// Frames.
+    pub nr_pfns: u64,
+}
+layout!(struct xen_domctl_cacheflush: 16, start_pfn 0, nr_pfns 8);
+
+/// `XEN_DOMCTL_setvnumainfo`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct xen_domctl_vnuma {
+    /// Virtual nodes.
+    pub nr_vnodes: u32,
+    /// Ranges.
+    pub nr_vmemranges: u32,
+    /// vCPUs.
+    pub nr_vcpus: u32,
+    /// Zero.
+    pub pad: u32,
+    /// Address of distances, `u32` each, a square.
+    pub vdistance: u64,
+    /// Address of virtual nodes, `u32` each.
+    pub vcpu_to_vnode: u64,
+    /// Address of nodes, `u32` each; all ones for any.
+    pub vnode_to_pnode: u64,
+    /// Address of [`crate::memory::xen_vmemrange`] records.
+    pub vmemrange: u64,
+}
+layout!(
+    struct xen_domctl_vnuma: 48, nr_vnodes 0, nr_vmemranges 4, nr_vcpus 8, pad 12, vdistance 16,
+    vcpu_to_vnode 24, vnode_to_pnode 32, vmemrange 40
+);
+
+/// `XEN_DOMCTL_set_llc_colors`. Since Xen 4.20.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct xen_domctl_set_llc_colors {
+    /// Colours.
+    pub num_llc_colors: u32,
+    /// Zero.
+    pub pad: u32,
+    /// Address of colours, `u32` each.
+    pub llc_colors: u64,
+}
+layout!(struct xen_domctl_set_llc_colors: 16, num_llc_colors 0, pad 4, llc_colors 8);

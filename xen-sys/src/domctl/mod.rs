@@ -5,15 +5,21 @@
 //! between revisions carry the first revision that has them as suffix.
 
 mod create;
+mod device;
 mod info;
 mod memory;
+mod monitor;
 mod sched;
+mod state;
 mod vcpu;
 
 pub use create::*;
+pub use device::*;
 pub use info::*;
 pub use memory::*;
+pub use monitor::*;
 pub use sched::*;
+pub use state::*;
 pub use vcpu::*;
 
 use crate::xen::{domid_t, xen_domain_handle_t};
@@ -104,6 +110,8 @@ pub const XEN_DOMCTL_gethvmcontext_partial: u32 = 55;
 pub const XEN_DOMCTL_vm_event_op: u32 = 56;
 /// Switch memory sharing.
 pub const XEN_DOMCTL_mem_sharing_op: u32 = 57;
+/// Forbid migration. Until Xen 4.14.
+pub const XEN_DOMCTL_disable_migrate: u32 = 58;
 /// Ask for TSC parameters.
 pub const XEN_DOMCTL_gettscinfo: u32 = 59;
 /// Set TSC parameters.
@@ -232,6 +240,80 @@ pub union xen_domctl_u {
     pub cpu_policy: xen_domctl_cpu_policy,
     /// Paging memory. Since Xen 4.17.
     pub paging_mempool: xen_domctl_paging_mempool,
+    /// Debugger.
+    pub setdebugging: xen_domctl_setdebugging,
+    /// Interrupts. Since Xen 4.14, until Xen 4.15.
+    pub irq_permission_0x12: xen_domctl_irq_permission_0x12,
+    /// Interrupts. Since Xen 4.16.
+    pub irq_permission_0x14: xen_domctl_irq_permission_0x14,
+    /// Interrupt lines. Since Xen 4.20.
+    pub gsi_permission: xen_domctl_gsi_permission,
+    /// Device memory.
+    pub iomem_permission: xen_domctl_iomem_permission,
+    /// I/O ports.
+    pub ioport_permission: xen_domctl_ioport_permission,
+    /// HVM state.
+    pub hvmcontext: xen_domctl_hvmcontext,
+    /// One record of it.
+    pub hvmcontext_partial: xen_domctl_hvmcontext_partial,
+    /// Triggers.
+    pub sendtrigger: xen_domctl_sendtrigger,
+    /// IOMMU group.
+    pub get_device_group: xen_domctl_get_device_group,
+    /// Devices.
+    pub assign_device: xen_domctl_assign_device,
+    /// Passed-through interrupts.
+    pub bind_pt_irq: xen_domctl_bind_pt_irq,
+    /// Device memory of a guest.
+    pub memory_mapping: xen_domctl_memory_mapping,
+    /// I/O ports of a guest.
+    pub ioport_mapping: xen_domctl_ioport_mapping,
+    /// Further vCPU state.
+    pub ext_vcpucontext: xen_domctl_ext_vcpucontext,
+    /// Device model.
+    pub set_target: xen_domctl_set_target,
+    /// Crash port.
+    pub subscribe: xen_domctl_subscribe,
+    /// Single step.
+    pub debug_op: xen_domctl_debug_op,
+    /// VM events.
+    pub vm_event_op: xen_domctl_vm_event_op,
+    /// Sharing.
+    pub mem_sharing_op: xen_domctl_mem_sharing_op,
+    /// XSAVE state.
+    pub vcpuextstate: xen_domctl_vcpuextstate,
+    /// MSRs.
+    pub vcpu_msrs: xen_domctl_vcpu_msrs,
+    /// Memory events.
+    pub access_required: xen_domctl_set_access_required,
+    /// p2m check.
+    pub audit_p2m: xen_domctl_audit_p2m,
+    /// Virtual interrupts.
+    pub set_virq_handler: xen_domctl_set_virq_handler,
+    /// Debugger.
+    pub gdbsx_guest_memio: xen_domctl_gdbsx_memio,
+    /// Broken frames.
+    pub set_broken_page_p2m: xen_domctl_set_broken_page_p2m,
+    /// Caches.
+    pub cacheflush: xen_domctl_cacheflush,
+    /// Debugger.
+    pub gdbsx_pauseunp_vcpu: xen_domctl_gdbsx_pauseunp_vcpu,
+    /// Debugger.
+    pub gdbsx_domstatus: xen_domctl_gdbsx_domstatus,
+    /// Virtual NUMA.
+    pub vnuma: xen_domctl_vnuma,
+    /// Cache monitoring.
+    pub psr_cmt_op: xen_domctl_psr_cmt_op,
+    /// Monitoring.
+    pub monitor_op: xen_domctl_monitor_op,
+    /// Cache allocation.
+    pub psr_alloc: xen_domctl_psr_alloc,
+    /// Tracing. Since Xen 4.15.
+    pub vmtrace_op: xen_domctl_vmtrace_op,
+    /// Cache colours. Since Xen 4.20.
+    pub set_llc_colors: xen_domctl_set_llc_colors,
+    /// Migration. Until Xen 4.14.
+    pub disable_migrate: xen_domctl_disable_migrate,
     /// State. Since Xen 4.21.
     pub get_domain_state: xen_domctl_get_domain_state,
     /// Fixes the size.
@@ -242,7 +324,14 @@ layout!(
     createdomain_0x15, createdomain_0x17, getdomaininfo_0x12, getdomaininfo_0x13,
     getdomaininfo_0x14, getpageframeinfo3, nodeaffinity, vcpuaffinity, shadow_op, max_mem,
     vcpucontext, getvcpuinfo, max_vcpus, scheduler_op, setdomainhandle, hypercall_init,
-    settimeoffset, tsc_info, address_size, cpu_policy, paging_mempool, get_domain_state, pad
+    settimeoffset, tsc_info, address_size, cpu_policy, paging_mempool, setdebugging,
+    irq_permission_0x12, irq_permission_0x14, gsi_permission, iomem_permission,
+    ioport_permission, hvmcontext, hvmcontext_partial, sendtrigger, get_device_group,
+    assign_device, bind_pt_irq, memory_mapping, ioport_mapping, ext_vcpucontext, set_target,
+    subscribe, debug_op, vm_event_op, mem_sharing_op, vcpuextstate, vcpu_msrs, access_required,
+    audit_p2m, set_virq_handler, gdbsx_guest_memio, set_broken_page_p2m, cacheflush,
+    gdbsx_pauseunp_vcpu, gdbsx_domstatus, vnuma, psr_cmt_op, monitor_op, psr_alloc, vmtrace_op,
+    set_llc_colors, disable_migrate, get_domain_state, pad
 );
 
 /// The domctl call. 144 bytes in every revision.
