@@ -66,7 +66,8 @@ fn cut(what: &str) -> Problem {
 
 /// Class, byte order and machine, before anything whose layout depends on them.
 fn check_ident<'d, R: ReadRef<'d>>(data: R) -> Result<(), Problem> {
-    let ident = data.read_bytes_at(0, 20).map_err(|()| cut("ELF header"))?;
+    let ident =
+        data.read_bytes_at(0, size_of::<Header>() as u64).map_err(|()| cut("ELF header"))?;
     let wrong = |found: &str| Err(Problem::WrongMachine { found: found.to_owned() });
     if ident[5] != elf::ELFDATA2LSB.0 {
         return wrong("a big-endian machine");

@@ -158,3 +158,21 @@ impl Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_user_can_mend_is_told_apart() {
+        let check = |errno, want| {
+            let error = Problem::io("open", io::Error::from_raw_os_error(errno));
+            let error = ImageError::new(Path::new("/k"), error);
+            assert!(error.to_string().starts_with(want), "{error}");
+        };
+        check(2, "kernel /k: no such file; check kernel=");
+        check(20, "kernel /k: no such file; check kernel=");
+        check(13, "kernel /k: permission denied; run as root or make");
+        check(5, "kernel /k: cannot open it");
+    }
+}

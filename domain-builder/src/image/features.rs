@@ -83,3 +83,35 @@ impl Features {
 fn bit_of(name: &str) -> Option<u32> {
     FEATURE_NAMES.iter().find(|(known, _)| *known == name).map(|(_, bit)| 1 << bit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, supported: u32, required: u32, unknown: &[&str]) {
+        let mut features = Features::default();
+        features.add_text(text);
+        assert_eq!((features.supported, features.required), (supported, required), "{text}");
+        assert_eq!(features.unknown_required, unknown, "{text}");
+    }
+
+    #[test]
+    fn text_is_read() {
+        check("", 0, 0, &[]);
+        check("!writable_page_tables|pae_pgdir_above_4gb", 0x11, 1, &[]);
+        check("dom0|!dom0", 0x800, 0x800, &[]);
+        check("|bogus||!other|", 0, 0, &["other"]);
+        check("Writable_Page_Tables|writable_page_tables ", 0, 0, &[]);
+        check("!direct_mapped", 1 << 17, 1 << 17, &[]);
+    }
+
+    #[test]
+    fn bits_and_text_add_up() {
+        let mut features = Features::default();
+        features.add_bits(0xffff_ffff_0000_8801);
+        features.add_text("!pae_pgdir_above_4gb|!new");
+        assert_eq!((features.supported, features.required), (0x8811, 0x10));
+        assert!(features.supports("linux_rsdp_unrestricted") && !features.supports("bogus"));
+        assert_eq!(features.required_names().collect::<Vec<_>>(), ["pae_pgdir_above_4gb", "new"]);
+    }
+}

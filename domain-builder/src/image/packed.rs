@@ -137,12 +137,22 @@ impl Packed<'_> {
                 Box::new(lzma_rust2::LzmaReader::new_mem_limit(data, MAX_DICTIONARY_KIB, None)?)
             }
             Format::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(data)),
-            Format::Lz4Frame => Box::new(lz4_flex::frame::FrameDecoder::new(data)),
+            Format::Lz4Frame => Box::new(lz4_flex::frame::FrameDecoder::new(data.chain(TooFar))),
             Format::Zstd => {
                 Box::new(ruzstd::decoding::StreamingDecoder::new(data).map_err(io::Error::other)?)
             }
             Format::Elf | Format::Lz4Legacy | Format::Lzo => Box::new(data),
         })
+    }
+}
+
+/// What lies behind the data of an LZ4 frame. Its decoder takes data that ends between two blocks
+/// for complete, although a frame has an end mark.
+struct TooFar;
+
+impl Read for TooFar {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "no end mark"))
     }
 }
 

@@ -72,7 +72,8 @@ impl Directory {
 
     /// The bytes of a small file; at most `limit_bytes` of them.
     pub fn read(&self, name: &str, limit_bytes: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+        // Room for the index of some kernels, so that one read does it.
+        let mut bytes = Vec::with_capacity(8192);
         self.file(name)?.take(limit_bytes).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
@@ -169,4 +170,19 @@ fn available_bytes(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::available_bytes;
+
+    #[test]
+    fn meminfo_is_read() {
+        let check = |text, want| assert_eq!(available_bytes(text), want, "{text}");
+        check("MemTotal:  9 kB\nMemAvailable:     400 kB\nBuffers: 1 kB\n", Some(400 * 1024));
+        check("MemAvailable: 400\n", None);
+        check("MemAvailable: kB\n", None);
+        check("MemAvailable: 18446744073709551615 kB\n", None);
+        check("MemTotal: 1 kB\n", None);
+    }
 }

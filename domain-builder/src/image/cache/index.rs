@@ -136,3 +136,128 @@ impl Index {
         victims
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(n: usize) -> ContentHash {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_le_bytes());
+        ContentHash(bytes)
+    }
+
+    fn identity(ino: u64) -> Identity {
+        Identity { dev: 1, ino, size_bytes: 5, mtime_ns: -3, ctime_ns: i64::MAX }
+    }
+
+    fn entry(n: usize, stored_bytes: u64) -> EntryRecord {
+        EntryRecord {
+            hash: hash(n),
+            compression: "xz".to_owned(),
+            decoded_bytes: stored_bytes,
+            stored_bytes,
+            decoded_hash: hash(n + 1000),
+            file: identity(n as u64),
+            verified_boot: "boot".to_owned(),
+        }
+    }
+
+    fn index(sources: usize, entries: usize) -> Index {
+        let mut index = Index::default();
+        (0..sources).for_each(|n| index.learn(identity(n as u64), hash(n)));
+        (0..entries).for_each(|n| index.add(entry(n, 10)));
+        index
+    }
+
+    #[test]
+    fn sources_are_bounded_and_the_oldest_goes() {
+        let mut full = index(MAX_SOURCES, 0);
+        assert_eq!((full.sources.len(), full.hash_of(&identity(0))), (MAX_SOURCES, Some(hash(0))));
+        full.learn(identity(9999), hash(7));
+        assert_eq!((full.sources.len(), full.hash_of(&identity(0))), (MAX_SOURCES, None));
+        assert_eq!(full.hash_of(&identity(1)), Some(hash(1)));
+        assert_eq!(full.hash_of(&identity(9999)), Some(hash(7)));
+    }
+
+    #[test]
+    fn a_file_has_one_record() {
+        let mut index = index(3, 0);
+        let newer = Identity { ctime_ns: 0, ..identity(1) };
+        index.learn(newer, hash(8));
+        assert_eq!((index.sources.len(), index.hash_of(&identity(1))), (3, None));
+        assert_eq!(index.hash_of(&newer), Some(hash(8)));
+    }
+
+    #[test]
+    fn bytes_come_back() {
+        let full = index(MAX_SOURCES, MAX_ENTRIES);
+        let bytes = full.to_bytes().unwrap();
+        assert!((bytes.len() as u64) < MAX_INDEX_BYTES, "a full index is {} bytes", bytes.len());
+        assert_eq!(Index::from_bytes(&bytes), full);
+        // One more than is ever written is no index of ours.
+        let mut over = full.clone();
+        over.sources.push(full.sources[0]);
+        assert_eq!(Index::from_bytes(&over.to_bytes().unwrap()), Index::default());
+        let mut over = full;
+        over.entries.push(entry(99, 1));
+        assert_eq!(Index::from_bytes(&over.to_bytes().unwrap()), Index::default());
+        for bytes in [&b""[..], b"null", b"{}", b"\xff", &bytes[..bytes.len() - 1]] {
+            assert_eq!(Index::from_bytes(bytes), Index::default());
+        }
+    }
+
+    #[test]
+    fn the_form_on_disk_is_pinned() {
+        let text = String::from_utf8(index(1, 1).to_bytes().unwrap()).unwrap();
+        let zeros = "00".repeat(32);
+        let other = format!("e803{}", "00".repeat(30));
+        let stat = r#""size_bytes":5,"mtime_ns":-3,"ctime_ns":9223372036854775807}"#;
+        let want = format!(
+            r#"{{"version":1,"sources":[{{"identity":{{"dev":1,"ino":0,{stat},"hash":"{zeros}"}}],"#
+        ) + &format!(
+            r#""entries":[{{"hash":"{zeros}","compression":"xz","decoded_bytes":10,"#
+        ) + &format!(
+            r#""stored_bytes":10,"decoded_hash":"{other}","file":{{"dev":1,"ino":0,{stat},"#
+        ) + r#""verified_boot":"boot"}]}"#;
+        assert_eq!(text, want);
+    }
+
+    #[test]
+    fn victims_make_just_enough_room() {
+        // Each of ten bytes, the last one used longest ago.
+        let index = index(0, 3);
+        let check = |need, limit, want: &[usize]| {
+            let order = |h: ContentHash| -i64::from(h.0[0]);
+            let want: Vec<_> = want.iter().map(|n| hash(*n)).collect();
+            assert_eq!(index.victims(need, limit, order), want, "{need} into {limit}");
+        };
+        check(10, 40, &[]);
+        check(11, 40, &[2]);
+        check(10, 39, &[2]);
+        check(20, 39, &[2, 1]);
+        check(0, 30, &[]);
+        check(0, 29, &[2]);
+        check(39, 39, &[2, 1, 0]);
+        check(u64::MAX, u64::MAX - 1, &[2, 1, 0]);
+    }
+
+    #[test]
+    fn entries_are_bounded_by_number() {
+        let check = |entries, want: usize| {
+            assert_eq!(index(0, entries).victims(1, u64::MAX, |_| 0).len(), want, "{entries}");
+        };
+        check(MAX_ENTRIES - 1, 0);
+        check(MAX_ENTRIES, 1);
+    }
+
+    #[test]
+    fn removal_forgets_what_leads_there() {
+        let mut index = index(2, 2);
+        index.remove(hash(0));
+        assert_eq!((index.entry(hash(0)), index.hash_of(&identity(0))), (None, None));
+        assert!(index.entry(hash(1)).is_some() && index.hash_of(&identity(1)).is_some());
+        index.add(entry(1, 7));
+        assert_eq!((index.entries.len(), index.stored_bytes()), (1, 7));
+    }
+}

@@ -184,10 +184,12 @@ pub(super) struct Cache {
 impl Cache {
     /// Opens a cache that is ours alone.
     pub fn open(path: &Path, max_bytes: Option<u64>) -> Result<Self, CacheError> {
-        // Without a boot's name nothing has been verified in this boot.
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let directory = Directory::open(path)?;
-        Ok(Self { directory, path: path.to_owned(), max_bytes, boot: boot.trim().to_owned() })
+        Ok(Self {
+            directory: Directory::open(path)?,
+            path: path.to_owned(),
+            max_bytes,
+            boot: boot_id(),
+        })
     }
 
     /// The decoded kernel of a file in just this state, if it is known and was verified in this
@@ -391,6 +393,15 @@ fn is_settled(identity: &Identity, now_ns: i64) -> bool {
     now_ns.checked_sub(changed_ns).is_some_and(|age_ns| age_ns >= SETTLED_NS)
 }
 
+/// The name of this boot; empty where there is none, and then no entry counts as verified.
+fn boot_id() -> String {
+    let mut id = [0; 36];
+    match File::open("/proc/sys/kernel/random/boot_id").and_then(|mut f| f.read_exact(&mut id)) {
+        Ok(()) => String::from_utf8_lossy(&id).into_owned(),
+        Err(_) => String::new(),
+    }
+}
+
 fn hash_file(mut file: &File) -> io::Result<ContentHash> {
     let mut hasher = blake3::Hasher::new();
     let mut chunk = vec![0; 256 << 10];
@@ -403,5 +414,36 @@ fn hash_file(mut file: &File) -> io::Result<ContentHash> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn young_files_are_not_trusted() {
+        const NOW: i64 = 1_000 * SETTLED_NS;
+        let check = |mtime_ns, ctime_ns, want| {
+            let identity = Identity { dev: 0, ino: 0, size_bytes: 1, mtime_ns, ctime_ns };
+            assert_eq!(is_settled(&identity, NOW), want, "{mtime_ns} {ctime_ns}");
+        };
+        let edge = NOW - SETTLED_NS;
+        check(edge, edge, true);
+        check(edge + 1, edge, false);
+        check(edge, edge + 1, false);
+        check(0, NOW, false);
+        // A clock that was set back, and times beyond all measure.
+        check(NOW + SETTLED_NS, 0, false);
+        check(0, i64::MAX, false);
+        check(i64::MIN, i64::MIN, false);
+        check(i64::MIN, 0, true);
+    }
+
+    #[test]
+    fn entries_have_names_of_ours() {
+        let hash = ContentHash([0xab; 32]);
+        assert_eq!(entry_name(hash), format!("{}.elf", "ab".repeat(32)));
+        assert_eq!(used_name(hash), format!("{}.used", "ab".repeat(32)));
     }
 }
