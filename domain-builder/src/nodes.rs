@@ -17,6 +17,9 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use xen_sys::types::Domid;
+use xenstore::wire::Request;
+use xenstore::{PathError, Permissions};
 
 /// Lines that xenconsoled keeps for a console that is not read (`LIBXL_XENCONSOLE_LIMIT`).
 const CONSOLE_LIMIT_BYTES: &str = "1048576";
@@ -146,15 +149,21 @@ pub struct Live {
     pub start_time_centis: u64,
 }
 
-/// A request with everything filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Resolved {
-    /// Remove a subtree; that it is not there is no error.
-    Remove(String),
-    /// Write a node.
-    Write(String, String),
-    /// Set permissions: owner first, `(letter, domid)` as in the text form `n0`, `r5`.
-    Permit(String, Vec<(char, u16)>),
+impl Live {
+    /// What is left to know of a domain that shall go: rings and ports count no more.
+    #[must_use]
+    pub const fn of_dead(domid: u16, uuid: [u8; 16], console_domid: u16) -> Self {
+        Self {
+            domid,
+            uuid,
+            console_domid,
+            store_port: 0,
+            store_mfn: 0,
+            console_port: 0,
+            console_mfn: 0,
+            start_time_centis: 0,
+        }
+    }
 }
 
 /// Text form of a UUID, lower case with dashes.
@@ -313,13 +322,24 @@ pub fn removal(live: &Live) -> Vec<String> {
     ]
 }
 
-/// Fills in what the domain's existence has told.
+/// Directories that a domain shares with others and that go with the last of them, deepest first.
 #[must_use]
-pub fn resolve(op: &StoreOp, live: &Live) -> Resolved {
+pub fn shared_parents(live: &Live) -> Vec<String> {
+    let backend = format!("/local/domain/{}/backend", live.console_domid);
+    vec![format!("{backend}/console"), backend, "/vm".to_owned(), "/libxl".to_owned()]
+}
+
+/// Fills in what the domain's existence has told.
+///
+/// # Errors
+/// [`PathError`] for a path that xenstore cannot have.
+pub fn resolve(op: &StoreOp, live: &Live) -> Result<Request, PathError> {
     match op {
-        StoreOp::Remove(path) => Resolved::Remove(path.text(live)),
-        StoreOp::Write(path, value) => Resolved::Write(path.text(live), value.text(live)),
-        StoreOp::Permit(path, access) => Resolved::Permit(path.text(live), access.entries(live)),
+        StoreOp::Remove(path) => Request::rm(path.text(live)),
+        StoreOp::Write(path, value) => Request::write(path.text(live), value.text(live)),
+        StoreOp::Permit(path, access) => {
+            Request::set_perms(path.text(live), access.permissions(live))
+        }
     }
 }
 
@@ -360,14 +380,15 @@ impl Value {
 }
 
 impl Access {
-    fn entries(self, live: &Live) -> Vec<(char, u16)> {
-        let (guest, console) = (live.domid, live.console_domid);
+    fn permissions(self, live: &Live) -> Permissions {
+        let (guest, console) = (Domid(live.domid), Domid(live.console_domid));
+        let read = xenstore::Access::Read;
         match self {
-            Self::Dom0 => vec![('n', 0)],
-            Self::GuestReads => vec![('n', 0), ('r', guest)],
-            Self::GuestOwns => vec![('n', guest)],
-            Self::ConsoleOwns => vec![('n', console), ('r', guest)],
-            Self::GuestOwnsConsoleReads => vec![('n', guest), ('r', console)],
+            Self::Dom0 => Permissions::private(Domid::DOM0),
+            Self::GuestReads => Permissions::private(Domid::DOM0).grant(guest, read),
+            Self::GuestOwns => Permissions::private(guest),
+            Self::ConsoleOwns => Permissions::private(console).grant(guest, read),
+            Self::GuestOwnsConsoleReads => Permissions::private(guest).grant(console, read),
         }
     }
 }

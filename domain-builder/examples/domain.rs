@@ -1,0 +1,141 @@
+//! The builder without a toolstack around it: makes, destroys and describes PV domains.
+//!
+//!     domain create NAME MEMORY_MIB VCPUS KERNEL RAMDISK|- CMDLINE [FAIL_BEFORE_STEP]
+//!     domain destroy DOMID
+//!     domain policy DOMID         the CPUID leaves and MSRs that the domain is shown
+//!     domain context DOMID        the first vcpu's registers
+
+use domain_builder::apply::{ApplyOptions, Progress, apply};
+use domain_builder::image::{CacheOptions, load};
+use domain_builder::plan::facts::HostFacts;
+use domain_builder::plan::plan;
+use domain_builder::spec::{DomainSpec, EndActions, SchedParams, TscMode};
+use domain_builder::undo::{Identity, destroy};
+use libxc_safe::{Domid, Xen};
+use std::error::Error;
+use std::fs::File;
+use std::process::ExitCode;
+use std::time::Instant;
+use xenstore::client::Client;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["create", name, memory, vcpus, kernel, ramdisk, cmdline] => {
+            create(&spec(name, memory, vcpus, kernel, ramdisk, cmdline), None)
+        }
+        ["create", name, memory, vcpus, kernel, ramdisk, cmdline, fail] => {
+            create(&spec(name, memory, vcpus, kernel, ramdisk, cmdline), fail.parse().ok())
+        }
+        ["destroy", domid] => remove(number(domid)),
+        ["policy", domid] => policy(number(domid)),
+        ["context", domid] => context(number(domid)),
+        _ => Err("domain create|destroy|policy|context".into()),
+    };
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    eprintln!("domain: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprintln!("  because: {cause}");
+        source = cause.source();
+    }
+    ExitCode::FAILURE
+}
+
+fn number(text: &str) -> Domid {
+    Domid(text.parse().unwrap_or_default())
+}
+
+fn spec(
+    name: &str,
+    memory: &str,
+    vcpus: &str,
+    kernel: &str,
+    ramdisk: &str,
+    cmdline: &str,
+) -> DomainSpec {
+    let memory_kib = memory.parse::<u64>().unwrap_or_default() * 1024;
+    let vcpus = vcpus.parse().unwrap_or_default();
+    let mut uuid = [0xe2; 16];
+    for (byte, letter) in uuid.iter_mut().zip(name.bytes()) {
+        *byte = letter;
+    }
+    DomainSpec {
+        name: name.to_owned(),
+        uuid,
+        kernel: kernel.into(),
+        ramdisk: (ramdisk != "-").then(|| ramdisk.into()),
+        cmdline: cmdline.to_owned(),
+        memory_kib,
+        max_memory_kib: memory_kib,
+        vcpus,
+        max_vcpus: vcpus,
+        affinity: Vec::new(),
+        numa_nodes: Vec::new(),
+        sched: SchedParams::default(),
+        cpupool: 0,
+        tsc_mode: TscMode::Default,
+        on_end: EndActions::default(),
+        max_grant_frames: None,
+        max_maptrack_frames: None,
+        max_event_channels: None,
+    }
+}
+
+fn create(spec: &DomainSpec, fail_before_step: Option<usize>) -> Result<(), Box<dyn Error>> {
+    let xen = Xen::open()?;
+    let mut store = Client::connect()?;
+    let kernel = load(&spec.kernel, &CacheOptions::default())?;
+    let ramdisk = spec.ramdisk.as_ref().map(File::open).transpose()?;
+    let ramdisk_bytes =
+        ramdisk.as_ref().map(|file| file.metadata().map(|m| m.len())).transpose()?;
+    let host = HostFacts::read(&xen, &mut store)?;
+    let plan = plan(spec, &kernel, ramdisk_bytes, &host)?;
+    let start = Instant::now();
+    let mut last = start;
+    let mut observer = |progress: Progress<'_>| {
+        if let Progress::End { step, .. } = progress {
+            println!("{:>9} us {}", last.elapsed().as_micros(), step.name());
+            last = Instant::now();
+        }
+    };
+    let options =
+        ApplyOptions { fail_before_step, interrupted: None, observer: Some(&mut observer) };
+    let created = apply(&plan, &kernel, ramdisk.as_ref(), &xen, &mut store, options)?;
+    println!("{:>9} us in all, {:?}", start.elapsed().as_micros(), store.counters());
+    println!("domain {}", created.domid);
+    if std::env::var_os("PAUSED").is_none() {
+        xen.unpause(created.domid)?;
+    }
+    Ok(())
+}
+
+fn remove(domid: Domid) -> Result<(), Box<dyn Error>> {
+    let (xen, mut store) = (Xen::open()?, Client::connect()?);
+    let identity = Identity::of(&xen, domid)?;
+    Ok(destroy(&xen, &mut store, &identity)?)
+}
+
+fn policy(domid: Domid) -> Result<(), Box<dyn Error>> {
+    let policy = Xen::open()?.cpu_policy(domid)?;
+    for leaf in &policy.leaves {
+        println!(
+            "{:08x}:{:08x} {:08x} {:08x} {:08x} {:08x}",
+            leaf.leaf, leaf.subleaf, leaf.a, leaf.b, leaf.c, leaf.d
+        );
+    }
+    for msr in &policy.msrs {
+        println!("{:08x} {:016x}", msr.index, msr.value);
+    }
+    Ok(())
+}
+
+fn context(domid: Domid) -> Result<(), Box<dyn Error>> {
+    let xen = Xen::open()?;
+    let context = xen.vcpu_context(domid, 0)?;
+    println!("{:?} flags={:#x}", context.user_regs, context.flags);
+    println!("cr={:x?} dr={:x?}", context.ctrlreg, context.debugreg);
+    println!("{:?}", xen.domain_info(domid)?);
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! What can go wrong in a create, and what of it could not be undone.
+
+use crate::image::ImageError;
+use crate::plan::page_tables::NoFrame;
+use crate::undo::UndoError;
+use xen_sys::types::Domid;
+
+/// A create that failed.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "domain {name:?}{} was not created: step {index} ({step}) failed{}",
+    domid.map_or(String::new(), |domid| format!(" (domid {domid})")),
+    left_behind(left)
+)]
+pub struct ApplyError {
+    /// Name of the domain that was to be.
+    pub name: String,
+    /// Its number, if it came to exist.
+    pub domid: Option<Domid>,
+    /// The step's place in the plan; the number of steps stands for the end.
+    pub index: usize,
+    /// The step's name.
+    pub step: &'static str,
+    /// Why it failed.
+    #[source]
+    pub cause: Box<StepError>,
+    /// What could not be undone; empty when nothing was left behind.
+    pub left: Vec<UndoError>,
+}
+
+fn left_behind(left: &[UndoError]) -> String {
+    if left.is_empty() {
+        return "; nothing was left behind".to_owned();
+    }
+    let mut text = "; some of it could not be undone:".to_owned();
+    for error in left {
+        text.push_str(&format!(" {error}"));
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        text.push(';');
+    }
+    text
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The hypervisor refused.
+    #[error(transparent)]
+    Xen(#[from] libxc_safe::Error),
+    /// xenstored refused, or is gone.
+    #[error(transparent)]
+    Store(#[from] xenstore::client::Error),
+    /// The kernel could not be read.
+    #[error(transparent)]
+    Kernel(#[from] ImageError),
+    /// Another domain has the name.
+    #[error("domain {domid} is called {name:?} already; choose another name, or destroy it")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Who has it.
+        domid: Domid,
+    },
+    /// The hypervisor has too little free memory.
+    #[error(
+        "the domain needs {needed_kib} KiB, the hypervisor has {free_kib} KiB free: lower memory, \
+         destroy another domain, or balloon dom0 down (xl mem-set 0)"
+    )]
+    OutOfMemory {
+        /// What the domain needs.
+        needed_kib: u64,
+        /// What is free and not claimed by others.
+        free_kib: u64,
+    },
+    /// The plan names a ramdisk, and none was given.
+    #[error("the plan was made for a ramdisk of {bytes} bytes, none was given")]
+    NoRamdisk {
+        /// Its length.
+        bytes: u64,
+    },
+    /// The kernel image is not the one of the plan.
+    #[error("the plan was made for another kernel: there is no segment {segment}")]
+    OtherKernel {
+        /// Index of the segment.
+        segment: usize,
+    },
+    /// A machine frame does not fit where it must be written.
+    #[error("machine frame {mfn:#x} lies too high for {what}; start Xen with less memory")]
+    FrameTooHigh {
+        /// The frame.
+        mfn: u64,
+        /// Where it would be written.
+        what: &'static str,
+    },
+    /// The plan's steps are not in order.
+    #[error("the plan is out of order: this step needs {needed} before it")]
+    Order {
+        /// What is missing.
+        needed: &'static str,
+    },
+    /// The page tables cannot be made.
+    #[error(transparent)]
+    Tables(#[from] NoFrame),
+    /// The scheduler has no such parameters.
+    #[error(
+        "the scheduler of cpupool {pool} ({scheduler}) has no weight or cap; remove cpu_weight and cap"
+    )]
+    Scheduler {
+        /// The domain's pool.
+        pool: u32,
+        /// Its scheduler.
+        scheduler: &'static str,
+    },
+    /// Ctrl-C, or whatever else sets the flag.
+    #[error("interrupted")]
+    Interrupted,
+    /// Asked for, to test the undoing.
+    #[error("failure asked for by --fail-before-step")]
+    Injected,
+}

@@ -1,0 +1,397 @@
+//! One create under way: what exists so far, and the hypercalls of each step.
+//!
+//! In: steps, in the plan's order. Out: a domain that grows with each of them. Holds no mapping
+//! between steps: pinning the page tables fails while dom0 can still write to one of them.
+
+use super::error::StepError;
+use super::load::load;
+use super::memory::{clear, gfns, populate};
+use super::{ApplyOptions, Created};
+use crate::image::KernelImage;
+use crate::nodes::{Live, StoreOp, resolve};
+use crate::plan::Plan;
+use crate::plan::layout::{Frames, PAGE_BYTES};
+use crate::plan::page_tables::{ENTRIES, page_tables};
+use crate::plan::start_info::{Assigned, shared_info_page};
+use crate::plan::steps::{Affinity, CreateParams, Step, VcpuStart};
+use crate::plan::vcpu::vcpu_context;
+use crate::spec::TscMode;
+use libxc_safe::{
+    CpuPolicy, CreateDomain, E820Entry, Leaf, Protection, Scheduler, SchedulerParameters, TscInfo,
+    Xen,
+};
+use std::fs::File;
+use std::time::{SystemTime, UNIX_EPOCH};
+use xen_sys::grant_table::{GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE};
+use xen_sys::types::{Domid, Gfn, GrantRef, Mfn, Port};
+use xenstore::client::{Client, Nodes};
+use xenstore::wire::{Reply, Request};
+
+/// `E820_RAM`.
+const E820_RAM: u32 = 1;
+
+/// A create under way.
+pub(super) struct Run<'a> {
+    plan: &'a Plan,
+    kernel: &'a KernelImage,
+    ramdisk: Option<&'a File>,
+    xen: &'a Xen,
+    domid: Option<Domid>,
+    cpupool: u32,
+    has_nodes: bool,
+    assigned: Assigned,
+    /// Machine frames by pfn; empty before memory is populated.
+    p2m: Vec<u64>,
+    /// Contents of all page tables; empty before the p2m list is written.
+    tables: Vec<u64>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(
+        plan: &'a Plan,
+        kernel: &'a KernelImage,
+        ramdisk: Option<&'a File>,
+        xen: &'a Xen,
+    ) -> Self {
+        Self {
+            plan,
+            kernel,
+            ramdisk,
+            xen,
+            domid: None,
+            cpupool: 0,
+            has_nodes: false,
+            assigned: Assigned::default(),
+            p2m: Vec::new(),
+            tables: Vec::new(),
+        }
+    }
+
+    pub(super) fn plan(&self) -> &'a Plan {
+        self.plan
+    }
+
+    pub(super) fn domid(&self) -> Option<Domid> {
+        self.domid
+    }
+
+    /// Whether nodes may have been written.
+    pub(super) fn has_nodes(&self) -> bool {
+        self.has_nodes
+    }
+
+    /// The finished domain.
+    pub(super) fn created(&self) -> Created {
+        Created {
+            domid: self.domid.unwrap_or_default(),
+            uuid: self.plan.uuid,
+            store_port: Port(self.assigned.store_port),
+            store_mfn: Mfn(self.assigned.store_mfn),
+            console_port: Port(self.assigned.console_port),
+            console_mfn: Mfn(self.assigned.console_mfn),
+            shared_info_mfn: Mfn(self.assigned.shared_info_mfn),
+        }
+    }
+
+    /// What the nodes need of a domain; fields of steps that have not been reached are 0.
+    pub(super) fn live(&self, domid: Domid) -> Live {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Live {
+            domid: domid.0,
+            uuid: self.plan.uuid,
+            console_domid: self.plan.console_domid,
+            store_port: self.assigned.store_port,
+            store_mfn: self.assigned.store_mfn,
+            console_port: self.assigned.console_port,
+            console_mfn: self.assigned.console_mfn,
+            start_time_centis: since.as_secs() * 100 + u64::from(since.subsec_millis() / 10),
+        }
+    }
+
+    /// Carries out one step.
+    pub(super) fn step(
+        &mut self,
+        step: &Step,
+        store: &mut Client,
+        options: &ApplyOptions<'_>,
+    ) -> Result<(), StepError> {
+        match step {
+            Step::CheckName { name } => self.check_name(name, store),
+            Step::CreateDomain(params) => self.create_domain(params),
+            Step::WriteIdentity { nodes } => self.write_identity(nodes, store),
+            Step::Introduce { nodes } => self.introduce(nodes, store),
+            Step::EventChannels { store_domid, console_domid } => {
+                self.event_channels(Domid(*store_domid), Domid(*console_domid))
+            }
+            Step::SharedInfo => self.shared_info(),
+            Step::ClaimMemory { pages } => self.claim(*pages),
+            Step::PopulateMemory { pages, node } => {
+                let domid = self.existing()?;
+                self.p2m = populate(self.xen, domid, *pages, *node, options)?;
+                self.assigned.store_mfn = self.mfn(self.plan.layout.store)?;
+                self.assigned.console_mfn = self.mfn(self.plan.layout.console)?;
+                Ok(())
+            }
+            Step::LoadKernel { loads } | Step::LoadRamdisk { loads } => {
+                let domid = self.existing()?;
+                for one in loads {
+                    options.check_interrupted()?;
+                    load(self.xen, domid, one, &self.p2m, self.kernel, self.ramdisk)?;
+                }
+                Ok(())
+            }
+            Step::WriteP2m { frames } => self.write_p2m(*frames),
+            Step::WriteBootPages { frames } => self.write_boot_pages(*frames),
+            _ => self.simple_step(step),
+        }
+    }
+
+    /// Steps that are one call to the hypervisor each and leave nothing to remember.
+    fn simple_step(&mut self, step: &Step) -> Result<(), StepError> {
+        let (xen, domid) = (self.xen, self.existing()?);
+        match step {
+            Step::MaxVcpus { vcpus } => xen.max_vcpus(domid, *vcpus)?,
+            Step::NodeAffinity { nodes } => xen.set_node_affinity(domid, nodes)?,
+            Step::VcpuAffinity { vcpus } => vcpu_affinity(xen, domid, vcpus)?,
+            Step::MaxMemory { kib } => xen.set_max_mem_kib(domid, *kib)?,
+            Step::MemoryMap { ram_end } => {
+                let all = E820Entry { address: 0, bytes: *ram_end, kind: E820_RAM };
+                xen.set_memory_map(domid, &[all])?;
+            }
+            Step::Tsc { mode } => xen.set_tsc_info(domid, tsc_info(*mode))?,
+            Step::CpuPolicy { leaves } => {
+                let leaf = |l: &crate::plan::facts::CpuLeaf| Leaf {
+                    leaf: l.leaf,
+                    subleaf: l.subleaf,
+                    a: l.a,
+                    b: l.b,
+                    c: l.c,
+                    d: l.d,
+                };
+                let leaves = leaves.iter().map(leaf).collect();
+                xen.set_cpu_policy(domid, &CpuPolicy { leaves, msrs: Vec::new() })?;
+            }
+            Step::AddressSize { bits } => xen.set_address_size(domid, *bits)?,
+            Step::CancelClaim => xen.claim_pages(domid, 0)?,
+            Step::ClearPages { frames } => clear(xen, domid, frames, &self.p2m)?,
+            Step::HypercallPage { pfn } => xen.hypercall_init(domid, Mfn(self.mfn(*pfn)?))?,
+            Step::PinTables { pfn } => xen.pin_l4(domid, Mfn(self.mfn(*pfn)?))?,
+            Step::VcpuContext(start) => self.vcpu_context(domid, start)?,
+            Step::SeedGrants { console_domid, store_domid } => {
+                self.seed_grants(domid, Domid(*console_domid), Domid(*store_domid))?;
+            }
+            Step::SchedParams { weight, cap } => self.sched_params(domid, *weight, *cap)?,
+            // The others are in `step`.
+            _ => return Err(StepError::Order { needed: "another step" }),
+        }
+        Ok(())
+    }
+
+    fn existing(&self) -> Result<Domid, StepError> {
+        self.domid.ok_or(StepError::Order { needed: "create-domain" })
+    }
+
+    fn mfn(&self, pfn: u64) -> Result<u64, StepError> {
+        let found = usize::try_from(pfn).ok().and_then(|at| self.p2m.get(at));
+        found.copied().ok_or(StepError::Order { needed: "populate-memory" })
+    }
+
+    /// Names are read for the domains the hypervisor knows, as xl does: a node that outlived its
+    /// domain takes no name.
+    fn check_name(&self, name: &str, store: &mut Client) -> Result<(), StepError> {
+        let domains = self.xen.domains()?;
+        let requests = domains
+            .iter()
+            .map(|info| Request::read(format!("/local/domain/{}/name", info.domid)))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(xenstore::client::Error::from)?;
+        for (info, reply) in domains.iter().zip(store.batch(&requests)?) {
+            match reply {
+                Ok(Reply::Value(value)) if value == name.as_bytes() => {
+                    return Err(StepError::NameTaken { name: name.to_owned(), domid: info.domid });
+                }
+                Err(error) if !error.is_not_found() => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn create_domain(&mut self, params: &CreateParams) -> Result<(), StepError> {
+        let domid = self.xen.create_domain(&CreateDomain {
+            uuid: params.uuid,
+            max_vcpus: params.max_vcpus,
+            max_event_channel_port: params.max_event_channel_port,
+            max_grant_frames: params.max_grant_frames,
+            max_maptrack_frames: params.max_maptrack_frames,
+            max_grant_version: params.max_grant_version,
+            cpupool: params.cpupool,
+            ..CreateDomain::default()
+        })?;
+        self.domid = Some(domid);
+        self.cpupool = params.cpupool;
+        if params.cpupool != 0 && self.xen.release() < (4, 17) {
+            self.xen.cpupool_move_domain(params.cpupool, domid)?;
+        }
+        Ok(())
+    }
+
+    fn requests(&self, nodes: &[StoreOp]) -> Result<Vec<Request>, StepError> {
+        let live = self.live(self.existing()?);
+        let requests = nodes.iter().map(|op| resolve(op, &live)).collect::<Result<_, _>>();
+        Ok(requests.map_err(xenstore::client::Error::from)?)
+    }
+
+    fn write_identity(&mut self, nodes: &[StoreOp], store: &mut Client) -> Result<(), StepError> {
+        let requests = self.requests(nodes)?;
+        self.has_nodes = true;
+        send(store, &requests)
+    }
+
+    /// Nodes first, then the introduction, in one burst: xenstored takes them in order, so the
+    /// daemons that the introduction wakes find everything in place.
+    fn introduce(&mut self, nodes: &[StoreOp], store: &mut Client) -> Result<(), StepError> {
+        let mut requests = self.requests(nodes)?;
+        requests.push(Request::Introduce {
+            domid: self.existing()?,
+            gfn: Gfn(self.assigned.store_mfn),
+            port: Port(self.assigned.store_port),
+        });
+        send(store, &requests)
+    }
+
+    fn event_channels(&mut self, store: Domid, console: Domid) -> Result<(), StepError> {
+        let domid = self.existing()?;
+        self.assigned.store_port = self.xen.alloc_unbound(domid, store)?.0;
+        self.assigned.console_port = self.xen.alloc_unbound(domid, console)?.0;
+        Ok(())
+    }
+
+    fn claim(&self, pages: u64) -> Result<(), StepError> {
+        let refused = match self.xen.claim_pages(self.existing()?, pages) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        // ENOMEM says nothing of how much is missing; the host's numbers do.
+        let info = self.xen.physinfo()?;
+        let free = info.free_pages.saturating_sub(info.outstanding_pages);
+        if free >= pages {
+            return Err(refused.into());
+        }
+        let kib = PAGE_BYTES / 1024;
+        Err(StepError::OutOfMemory { needed_kib: pages * kib, free_kib: free * kib })
+    }
+
+    fn shared_info(&mut self) -> Result<(), StepError> {
+        let domid = self.existing()?;
+        let frame = self.xen.existing_domain_info(domid)?.shared_info_frame;
+        let mapping = self.xen.map_foreign(domid, &[frame], Protection::ReadWrite)?;
+        mapping.write(0, shared_info_page().as_slice())?;
+        self.assigned.shared_info_mfn = frame.0;
+        Ok(())
+    }
+
+    /// The p2m list, zeros to the end of its last page, then the tables of its own mapping.
+    fn write_p2m(&mut self, frames: Frames) -> Result<(), StepError> {
+        let layout = &self.plan.layout;
+        self.tables = page_tables(layout, &self.p2m)?;
+        let gfns = gfns(&self.p2m, frames)?;
+        let mapping = self.xen.map_foreign(self.existing()?, &gfns, Protection::ReadWrite)?;
+        let list_bytes = self.p2m.len() * size_of::<u64>();
+        let list_end = (layout.p2m.count * PAGE_BYTES) as usize;
+        mapping.write_words(0, &self.p2m)?;
+        mapping.zero(list_bytes, list_end.saturating_sub(list_bytes))?;
+        let own = layout.tables.count as usize * ENTRIES;
+        mapping.write_words(list_end, self.tables.get(own..).unwrap_or_default())?;
+        Ok(())
+    }
+
+    /// Start info, empty rings, page tables.
+    fn write_boot_pages(&mut self, frames: Frames) -> Result<(), StepError> {
+        let layout = &self.plan.layout;
+        let own = layout.tables.count as usize * ENTRIES;
+        let Some(tables) = self.tables.get(..own) else {
+            return Err(StepError::Order { needed: "write-p2m" });
+        };
+        let gfns = gfns(&self.p2m, frames)?;
+        let mapping = self.xen.map_foreign(self.existing()?, &gfns, Protection::ReadWrite)?;
+        let at = |pfn: u64| ((pfn - frames.start) * PAGE_BYTES) as usize;
+        let page = self.plan.start_info.page(layout, &self.assigned);
+        mapping.write(at(layout.start_info), page.as_slice())?;
+        mapping.zero(at(layout.store), PAGE_BYTES as usize)?;
+        mapping.zero(at(layout.console), PAGE_BYTES as usize)?;
+        mapping.write_words(at(layout.tables.start), tables)?;
+        Ok(())
+    }
+
+    fn vcpu_context(&self, domid: Domid, start: &VcpuStart) -> Result<(), StepError> {
+        let context = vcpu_context(start, self.mfn(start.root_table_pfn)?);
+        Ok(self.xen.set_vcpu_context(domid, 0, &context)?)
+    }
+
+    fn seed_grants(&self, domid: Domid, console: Domid, store: Domid) -> Result<(), StepError> {
+        let grants = self.xen.map_grant_table(domid, 0, 1)?;
+        let (console_ring, store_ring) = (self.assigned.console_mfn, self.assigned.store_mfn);
+        grants.permit(GrantRef(GNTTAB_RESERVED_CONSOLE), console, Gfn(console_ring))?;
+        grants.permit(GrantRef(GNTTAB_RESERVED_XENSTORE), store, Gfn(store_ring))?;
+        Ok(())
+    }
+
+    /// Only what is named changes; the rest keeps the scheduler's default.
+    fn sched_params(
+        &self,
+        domid: Domid,
+        weight: Option<u16>,
+        cap: Option<u16>,
+    ) -> Result<(), StepError> {
+        let pools = self.xen.cpupools()?;
+        let pool = pools.iter().find(|pool| pool.id == self.cpupool);
+        let scheduler = match pool {
+            Some(pool) => pool.scheduler,
+            None => self.xen.scheduler()?,
+        };
+        let refused = StepError::Scheduler { pool: self.cpupool, scheduler: scheduler.name() };
+        if !matches!(scheduler, Scheduler::Credit | Scheduler::Credit2) {
+            return Err(refused);
+        }
+        let new = match self.xen.scheduler_parameters(domid, scheduler)? {
+            SchedulerParameters::Credit { weight: w, cap: c } => {
+                SchedulerParameters::Credit { weight: weight.unwrap_or(w), cap: cap.unwrap_or(c) }
+            }
+            SchedulerParameters::Credit2 { weight: w, cap: c } => {
+                SchedulerParameters::Credit2 { weight: weight.unwrap_or(w), cap: cap.unwrap_or(c) }
+            }
+            SchedulerParameters::Rtds(_) => return Err(refused),
+        };
+        Ok(self.xen.set_scheduler_parameters(domid, new)?)
+    }
+}
+
+fn vcpu_affinity(xen: &Xen, domid: Domid, vcpus: &[Affinity]) -> Result<(), StepError> {
+    for affinity in vcpus {
+        let (hard, soft) = (affinity.hard.as_deref(), affinity.soft.as_deref());
+        xen.set_vcpu_affinity(domid, affinity.vcpu, hard, soft)?;
+    }
+    Ok(())
+}
+
+fn tsc_info(mode: TscMode) -> TscInfo {
+    let mode = match mode {
+        TscMode::Default => 0,
+        TscMode::AlwaysEmulate => 1,
+        TscMode::Native => 2,
+    };
+    TscInfo { mode, khz: 0, elapsed_ns: 0, incarnation: 0 }
+}
+
+/// Sends a burst; that there is nothing to remove is no error.
+fn send(store: &mut Client, requests: &[Request]) -> Result<(), StepError> {
+    for (request, reply) in requests.iter().zip(store.batch(requests)?) {
+        match reply {
+            Err(error) if matches!(request, Request::Rm(_)) && error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}

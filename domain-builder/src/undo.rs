@@ -1,0 +1,212 @@
+//! Removes a domain and what belongs to it: after a create that failed, and on request.
+//!
+//! In: who the domain is. Out: nothing of it left, or a list of what could not be removed. Never
+//! touches a domain without making sure that it is still the one that was meant: a domid is used
+//! again after a domain's end, its UUID is not.
+//!
+//! xenstored is not told to release the domain: it notices a domain's end by itself, and only then
+//! wakes xenconsoled, which would otherwise look too early, see the domain still there, and keep
+//! its console for ever. xl does the same.
+
+use crate::nodes::{Live, removal, shared_parents};
+use libxc_safe::Xen;
+use xen_sys::types::Domid;
+use xenstore::client::{Client, Nodes};
+use xenstore::wire::{Reply, Request};
+
+/// Who a domain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its domid, which a later domain may bear again.
+    pub domid: Domid,
+    /// Its UUID.
+    pub uuid: [u8; 16],
+}
+
+impl Identity {
+    /// Who bears this domid now.
+    ///
+    /// # Errors
+    /// [`DestroyError::Gone`] when nobody does.
+    pub fn of(xen: &Xen, domid: Domid) -> Result<Self, DestroyError> {
+        let info = xen.domain_info(domid)?;
+        info.map(|info| Self { domid, uuid: info.uuid }).ok_or(DestroyError::Gone { domid })
+    }
+
+    /// Makes sure that the domain is still there and still the same.
+    fn check(&self, xen: &Xen) -> Result<(), DestroyError> {
+        let now = Self::of(xen, self.domid)?;
+        if now.uuid == self.uuid {
+            Ok(())
+        } else {
+            Err(DestroyError::Another { domid: self.domid })
+        }
+    }
+}
+
+/// Why a domain was not destroyed.
+#[derive(Debug, thiserror::Error)]
+pub enum DestroyError {
+    /// There is none of this number.
+    #[error("there is no domain {domid}")]
+    Gone {
+        /// The number.
+        domid: Domid,
+    },
+    /// Another domain bears the number now.
+    #[error("domain {domid} is not the one that was meant: it ended, and another has its number")]
+    Another {
+        /// The number.
+        domid: Domid,
+    },
+    /// Devices that need more than the removal of nodes.
+    #[error(
+        "domain {domid} has devices ({}), which this version cannot detach; use xl destroy {domid}",
+        kinds.join(", ")
+    )]
+    Devices {
+        /// The domain.
+        domid: Domid,
+        /// Kinds of the devices.
+        kinds: Vec<String>,
+    },
+    /// The hypervisor refused.
+    #[error(transparent)]
+    Xen(#[from] libxc_safe::Error),
+    /// xenstored refused or is gone; the domain was not touched.
+    #[error(transparent)]
+    Store(#[from] xenstore::client::Error),
+    /// The domain is destroyed, but something of it is left.
+    #[error("domain {domid} was destroyed, but its nodes could not all be removed: {}", list(left))]
+    Left {
+        /// The domain.
+        domid: Domid,
+        /// What is left.
+        left: Vec<UndoError>,
+    },
+}
+
+fn list(left: &[UndoError]) -> String {
+    left.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Something that could not be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum UndoError {
+    /// The domain itself.
+    #[error("domain {domid} still exists; remove it with xlr destroy {domid}")]
+    Domain {
+        /// The domain.
+        domid: Domid,
+        /// Why.
+        #[source]
+        cause: libxc_safe::Error,
+    },
+    /// A subtree in xenstore.
+    #[error("{path} is still in xenstore; remove it with xenstore-rm {path}")]
+    Node {
+        /// Its root.
+        path: String,
+        /// Why.
+        #[source]
+        cause: xenstore::client::Error,
+    },
+}
+
+/// Destroys a domain and removes its nodes, as `xl destroy` does. The guest is not asked.
+///
+/// # Errors
+/// [`DestroyError`]; nothing was changed unless it is [`DestroyError::Left`].
+pub fn destroy(xen: &Xen, store: &mut Client, identity: &Identity) -> Result<(), DestroyError> {
+    let domid = identity.domid;
+    identity.check(xen)?;
+    let kinds = devices(store, domid)?;
+    if !kinds.is_empty() {
+        return Err(DestroyError::Devices { domid, kinds });
+    }
+    let live = Live::of_dead(domid.0, identity.uuid, console_domid(store, domid)?);
+    xen.pause(domid)?;
+    let left = undo(xen, store, &live, true);
+    if left.is_empty() { Ok(()) } else { Err(DestroyError::Left { domid, left }) }
+}
+
+/// Kinds of devices other than the console, from the subtree that no guest can write to.
+fn devices(store: &mut Client, domid: Domid) -> Result<Vec<String>, DestroyError> {
+    let kinds = match store.directory(format!("/libxl/{domid}/device")) {
+        Ok(kinds) => kinds,
+        Err(error) if error.is_not_found() => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(kinds.into_iter().filter(|kind| kind != "console").collect())
+}
+
+/// Who serves the domain's console, from the same subtree; dom0 where nothing is said.
+fn console_domid(store: &mut Client, domid: Domid) -> Result<u16, DestroyError> {
+    let path = format!("/libxl/{domid}/device/console/0/backend");
+    let backend = store.read_text_optional(path)?.unwrap_or_default();
+    let number = backend.strip_prefix("/local/domain/").and_then(|rest| rest.split('/').next());
+    Ok(number.and_then(|number| number.parse().ok()).unwrap_or(0))
+}
+
+/// Removes nodes (where there are some) and domain; gives what is left of them.
+pub(crate) fn undo(xen: &Xen, store: &mut Client, live: &Live, has_nodes: bool) -> Vec<UndoError> {
+    let mut left = Vec::new();
+    if has_nodes {
+        // Two domains bear one UUID while one of them is migrated to this host: the last removes
+        // /vm/UUID.
+        let others = xen.domains().unwrap_or_default();
+        let shared = |uuid| others.iter().any(|o| o.uuid == uuid && o.domid.0 != live.domid);
+        let keep_vm = shared(live.uuid);
+        remove_nodes(store, live, keep_vm, &mut left);
+    }
+    let domid = Domid(live.domid);
+    match xen.destroy(domid) {
+        Err(cause) if !cause.is_no_such_domain() => left.push(UndoError::Domain { domid, cause }),
+        _ => {}
+    }
+    left
+}
+
+fn remove_nodes(store: &mut Client, live: &Live, keep_vm: bool, left: &mut Vec<UndoError>) {
+    let mut paths = removal(live);
+    if keep_vm {
+        paths.retain(|path| !path.starts_with("/vm/"));
+    }
+    let parents = shared_parents(live);
+    let fail = |path: &String, cause| UndoError::Node { path: path.clone(), cause };
+    let requests: Result<Vec<_>, _> =
+        paths.iter().map(Request::rm).chain(parents.iter().map(Request::directory)).collect();
+    let sent =
+        requests.map_err(xenstore::client::Error::from).and_then(|requests| store.batch(&requests));
+    let replies = match sent {
+        Ok(replies) => replies,
+        Err(cause) => return left.push(fail(&format!("/local/domain/{}", live.domid), cause)),
+    };
+    let mut emptied = false;
+    let all = paths.iter().chain(&parents);
+    for (at, (path, reply)) in all.zip(replies).enumerate() {
+        match reply {
+            Ok(Reply::Directory(children)) => emptied |= children.is_empty(),
+            Err(cause) if at < paths.len() && !cause.is_not_found() => left.push(fail(path, cause)),
+            _ => {}
+        }
+    }
+    if emptied && let Err(cause) = remove_empty(store, &parents) {
+        left.push(fail(&parents[0], cause));
+    }
+}
+
+/// Removes directories that hold nothing any more, the deepest first, in a transaction: another
+/// create may be about to write there.
+fn remove_empty(store: &mut Client, parents: &[String]) -> Result<(), xenstore::client::Error> {
+    store.transaction(|transaction| {
+        for path in parents {
+            match transaction.directory(path) {
+                Ok(children) if children.is_empty() => transaction.rm(path)?,
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    })
+}
