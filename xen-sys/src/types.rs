@@ -5,6 +5,8 @@
 
 use core::fmt;
 
+use crate::xen::{DOMID_FIRST_RESERVED, DOMID_SELF};
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($raw:ty)) => {
         $(#[$doc])*
@@ -55,11 +57,11 @@ impl Domid {
     /// The control domain.
     pub const DOM0: Self = Self(0);
     /// The calling domain, in hypercall arguments (`DOMID_SELF`, xen.h).
-    pub const SELF: Self = Self(0x7FF0);
+    pub const SELF: Self = Self(DOMID_SELF);
     /// Whether this names an ordinary domain and none of the reserved pseudo-domains.
     #[must_use]
     pub const fn is_ordinary(self) -> bool {
-        self.0 < 0x7FF0
+        self.0 < DOMID_FIRST_RESERVED
     }
 }
 

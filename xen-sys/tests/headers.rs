@@ -9,7 +9,10 @@
 //! `XEN_HEADERS_4_14`, `XEN_HEADERS_4_17` and `XEN_HEADERS_4_20`: for each the include directory
 //! of that release (the one that holds `xen/`), for example from Debian's `libxen-dev`. Headers of
 //! further releases (`XEN_HEADERS_4_16` …) are compared as well where they are named.
-//! A release between two of the given ones is stated from Xen's history: headers prove the ends.
+//!
+//! Headers prove the releases that they are of. That an item came or went in a release between two
+//! of them, and that it holds beyond the newest, is stated from Xen's history.
+//!
 //! `LINUX_HEADERS` is where Linux's `xen/privcmd.h` lies, `/usr/include` unless it says otherwise.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,13 +3,21 @@
 //! Tools only, and checked: `interface_version` must be the revision that the running Xen
 //! speaks ([`crate::revision::SysctlRevision`]), else it answers `EACCES`.
 
+mod cache;
 mod host;
 mod list;
+mod livepatch;
+mod power;
 mod sched;
+mod trace;
 
+pub use cache::*;
 pub use host::*;
 pub use list::*;
+pub use livepatch::*;
+pub use power::*;
 pub use sched::*;
+pub use trace::*;
 
 /// Read Xen's message ring.
 pub const XEN_SYSCTL_readconsole: u32 = 1;
@@ -90,6 +98,26 @@ pub union xen_sysctl_u {
     pub getcpuinfo: xen_sysctl_getcpuinfo,
     /// Free memory.
     pub availheap: xen_sysctl_availheap,
+    /// Statistics. Until Xen 4.20.
+    pub get_pmstat: xen_sysctl_get_pmstat,
+    /// Power management. Since Xen 4.18, until Xen 4.20.
+    pub pm_op: xen_sysctl_pm_op,
+    /// Trace buffers.
+    pub tbuf_op: xen_sysctl_tbuf_op,
+    /// Counters.
+    pub perfc_op: xen_sysctl_perfc_op,
+    /// Memory off line.
+    pub page_offline: xen_sysctl_page_offline_op,
+    /// Lock profile.
+    pub lockprof_op: xen_sysctl_lockprof_op,
+    /// Coverage.
+    pub coverage_op: xen_sysctl_coverage_op,
+    /// Cache monitoring.
+    pub psr_cmt_op: xen_sysctl_psr_cmt_op,
+    /// Cache allocation.
+    pub psr_alloc: xen_sysctl_psr_alloc,
+    /// Live patches. Until Xen 4.20.
+    pub livepatch: xen_sysctl_livepatch_op,
     /// CPUs on and off line.
     pub cpu_hotplug: xen_sysctl_cpu_hotplug,
     /// CPU pools.
@@ -108,7 +136,9 @@ pub union xen_sysctl_u {
 layout!(
     union xen_sysctl_u: 128, readconsole, physinfo_0x13, physinfo_0x15, cputopoinfo,
     pcitopoinfo, numainfo, sched_id, getdomaininfolist, debug_keys, getcpuinfo, availheap,
-    cpu_hotplug, cpupool_op, scheduler_op, cpu_levelling_caps, cpu_featureset, cpu_policy, pad
+    get_pmstat, pm_op, tbuf_op, perfc_op, page_offline, lockprof_op, coverage_op, psr_cmt_op,
+    psr_alloc, livepatch, cpu_hotplug, cpupool_op, scheduler_op, cpu_levelling_caps,
+    cpu_featureset, cpu_policy, pad
 );
 
 /// The sysctl call. 136 bytes in every revision.
