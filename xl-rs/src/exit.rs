@@ -11,6 +11,7 @@
 //! | 4 | not root, or not in the dom0 of a Xen host |
 //! | 5 | this Xen speaks an interface revision that this build does not know |
 //! | 6 | xenstore cannot be reached, or stopped answering |
+//! | 130 | interrupted by a signal; what was begun was undone |
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ pub enum Exit {
     Revision = 5,
     /// Xenstore cannot be reached, or stopped answering.
     Store = 6,
+    /// Interrupted by a signal; what was begun was undone.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -56,10 +59,12 @@ mod tests {
             Exit::Denied,
             Exit::Revision,
             Exit::Store,
+            Exit::Interrupted,
         ];
-        for (number, exit) in all.into_iter().enumerate() {
-            assert_eq!(exit as usize, number);
-            assert!(source.contains(&format!("//! | {number} |")), "{exit:?}");
+        let numbers: Vec<u8> = all.iter().map(|exit| *exit as u8).collect();
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 130]);
+        for number in numbers {
+            assert!(source.contains(&format!("//! | {number} |")), "{number}");
         }
     }
 }

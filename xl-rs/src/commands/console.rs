@@ -1,0 +1,353 @@
+//! `console`: the guest's console on this terminal.
+//!
+//! ```text
+//!              waiting for the tty node ◀────── hang-up ──────┐
+//!                        │ node holds a path                  │
+//!                        ▼                                    │
+//!   attach ──▶ opened ──▶ copying both ways ──────────────────┘
+//!                              │ Ctrl-]            │ domain gone
+//!                              ▼                   ▼
+//!                           detached       copy what is left, end
+//! ```
+//!
+//! xenconsoled serves the guest's ring and names a pseudo-terminal in xenstore; this copies between
+//! it and standard input and output. All waiting is by events: the terminal, standard input, and
+//! xenstore's watches, which also tell the end of the domain. Only guest output goes to standard
+//! output. Never takes a path from a node that the guest can write.
+
+use super::domain;
+use super::error::CommandError;
+use crate::cli::ConsoleArgs;
+use libxc_safe::{DomainInfo, Xen};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+use xen_sys::types::Domid;
+use xenstore::client::{Client, Nodes};
+
+/// Ctrl-], which detaches.
+const DETACH: u8 = 0x1d;
+/// Bytes moved at once; also the most input that waits for a guest that does not read.
+const CHUNK: usize = 4096;
+/// How long the tty of a domain may stay unnamed before that is reported.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long xenconsoled may take to hang up once the domain is gone.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What is wrong with a console.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// Nobody serves it.
+    #[error(
+        "domain {domid} has no console yet: xenconsoled has named no terminal for it within \
+         {} s; is xenconsoled running?", PATIENCE.as_secs()
+    )]
+    NotServed {
+        /// The domain.
+        domid: Domid,
+    },
+    /// What the node names is no terminal.
+    #[error("the console of domain {domid}, {path:?}, is no terminal; restart xenconsoled")]
+    NotATerminal {
+        /// The domain.
+        domid: Domid,
+        /// The node's value.
+        path: String,
+    },
+    /// A call failed.
+    #[error("console of domain {domid}: cannot {operation}")]
+    Io {
+        /// The domain.
+        domid: Domid,
+        /// What was tried.
+        operation: &'static str,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// How an attachment ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The user typed Ctrl-].
+    Detached,
+    /// The domain is gone.
+    DomainGone,
+}
+
+/// Runs the command.
+pub fn run(arguments: &ConsoleArgs) -> Result<(), CommandError> {
+    let xen = Xen::open()?;
+    let mut store = Client::connect()?;
+    let info = domain::find(&xen, &mut store, &arguments.domain)?;
+    if info.domid.0 == 0 {
+        return Err(CommandError::Dom0 { hint: ": it has no console of this kind" });
+    }
+    let mut console = Console::attach(&xen, &mut store, &info)?;
+    console.copy()?;
+    Ok(())
+}
+
+/// A console that is attached.
+#[derive(Debug)]
+pub struct Console<'a> {
+    xen: &'a Xen,
+    store: &'a mut Client,
+    info: DomainInfo,
+    /// The node that names the terminal.
+    node: String,
+    /// The terminal; none while xenconsoled offers none.
+    tty: Option<OwnedFd>,
+    /// Input that the guest has not taken yet.
+    input: Vec<u8>,
+    input_open: bool,
+}
+
+impl<'a> Console<'a> {
+    /// Attaches: waits until xenconsoled has named the terminal, and opens it. From here on nothing
+    /// that the guest says is lost.
+    pub fn attach(
+        xen: &'a Xen,
+        store: &'a mut Client,
+        info: &DomainInfo,
+    ) -> Result<Self, CommandError> {
+        let node = format!("/local/domain/{}/console/tty", info.domid);
+        store.watch(&node, "console-tty")?;
+        store.watch("@releaseDomain", "console-end")?;
+        let (info, input) = (info.clone(), Vec::new());
+        let mut console = Self { xen, store, info, node, tty: None, input, input_open: true };
+        let deadline = Instant::now() + PATIENCE;
+        while !console.open()? && console.exists()? {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if console.store.next_event(Some(left))?.is_none() {
+                return Err(ConsoleError::NotServed { domid: console.info.domid }.into());
+            }
+        }
+        Ok(console)
+    }
+
+    /// Copies until the domain is gone or the user detaches.
+    pub fn copy(&mut self) -> Result<Ended, CommandError> {
+        let stdin = io::stdin();
+        let _raw = RawTerminal::enter(&stdin).map_err(|e| self.io("set up the terminal", e))?;
+        loop {
+            if self.store.events_waiting() > 0 {
+                self.take_events()?;
+                if !self.exists()? {
+                    self.last_words()?;
+                    return Ok(Ended::DomainGone);
+                }
+                if self.tty.is_none() {
+                    self.open()?;
+                }
+                continue;
+            }
+            let ready = self.wait(&stdin)?;
+            if ready.output {
+                self.take_output()?;
+            }
+            if ready.input && self.take_input(&stdin)? {
+                return Ok(Ended::Detached);
+            }
+            self.give_input()?;
+            if ready.store {
+                // Whatever came becomes an event that waits, or is none of ours.
+                self.take_events()?;
+                if !self.exists()? {
+                    self.last_words()?;
+                    return Ok(Ended::DomainGone);
+                }
+                if self.tty.is_none() {
+                    self.open()?;
+                }
+            }
+        }
+    }
+
+    /// Whether the domain is still there; one that is dying says nothing any more.
+    fn exists(&self) -> Result<bool, CommandError> {
+        Ok(domain::again(self.xen, &self.info)?.is_some_and(|info| !info.dying))
+    }
+
+    fn take_events(&mut self) -> Result<(), CommandError> {
+        while self.store.next_event(Some(Duration::ZERO))?.is_some() {}
+        Ok(())
+    }
+
+    /// Opens the terminal that the node names, if it names one.
+    fn open(&mut self) -> Result<bool, CommandError> {
+        let path = self.store.read_text_optional(&self.node)?.unwrap_or_default();
+        if path.is_empty() {
+            return Ok(false);
+        }
+        let domid = self.info.domid;
+        let not_a_terminal = || ConsoleError::NotATerminal { domid, path: path.clone() };
+        if !path.starts_with("/dev/") || path.contains("/../") {
+            return Err(not_a_terminal().into());
+        }
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let tty = match rustix::fs::open(path.as_str(), flags, Mode::empty()) {
+            Ok(tty) => tty,
+            // The terminal of an xenconsoled that has ended; its successor will name another.
+            Err(Errno::NOENT | Errno::IO | Errno::NXIO) => return Ok(false),
+            Err(errno) => return Err(self.io("open its terminal", errno).into()),
+        };
+        if !isatty(&tty) {
+            return Err(not_a_terminal().into());
+        }
+        // Without this the terminal would echo the guest's own output back to it.
+        make_raw(&tty).map_err(|errno| self.io("set up its terminal", errno))?;
+        self.tty = Some(tty);
+        Ok(true)
+    }
+
+    fn wait(&self, stdin: &io::Stdin) -> Result<Ready, CommandError> {
+        let mut fds = vec![PollFd::new(&*self.store, PollFlags::IN)];
+        let input = (self.input_open && self.input.is_empty()).then(|| {
+            fds.push(PollFd::new(stdin, PollFlags::IN));
+            fds.len() - 1
+        });
+        let tty = self.tty.as_ref().map(|tty| {
+            let more = if self.input.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+            fds.push(PollFd::new(tty, PollFlags::IN | more));
+            fds.len() - 1
+        });
+        loop {
+            match poll(&mut fds, None) {
+                Ok(_) => break,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.io("wait for input", errno).into()),
+            }
+        }
+        let ready = |index: usize| !fds[index].revents().is_empty();
+        let output = tty.is_some_and(|index| {
+            fds[index].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
+        });
+        Ok(Ready { store: ready(0), input: input.is_some_and(ready), output })
+    }
+
+    /// Passes on what the guest has said; forgets the terminal when it was hung up. Tells whether
+    /// there may be more.
+    fn take_output(&mut self) -> Result<bool, CommandError> {
+        let Some(tty) = &self.tty else { return Ok(false) };
+        let mut chunk = [0; CHUNK];
+        match rustix::io::read(tty, &mut chunk) {
+            Ok(0) | Err(Errno::IO) => {
+                self.tty = None;
+                Ok(false)
+            }
+            Ok(count) => {
+                super::print(&chunk[..count])?;
+                Ok(true)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(true),
+            Err(errno) => Err(self.io("read its terminal", errno).into()),
+        }
+    }
+
+    /// Takes what the user typed; tells whether it was the wish to detach.
+    fn take_input(&mut self, stdin: &io::Stdin) -> Result<bool, CommandError> {
+        let mut chunk = [0; CHUNK];
+        match rustix::io::read(stdin, &mut chunk) {
+            Ok(0) => self.input_open = false,
+            Ok(count) => {
+                let typed = &chunk[..count];
+                let detach = typed.iter().position(|&byte| byte == DETACH);
+                self.input.extend_from_slice(&typed[..detach.unwrap_or(count)]);
+                if detach.is_some() {
+                    self.give_input()?;
+                    return Ok(true);
+                }
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // The terminal that we were started from is gone: no more input, but output may go on.
+            Err(Errno::IO) => self.input_open = false,
+            Err(errno) => return Err(self.io("read standard input", errno).into()),
+        }
+        Ok(false)
+    }
+
+    /// Gives the guest as much of the waiting input as it takes.
+    fn give_input(&mut self) -> Result<(), CommandError> {
+        let Some(tty) = &self.tty else { return Ok(()) };
+        if self.input.is_empty() {
+            return Ok(());
+        }
+        match rustix::io::write(tty, &self.input) {
+            Ok(count) => {
+                self.input.drain(..count);
+                Ok(())
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            // Hung up: reading notices and opens the next one.
+            Err(Errno::IO) => Ok(()),
+            Err(errno) => Err(self.io("write its terminal", errno).into()),
+        }
+    }
+
+    /// After the end: copies until xenconsoled hangs up, which it does once it has passed on all.
+    fn last_words(&mut self) -> Result<(), CommandError> {
+        let deadline = Instant::now() + LAST_WORDS;
+        while let Some(tty) = &self.tty {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).unwrap_or_default();
+            let mut fds = [PollFd::new(tty, PollFlags::IN)];
+            match poll(&mut fds, Some(&left)) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {
+                    self.take_output()?;
+                }
+                Err(errno) => return Err(self.io("wait for its last output", errno).into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn io(&self, operation: &'static str, source: impl Into<io::Error>) -> ConsoleError {
+        ConsoleError::Io { domid: self.info.domid, operation, source: source.into() }
+    }
+}
+
+/// What there is to do.
+#[derive(Clone, Copy, Debug)]
+struct Ready {
+    store: bool,
+    input: bool,
+    output: bool,
+}
+
+fn make_raw(tty: impl AsFd) -> Result<Termios, Errno> {
+    let before = tcgetattr(&tty)?;
+    let mut raw = before.clone();
+    raw.make_raw();
+    tcsetattr(&tty, OptionalActions::Now, &raw)?;
+    Ok(before)
+}
+
+/// Standard input in raw mode, if it is a terminal; put back as it was when dropped.
+struct RawTerminal<'a> {
+    stdin: &'a io::Stdin,
+    before: Option<Termios>,
+}
+
+impl<'a> RawTerminal<'a> {
+    fn enter(stdin: &'a io::Stdin) -> Result<Self, Errno> {
+        let before = if isatty(stdin) { Some(make_raw(stdin)?) } else { None };
+        Ok(Self { stdin, before })
+    }
+}
+
+impl Drop for RawTerminal<'_> {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // Nothing more can be done for a terminal that does not take its old settings back.
+            let _ = tcsetattr(self.stdin, OptionalActions::Flush, before);
+            let _ = io::stderr().write_all(b"\r\n");
+        }
+    }
+}

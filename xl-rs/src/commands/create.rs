@@ -1,0 +1,226 @@
+//! `create`: from a configuration to a running domain.
+//!
+//! Reads and checks everything before the hypervisor is asked for anything; what the builder makes
+//! is undone if it fails, and so is a domain whose console could not be attached.
+
+use super::console::Console;
+use super::error::CommandError;
+use super::{list, print, print_json};
+use crate::cli::{CreateArgs, PlanFormat};
+use crate::config::diagnostic::{Problem, Severity, render};
+use crate::config::parse::MAX_LENGTH;
+use crate::config::resolve::Host;
+use crate::config::source::Sources;
+use crate::config::{Loaded, load};
+use domain_builder::apply::{ApplyOptions, Created, Progress, apply};
+use domain_builder::image::{self, CacheOptions, KernelImage};
+use domain_builder::plan::facts::HostFacts;
+use domain_builder::plan::{Plan, plan};
+use domain_builder::spec::DomainSpec;
+use domain_builder::undo;
+use libxc_safe::Xen;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use uuid::Uuid;
+use xenstore::client::Client;
+
+/// Runs the command.
+pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
+    let loaded = load(sources(arguments)?);
+    show(&loaded.problems, &loaded.sources, arguments.quiet);
+    let Loaded { sources, config, problems } = loaded;
+    let config = config.ok_or_else(|| refused(&problems))?;
+
+    let xen = Xen::open()?;
+    let mut store = Client::connect()?;
+    let pools = match config.pool {
+        Some(_) => list::pool_names(&xen, &mut store)?,
+        None => Vec::new(),
+    };
+    let host = Host { node_of_cpu: node_of_cpu(&xen)?, pools };
+    let spec = config.resolve(&host, Uuid::new_v4()).map_err(|problems| {
+        show(&problems, &sources, arguments.quiet);
+        refused(&problems)
+    })?;
+
+    let job = Job::prepare(&spec, &xen, &mut store)?;
+    match arguments.dry_run {
+        Some(PlanFormat::Text) => return print(job.plan.to_string().as_bytes()),
+        Some(PlanFormat::Json) => {
+            return print_json(&serde_json::to_value(&job.plan).unwrap_or_default());
+        }
+        None => {}
+    }
+    let created = job.build(&xen, &mut store, arguments.fail_before_step)?;
+    tracing::info!(domid = created.domid.0, name = spec.name, "domain created");
+    match begin(arguments, &xen, &mut store, &created) {
+        Ok(None) => Ok(()),
+        Ok(Some(mut console)) => console.copy().map(|_| ()),
+        Err(error) => {
+            // It never ran: an unusable domain would only hold memory.
+            undo::destroy(&xen, &mut store, &created.identity())?;
+            Err(error)
+        }
+    }
+}
+
+/// The NUMA node of every CPU that is there. The pools say which are; the topology may know nothing
+/// of a CPU that works all the same, as under emulation: such a one counts to the first node.
+fn node_of_cpu(xen: &Xen) -> Result<Vec<Option<u32>>, CommandError> {
+    let topology = xen.cpu_topology()?;
+    let mut cpus = xen.free_cpus()?;
+    cpus.extend(xen.cpupools()?.into_iter().flat_map(|pool| pool.cpus));
+    let length = cpus.iter().max().map_or(0, |highest| *highest as usize + 1);
+    let mut nodes = vec![None; length];
+    for cpu in cpus {
+        let place = topology.get(cpu as usize).copied().flatten();
+        nodes[cpu as usize] = Some(place.map_or(0, |place| place.node));
+    }
+    Ok(nodes)
+}
+
+/// Attaches the console if it is wanted, then lets the domain run, in this order so that its first
+/// words are seen.
+fn begin<'a>(
+    arguments: &CreateArgs,
+    xen: &'a Xen,
+    store: &'a mut Client,
+    created: &Created,
+) -> Result<Option<Console<'a>>, CommandError> {
+    let console = match arguments.console {
+        true => {
+            let info = xen.existing_domain_info(created.domid)?;
+            Some(Console::attach(xen, store, &info)?)
+        }
+        false => None,
+    };
+    if !arguments.paused {
+        xen.unpause(created.domid)?;
+    }
+    Ok(console)
+}
+
+/// Everything a create needs, read and checked.
+struct Job {
+    plan: Plan,
+    kernel: KernelImage,
+    ramdisk: Option<File>,
+}
+
+impl Job {
+    fn prepare(spec: &DomainSpec, xen: &Xen, store: &mut Client) -> Result<Self, CommandError> {
+        let kernel = image::load(&spec.kernel, &CacheOptions::default())?;
+        let ramdisk = spec.ramdisk.as_deref().map(open_ramdisk).transpose()?;
+        let (ramdisk, length) = match ramdisk {
+            Some((file, length)) => (Some(file), Some(length)),
+            None => (None, None),
+        };
+        let plan = plan(spec, &kernel, length, &HostFacts::read(xen, store)?)?;
+        Ok(Self { plan, kernel, ramdisk })
+    }
+
+    /// Carries out the plan. Ctrl-C and its kin are honoured between steps while it runs.
+    fn build(
+        &self,
+        xen: &Xen,
+        store: &mut Client,
+        fail_before_step: Option<usize>,
+    ) -> Result<Created, CommandError> {
+        let signals = Signals::hold()?;
+        let mut observer = |progress: Progress<'_>| match progress {
+            Progress::Begin { index, step } => tracing::debug!(index, %step, "begin"),
+            Progress::End { index, .. } => tracing::debug!(index, "done"),
+        };
+        let options = ApplyOptions {
+            fail_before_step,
+            interrupted: Some(&signals.seen),
+            observer: Some(&mut observer),
+        };
+        Ok(apply(&self.plan, &self.kernel, self.ramdisk.as_ref(), xen, store, options)?)
+    }
+}
+
+/// While this lives, signals that would end the process only set a flag.
+struct Signals {
+    seen: Arc<AtomicBool>,
+    released: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn hold() -> Result<Self, CommandError> {
+        let seen = Arc::new(AtomicBool::new(false));
+        let released = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&released))
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&seen)))
+                .map_err(|source| CommandError::Signals { source })?;
+        }
+        Ok(Self { seen, released })
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.released.store(true, Ordering::Relaxed);
+    }
+}
+
+fn open_ramdisk(path: &Path) -> Result<(File, u64), CommandError> {
+    let failed = |source| CommandError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    Ok((file, length))
+}
+
+/// The texts of the configuration: the file, then each assignment of the command line.
+fn sources(arguments: &CreateArgs) -> Result<Sources, CommandError> {
+    let (file, assignments) = arguments.file_and_assignments();
+    let mut sources = Sources::default();
+    match file {
+        Some("-") => {
+            let text = read_bounded(io::stdin().lock(), Path::new("standard input"))?;
+            sources.add("standard input", text);
+        }
+        Some(path) => {
+            let failed = |source| CommandError::Read { path: path.into(), source };
+            let text = read_bounded(File::open(path).map_err(failed)?, Path::new(path))?;
+            sources.add(path, text);
+        }
+        None if assignments.is_empty() => return Err(CommandError::NoConfiguration),
+        None => {}
+    }
+    for assignment in assignments {
+        sources.add("command line", assignment.as_str());
+    }
+    Ok(sources)
+}
+
+/// Reads a text; one that is too long is cut where its length shows.
+fn read_bounded(reader: impl Read, path: &Path) -> Result<Vec<u8>, CommandError> {
+    let mut text = Vec::new();
+    reader
+        .take(MAX_LENGTH as u64 + 1)
+        .read_to_end(&mut text)
+        .map_err(|source| CommandError::Read { path: path.to_owned(), source })?;
+    Ok(text)
+}
+
+/// Shows problems on standard error, in colour on a terminal.
+fn show(problems: &[Problem], sources: &Sources, quiet: bool) {
+    let shown: Vec<Problem> = problems
+        .iter()
+        .filter(|problem| !quiet || problem.severity == Severity::Error)
+        .cloned()
+        .collect();
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    eprint!("{}", render(&shown, sources, colour));
+}
+
+fn refused(problems: &[Problem]) -> CommandError {
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    CommandError::Configuration { errors }
+}

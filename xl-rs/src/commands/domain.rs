@@ -1,0 +1,74 @@
+//! Which domain is meant: names and domids, from the hypervisor's list and xenstore's names.
+//!
+//! The hypervisor says who exists, xenstore only what they are called. All names are read in one
+//! round trip.
+
+use super::error::CommandError;
+use libxc_safe::{DomainInfo, Xen};
+use xen_sys::types::Domid;
+use xenstore::client::{Client, Nodes};
+use xenstore::wire::{Reply, Request};
+
+/// A domain and its name, if xenstore has one.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// What the hypervisor says.
+    pub info: DomainInfo,
+    /// Its name.
+    pub name: Option<String>,
+}
+
+/// Every domain with its name, by ascending domid.
+pub fn all(xen: &Xen, store: &mut Client) -> Result<Vec<Named>, CommandError> {
+    let domains = xen.domains()?;
+    let requests: Vec<Request> = domains
+        .iter()
+        .map(|info| Request::read(name_path(info.domid)))
+        .collect::<Result<_, _>>()
+        .map_err(xenstore::client::Error::from)?;
+    let replies = store.batch(&requests)?;
+    let mut named = Vec::with_capacity(domains.len());
+    for (info, reply) in domains.into_iter().zip(replies) {
+        let name = match reply {
+            Ok(Reply::Value(value)) => Some(String::from_utf8_lossy(&value).into_owned()),
+            Ok(_) => None,
+            // A domain that is being made or taken down has no name.
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error.into()),
+        };
+        named.push(Named { info, name });
+    }
+    Ok(named)
+}
+
+/// The domain that `given` means: a domid if it is a number, a name otherwise.
+pub fn find(xen: &Xen, store: &mut Client, given: &str) -> Result<DomainInfo, CommandError> {
+    match given.parse::<u16>() {
+        Ok(domid) => xen.domain_info(Domid(domid))?.ok_or(CommandError::NoSuchDomid { domid }),
+        Err(_) => by_name(xen, store, given)?
+            .ok_or_else(|| CommandError::NoSuchName { given: given.to_owned() }),
+    }
+}
+
+/// The domain with this name.
+pub fn by_name(
+    xen: &Xen,
+    store: &mut Client,
+    name: &str,
+) -> Result<Option<DomainInfo>, CommandError> {
+    let named = all(xen, store)?.into_iter().find(|domain| domain.name.as_deref() == Some(name));
+    Ok(named.map(|domain| domain.info))
+}
+
+/// Where a domain's name is kept.
+#[must_use]
+pub fn name_path(domid: Domid) -> String {
+    format!("/local/domain/{domid}/name")
+}
+
+/// The same domain as it is now, or none if it is gone; a domid that was taken by another domain
+/// meanwhile counts as gone.
+pub fn again(xen: &Xen, known: &DomainInfo) -> Result<Option<DomainInfo>, CommandError> {
+    let now = xen.domain_info(known.domid)?;
+    Ok(now.filter(|info| info.uuid == known.uuid))
+}

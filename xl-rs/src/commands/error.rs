@@ -1,0 +1,170 @@
+//! Why a command failed, and with which exit code.
+
+use crate::exit::Exit;
+use domain_builder::apply::{ApplyError, StepError};
+use domain_builder::host::HostError;
+use domain_builder::image::ImageError;
+use domain_builder::plan::PlanError;
+use domain_builder::undo::DestroyError;
+use std::io;
+use std::path::PathBuf;
+
+/// A failed command. Its text says what to do; causes follow as sources.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The hypervisor, or the way to it.
+    #[error(transparent)]
+    Xen(#[from] libxc_safe::Error),
+    /// Xenstore, or the way to it.
+    #[error(transparent)]
+    Store(#[from] xenstore::client::Error),
+    /// Nobody is called that.
+    #[error("{given} is an invalid domain identifier: no domain has this name; see xlr list")]
+    NoSuchName {
+        /// What was given.
+        given: String,
+    },
+    /// Nobody has that number.
+    #[error("domain {domid} does not exist; see xlr list")]
+    NoSuchDomid {
+        /// What was given.
+        domid: u16,
+    },
+    /// `domid` did not find the name.
+    #[error("Can't get domid of domain name '{name}', maybe this domain does not exist.")]
+    NoDomid {
+        /// The name.
+        name: String,
+    },
+    /// `domname` did not find the domain.
+    #[error("Can't get domain name of domain id '{domid}', maybe this domain does not exist.")]
+    NoDomname {
+        /// The domid.
+        domid: u16,
+    },
+    /// `info KEY` with a key that there is not.
+    #[error("{key} is not a fact that info prints; run info without a key to see them all")]
+    NoSuchFact {
+        /// The key.
+        key: String,
+    },
+    /// An action that domain 0 must be spared.
+    #[error("domain 0 runs this host and was left alone{hint}")]
+    Dom0 {
+        /// A way to insist, where there is one.
+        hint: &'static str,
+    },
+    /// Some of several domains.
+    #[error("{failed} of {total} domains could not be {done}")]
+    Some {
+        /// How many failed.
+        failed: usize,
+        /// How many there were.
+        total: usize,
+        /// What was to be done.
+        done: &'static str,
+    },
+    /// A configuration without a file.
+    #[error("no configuration: name a file, or give name and kernel as KEY=VALUE")]
+    NoConfiguration,
+    /// A file that cannot be read.
+    #[error("cannot read {}; check the path and its permissions", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A file or stream that cannot be written.
+    #[error("cannot write {what}")]
+    Write {
+        /// Which.
+        what: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The configuration is refused; the problems have been shown.
+    #[error("{errors} error{} in the configuration, nothing was done", if *errors == 1 { "" } else { "s" })]
+    Configuration {
+        /// How many.
+        errors: usize,
+    },
+    /// The facts that a plan needs.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The kernel.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// What is asked for cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The plan failed.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// A domain could not be destroyed.
+    #[error(transparent)]
+    Destroy(#[from] DestroyError),
+    /// Signals could not be held off.
+    #[error("cannot handle signals")]
+    Signals {
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The console of a domain cannot be used.
+    #[error(transparent)]
+    Console(#[from] super::console::ConsoleError),
+}
+
+impl CommandError {
+    /// The exit code.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Xen(error) | Self::Host(HostError::Xen(error)) => of_xen(error),
+            Self::Store(error) | Self::Host(HostError::Store(error)) => of_store(error),
+            Self::Apply(error) => match error.cause.as_ref() {
+                StepError::Xen(error) => of_xen(error),
+                StepError::Store(error) => of_store(error),
+                StepError::NameTaken { .. } => Exit::Configuration,
+                StepError::Interrupted => Exit::Interrupted,
+                _ => Exit::Failure,
+            },
+            Self::Destroy(DestroyError::Xen(error)) => of_xen(error),
+            Self::Destroy(DestroyError::Store(error)) => of_store(error),
+            Self::Configuration { .. } | Self::NoConfiguration | Self::Image(_) | Self::Plan(_) => {
+                Exit::Configuration
+            }
+            Self::NoSuchFact { .. } => Exit::Usage,
+            _ => Exit::Failure,
+        }
+    }
+}
+
+fn of_xen(error: &libxc_safe::Error) -> Exit {
+    use libxc_safe::Error::{NotDom0, NotPrivileged, NotRoot, WrongRevision};
+    match error {
+        NotRoot { .. } | NotDom0 { .. } | NotPrivileged { .. } => Exit::Denied,
+        WrongRevision { .. } => Exit::Revision,
+        _ => Exit::Failure,
+    }
+}
+
+fn of_store(error: &xenstore::client::Error) -> Exit {
+    if error.is_unavailable() || error.is_disconnected() { Exit::Store } else { Exit::Failure }
+}
+
+/// An error and its causes in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

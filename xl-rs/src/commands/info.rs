@@ -1,0 +1,132 @@
+//! `info`: facts about the host and its hypervisor.
+
+use super::error::CommandError;
+use super::{print, print_json};
+use crate::cli::InfoArgs;
+use crate::output::facts::Facts;
+use libxc_safe::Xen;
+use serde_json::{Value, json};
+
+/// Runs the command.
+pub fn run(arguments: &InfoArgs) -> Result<(), CommandError> {
+    let facts = gather(&Xen::open()?, arguments)?;
+    match &arguments.key {
+        Some(key) => {
+            let value =
+                facts.get(key).ok_or_else(|| CommandError::NoSuchFact { key: key.clone() })?;
+            print(format!("{value}\n").as_bytes())
+        }
+        None if arguments.json => print_json(&facts.to_json()),
+        None => print(facts.to_text().as_bytes()),
+    }
+}
+
+fn gather(xen: &Xen, arguments: &InfoArgs) -> Result<Facts, CommandError> {
+    let mut facts = Facts::default();
+    let system = rustix::system::uname();
+    facts.add("host", system.nodename().to_string_lossy());
+    facts.add("release", system.release().to_string_lossy());
+    facts.add("version", system.version().to_string_lossy());
+    facts.add("machine", system.machine().to_string_lossy());
+    machine(xen, &mut facts)?;
+    if arguments.numa {
+        topology(xen, &mut facts, arguments.json)?;
+    }
+    hypervisor(xen, &mut facts)?;
+    Ok(facts)
+}
+
+fn machine(xen: &Xen, facts: &mut Facts) -> Result<(), CommandError> {
+    let info = xen.physinfo()?;
+    let mib = |pages: u64| pages / 256;
+    let words: Vec<String> = info.hw_cap.iter().map(|word| format!("{word:08x}")).collect();
+    let names: Vec<&str> = info.capabilities.names().collect();
+    facts.add("nr_cpus", info.cpus);
+    facts.add("max_cpu_id", info.max_cpu_id);
+    facts.add("nr_nodes", info.nodes);
+    facts.add("cores_per_socket", info.cores_per_socket);
+    facts.add("threads_per_core", info.threads_per_core);
+    facts.add("cpu_mhz", format!("{}.{:03}", info.cpu_khz / 1000, info.cpu_khz % 1000));
+    facts.add("hw_caps", words.join(":"));
+    facts.add("virt_caps", names.join(" "));
+    facts.add("total_memory", mib(info.total_pages));
+    facts.add("free_memory", mib(info.free_pages.saturating_sub(info.outstanding_pages)));
+    facts.add("outstanding_claims", mib(info.outstanding_pages));
+    facts.add("free_cpus", xen.free_cpus()?.len());
+    Ok(())
+}
+
+fn hypervisor(xen: &Xen, facts: &mut Facts) -> Result<(), CommandError> {
+    let version = xen.version()?;
+    // The pool of domain 0 exists on every host, and its scheduler is the one xl names.
+    let scheduler = xen.cpupools()?.first().map_or("unknown", |pool| pool.scheduler.name());
+    let build_id: String = version.build_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    facts.add("xen_major", version.major);
+    facts.add("xen_minor", version.minor);
+    facts.add("xen_extra", version.extra.clone());
+    facts.add("xen_version", version.to_string());
+    facts.add("xen_caps", version.capabilities.join(" "));
+    facts.add("xen_scheduler", scheduler);
+    facts.add("xen_pagesize", version.page_bytes);
+    facts.add("platform_params", format!("virt_start={:#x}", version.virt_start));
+    facts.add("xen_changeset", version.changeset);
+    facts.add("xen_commandline", version.command_line);
+    facts.add("cc_compiler", version.compiler);
+    facts.add("cc_compile_by", version.compiled_by);
+    facts.add("cc_compile_domain", version.compile_domain);
+    facts.add("cc_compile_date", version.compile_date);
+    facts.add("build_id", build_id);
+    facts.add("xend_config_format", 4);
+    facts.add("xlr_domctl", format!("{:#x}", xen.domctl_revision().raw()));
+    facts.add("xlr_sysctl", format!("{:#x}", xen.sysctl_revision().raw()));
+    Ok(())
+}
+
+fn topology(xen: &Xen, facts: &mut Facts, as_json: bool) -> Result<(), CommandError> {
+    let cpus = xen.cpu_topology()?;
+    let nodes = xen.numa_nodes()?;
+    let present = (0u32..).zip(cpus).filter_map(|(cpu, place)| place.map(|place| (cpu, place)));
+    if as_json {
+        let cpus: Vec<Value> = present
+            .map(|(cpu, place)| {
+                json!({"cpu": cpu, "core": place.core, "socket": place.socket, "node": place.node})
+            })
+            .collect();
+        let nodes: Vec<Value> = nodes
+            .into_iter()
+            .map(|node| {
+                json!({
+                    "node": node.id, "memory_bytes": node.size_bytes,
+                    "free_bytes": node.free_bytes, "distances": node.distances,
+                })
+            })
+            .collect();
+        facts.add("cpu_topology", cpus);
+        facts.add("numa_info", nodes);
+        return Ok(());
+    }
+    let mut table = String::from("\ncpu:    core    socket     node");
+    for (cpu, place) in present {
+        table.push_str(&format!(
+            "\n{cpu:>3}:    {:>4}    {:>6}     {:>4}",
+            place.core, place.socket, place.node
+        ));
+    }
+    facts.add("cpu_topology", table);
+    let mut table = String::from("\nnode:    memsize    memfree    distances");
+    for node in nodes {
+        let distances: Vec<String> = node
+            .distances
+            .iter()
+            .map(|distance| distance.map_or_else(|| String::from("-"), |d| d.to_string()))
+            .collect();
+        let (size, free) = (node.size_bytes >> 20, node.free_bytes >> 20);
+        table.push_str(&format!(
+            "\n{:>4}:    {size:>6}     {free:>6}      {}",
+            node.id,
+            distances.join(",")
+        ));
+    }
+    facts.add("numa_info", table);
+    Ok(())
+}
