@@ -231,6 +231,18 @@ pub struct multicall_entry {
 }
 layout!(struct multicall_entry: 64, op 0, result 8, args 16);
 
+/// `update_va_mapping`: no flush.
+pub const UVMF_NONE: u64 = 0;
+/// `update_va_mapping`: flush the TLB.
+pub const UVMF_TLB_FLUSH: u64 = 1 << 0;
+/// `update_va_mapping`: flush the address.
+pub const UVMF_INVLPG: u64 = 2 << 0;
+/// `update_va_mapping`: mask of the kind of flush.
+pub const UVMF_FLUSHTYPE_MASK: u64 = 3 << 0;
+/// `update_va_mapping`: flush the calling vCPU.
+pub const UVMF_LOCAL: u64 = 0;
+/// `update_va_mapping`: flush all vCPUs.
+pub const UVMF_ALL: u64 = 1 << 2;
 /// `console_io`: write bytes.
 pub const CONSOLEIO_write: u32 = 0;
 /// `console_io`: read bytes.
