@@ -236,9 +236,9 @@ pub const UVMF_NONE: u64 = 0;
 /// `update_va_mapping`: flush the TLB.
 pub const UVMF_TLB_FLUSH: u64 = 1 << 0;
 /// `update_va_mapping`: flush the address.
-pub const UVMF_INVLPG: u64 = 2 << 0;
+pub const UVMF_INVLPG: u64 = 2;
 /// `update_va_mapping`: mask of the kind of flush.
-pub const UVMF_FLUSHTYPE_MASK: u64 = 3 << 0;
+pub const UVMF_FLUSHTYPE_MASK: u64 = 3;
 /// `update_va_mapping`: flush the calling vCPU.
 pub const UVMF_LOCAL: u64 = 0;
 /// `update_va_mapping`: flush all vCPUs.
