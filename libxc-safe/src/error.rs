@@ -205,7 +205,11 @@ impl Error {
     /// Whether the domain that the operation was about does not exist.
     #[must_use]
     pub fn is_no_such_domain(&self) -> bool {
-        matches!(self, Self::Hypercall { domid: Some(_), errno: Errno::SRCH, .. })
+        matches!(
+            self,
+            Self::Hypercall { domid: Some(_), errno: Errno::SRCH, .. }
+                | Self::ForeignFrame { errno: Errno::SRCH, .. }
+        )
     }
 
     /// The error of a hypercall.
@@ -267,6 +271,7 @@ fn frame_advice(errno: Errno) -> &'static str {
         Errno::NOENT | Errno::AGAIN => "; the frame is paged out or being paged in",
         Errno::INVAL => "; the domain has no such frame",
         Errno::PERM => "; this domain may not map it",
+        Errno::SRCH => "; there is no such domain",
         _ => "",
     }
 }

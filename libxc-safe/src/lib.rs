@@ -1,8 +1,9 @@
 //! Safe hypercalls: the only crate that talks to the hypervisor.
 //!
 //! In: typed requests. Out: typed answers, or an [`Error`] with operation, domid and errno.
-//! [`Xen`] is the hypervisor. The revision of the interface is found at run time: one build serves
-//! every release from Xen 4.14 on.
+//! [`Xen`] is the hypervisor; [`EventChannels`], [`GrantDevice`] and [`GrantAllocator`] are the
+//! kernel's devices for what does not need to be privileged. The revision of the interface is
+//! found at run time: one build serves every release from Xen 4.14 on.
 //!
 //! What it never does: hand out a reference to memory that another domain can change, keep a
 //! descriptor open across exec, retry a failure other than where the ABI demands it, or know
@@ -12,7 +13,10 @@ mod bitmap;
 mod buffer;
 mod domctl;
 mod error;
+mod evtchn;
 mod foreign;
+mod gntalloc;
+mod gntdev;
 mod guest;
 mod ioctl;
 mod layout;
@@ -29,7 +33,10 @@ pub use domctl::{
     ShutdownReason, SystemPolicy, TscInfo, VcpuInfo, VcpuRtdsParameters,
 };
 pub use error::{Error, Result};
+pub use evtchn::EventChannels;
 pub use foreign::{ForeignMapping, GrantTableMapping};
+pub use gntalloc::{GrantAllocator, GrantedPages};
+pub use gntdev::{GrantDevice, GrantMapping, UnmapNotify};
 pub use mapping::{Mapping, Protection};
 pub use memory::{E820Entry, MemoryFlags};
 pub use rustix::io::Errno;

@@ -2,14 +2,14 @@
 
 use xen_sys::revision::SysctlRevision;
 use xen_sys::sysctl::{
-    XEN_INVALID_CORE_ID, XEN_INVALID_NODE_DIST, XEN_SYSCTL_PHYSCAP_directio,
-    XEN_SYSCTL_PHYSCAP_gnttab_v1, XEN_SYSCTL_PHYSCAP_gnttab_v2, XEN_SYSCTL_PHYSCAP_hap,
-    XEN_SYSCTL_PHYSCAP_hvm, XEN_SYSCTL_PHYSCAP_iommu_hap_pt_share, XEN_SYSCTL_PHYSCAP_pv,
-    XEN_SYSCTL_PHYSCAP_shadow, XEN_SYSCTL_PHYSCAP_vmtrace, XEN_SYSCTL_PHYSCAP_vpmu,
-    XEN_SYSCTL_availheap, XEN_SYSCTL_cputopoinfo, XEN_SYSCTL_getcpuinfo, XEN_SYSCTL_numainfo,
-    XEN_SYSCTL_physinfo, xen_sysctl_availheap, xen_sysctl_cpuinfo, xen_sysctl_cputopo,
-    xen_sysctl_cputopoinfo, xen_sysctl_getcpuinfo, xen_sysctl_meminfo, xen_sysctl_numainfo,
-    xen_sysctl_physinfo_0x13, xen_sysctl_physinfo_0x15,
+    XEN_INVALID_CORE_ID, XEN_INVALID_NODE_DIST, XEN_INVALID_NODE_ID, XEN_INVALID_SOCKET_ID,
+    XEN_SYSCTL_PHYSCAP_directio, XEN_SYSCTL_PHYSCAP_gnttab_v1, XEN_SYSCTL_PHYSCAP_gnttab_v2,
+    XEN_SYSCTL_PHYSCAP_hap, XEN_SYSCTL_PHYSCAP_hvm, XEN_SYSCTL_PHYSCAP_iommu_hap_pt_share,
+    XEN_SYSCTL_PHYSCAP_pv, XEN_SYSCTL_PHYSCAP_shadow, XEN_SYSCTL_PHYSCAP_vmtrace,
+    XEN_SYSCTL_PHYSCAP_vpmu, XEN_SYSCTL_availheap, XEN_SYSCTL_cputopoinfo, XEN_SYSCTL_getcpuinfo,
+    XEN_SYSCTL_numainfo, XEN_SYSCTL_physinfo, xen_sysctl_availheap, xen_sysctl_cpuinfo,
+    xen_sysctl_cputopo, xen_sysctl_cputopoinfo, xen_sysctl_getcpuinfo, xen_sysctl_meminfo,
+    xen_sysctl_numainfo, xen_sysctl_physinfo_0x13, xen_sysctl_physinfo_0x15,
 };
 
 use crate::domctl::{PAYLOAD_BYTES, Payload};
@@ -148,15 +148,31 @@ impl PhysInfo {
     }
 }
 
-/// Where a CPU sits.
+/// Where a CPU sits. Xen does not know core and socket of every CPU: the only one of an AMD
+/// machine has neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuPlace {
     /// Its core, within the socket.
-    pub core: u32,
+    pub core: Option<u32>,
     /// Its socket.
-    pub socket: u32,
+    pub socket: Option<u32>,
     /// Its NUMA node.
-    pub node: u32,
+    pub node: Option<u32>,
+}
+
+impl CpuPlace {
+    /// The place in a record; none when all of it is unknown: there is no such CPU.
+    fn decode(record: &[u8]) -> Option<Self> {
+        type Raw = xen_sysctl_cputopo;
+        let known = |value: u32, unknown: u32| (value != unknown).then_some(value);
+        let place = Self {
+            core: known(get!(record, Raw, core), XEN_INVALID_CORE_ID),
+            socket: known(get!(record, Raw, socket), XEN_INVALID_SOCKET_ID),
+            node: known(get!(record, Raw, node), XEN_INVALID_NODE_ID),
+        };
+        let absent = place.core.is_none() && place.socket.is_none() && place.node.is_none();
+        (!absent).then_some(place)
+    }
 }
 
 /// A NUMA node.
@@ -195,8 +211,7 @@ impl Xen {
     /// # Errors
     /// [`Error::Hypercall`].
     pub fn cpu_topology(&self) -> Result<Vec<Option<CpuPlace>>> {
-        type Raw = xen_sysctl_cputopo;
-        const RECORD: usize = size_of::<Raw>();
+        const RECORD: usize = size_of::<xen_sysctl_cputopo>();
         let max = self.highest_cpu()?.saturating_add(1);
         let mut buffer = self.pool().zeroed(max as usize * RECORD)?;
         let mut payload = [0; PAYLOAD_BYTES];
@@ -205,16 +220,7 @@ impl Xen {
         unsafe { self.sysctl("XEN_SYSCTL_cputopoinfo", XEN_SYSCTL_cputopoinfo, &mut payload) }?;
         let count = get!(payload, xen_sysctl_cputopoinfo, num_cpus);
         let records = buffer.bytes().chunks_exact(RECORD).take(count as usize);
-        Ok(records
-            .map(|at| {
-                let core = get!(at, Raw, core);
-                (core != XEN_INVALID_CORE_ID).then(|| CpuPlace {
-                    core,
-                    socket: get!(at, Raw, socket),
-                    node: get!(at, Raw, node),
-                })
-            })
-            .collect())
+        Ok(records.map(CpuPlace::decode).collect())
     }
 
     /// The NUMA nodes that have memory.
@@ -353,6 +359,19 @@ mod tests {
         check(0, &[]);
         check(0b10, &["pv"]);
         check(0x30B, &["pv", "hvm", "hap", "gnttab-v1", "gnttab-v2"]);
+    }
+
+    #[test]
+    fn places() {
+        let check = |record: [u32; 3], expected| {
+            let bytes: Vec<u8> = record.iter().flat_map(|word| word.to_le_bytes()).collect();
+            assert_eq!(CpuPlace::decode(&bytes), expected);
+        };
+        let place = |core, socket, node| Some(CpuPlace { core, socket, node });
+        check([1, 2, 3], place(Some(1), Some(2), Some(3)));
+        check([u32::MAX, u32::MAX, 0], place(None, None, Some(0)));
+        check([0, u32::MAX, u32::MAX], place(Some(0), None, None));
+        check([u32::MAX; 3], None);
     }
 
     #[test]
