@@ -11,6 +11,8 @@
 //! cite are those of the protocol's specification, `misc/xenstore.txt` of the Xen documentation.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "tokio")]
+pub mod aio;
 pub mod client;
 mod errno;
 mod path;

@@ -346,7 +346,9 @@ fn a_store_that_knows_no_depth() {
                 ["/a", "/a/b/c", "/a/b"].iter().for_each(|path| peer.event(path, "t"));
             }
             peer.reply(&header, &reply);
-            peer.event("/a/x/y", "t");
+            if !deep {
+                peer.event("/a/x/y", "t");
+            }
         }
     });
     let mut client = client(stream);
@@ -359,6 +361,9 @@ fn a_store_that_knows_no_depth() {
     assert_eq!(seen, ["/a", "/a/b"]);
     let special = client.watch_depth("@releaseDomain", "t", 1).unwrap_err();
     assert!(matches!(special, Error::Unsupported { .. }), "{special}");
+    let requests = client.counters().requests;
+    client.watch_depth("/b", "t", 1).unwrap();
+    assert_eq!(client.counters().requests, requests + 1, "it is not asked twice");
 }
 
 #[test]

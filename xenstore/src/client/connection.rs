@@ -66,9 +66,14 @@ impl Client {
     }
 
     fn from_box(transport: Box<dyn Transport>) -> Self {
+        let mut session = Session::new();
+        if transport.framing() != Framing::Stream {
+            // The kernel takes path and token of a watch and drops the rest.
+            session.keep_depths();
+        }
         Self {
             transport,
-            session: Session::new(),
+            session,
             lost: None,
             timeout: Some(REQUEST_TIMEOUT),
             out: Vec::new(),
@@ -135,7 +140,7 @@ impl Client {
         }
         let outcome = |(request, id): (&Request, RequestId)| match self.session.take(id) {
             Some(outcome) => Ok(expect::reply(request, outcome)),
-            None => Err(Error::disconnected(request, Loss::Unasked(id.0))),
+            None => Err(Error::lost_reply(request)),
         };
         requests.iter().zip(ids).map(outcome).collect()
     }
@@ -233,7 +238,7 @@ impl Client {
                 Ok(count) => *sent += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(lost(&error)),
+                Err(error) => return Err(Loss::from(&error)),
             }
         }
         Ok(())
@@ -255,7 +260,7 @@ impl Client {
                 }
                 Err(error) => {
                     let errno = error.raw_os_error().and_then(Errno::from_raw);
-                    return errno.map(Err).ok_or_else(|| lost(&error));
+                    return errno.map(Err).ok_or_else(|| Loss::from(&error));
                 }
             }
         }
@@ -276,7 +281,7 @@ impl Client {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(heard),
-                Err(error) => return Err(lost(&error)),
+                Err(error) => return Err(Loss::from(&error)),
             }
         }
     }
@@ -297,7 +302,7 @@ impl Client {
                 Ok(0) => return Ok(false),
                 Ok(_) => return Ok(true),
                 Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(lost(&error.into())),
+                Err(error) => return Err(Loss::from(&error.into())),
             }
         }
     }
@@ -306,16 +311,6 @@ impl Client {
     pub(super) fn lose(&mut self, loss: Loss) -> Error {
         self.lost = Some(loss.clone());
         Error::WatchesLost { loss }
-    }
-}
-
-fn lost(error: &io::Error) -> Loss {
-    use io::ErrorKind as Kind;
-    match error.kind() {
-        Kind::BrokenPipe | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::NotConnected => {
-            Loss::Closed
-        }
-        _ => Loss::Io(error.to_string()),
     }
 }
 
@@ -336,8 +331,7 @@ impl Client {
         request: &Request,
     ) -> Result<Reply, Error> {
         let replies = self.burst(transaction, std::slice::from_ref(request))?;
-        let unasked = || Err(Error::disconnected(request, Loss::Unasked(0)));
-        replies.into_iter().next().unwrap_or_else(unasked)
+        replies.into_iter().next().unwrap_or_else(|| Err(Error::lost_reply(request)))
     }
 }
 

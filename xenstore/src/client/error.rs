@@ -43,6 +43,19 @@ pub enum Loss {
     Shut,
 }
 
+impl From<&std::io::Error> for Loss {
+    fn from(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::BrokenPipe
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::NotConnected => Self::Closed,
+            _ => Self::Io(error.to_string()),
+        }
+    }
+}
+
 /// An error of a client.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -239,6 +252,12 @@ impl Error {
     pub(crate) fn disconnected(request: &Request, loss: Loss) -> Self {
         let (operation, subject) = (request.message_type(), request.subject());
         Self::Disconnected { operation, subject, loss }
+    }
+
+    /// A request whose reply is gone though the connection is not: cannot happen by the session's
+    /// bookkeeping, and is an error rather than a panic if it does.
+    pub(crate) fn lost_reply(request: &Request) -> Self {
+        Self::disconnected(request, Loss::Unasked(0))
     }
 
     pub(crate) fn broken(request: &Request, loss: Loss) -> Self {

@@ -98,22 +98,6 @@ impl Events {
         self.watches.push(Watched { path, token, depth, request });
     }
 
-    /// Sets the depth of a watch whose server does not know depths; waiting events from deeper go.
-    pub fn limit_depth(&mut self, path: &Path, token: &Token, depth: u32) {
-        let same = |w: &&mut Watched| w.path == *path && w.token == *token;
-        if let Some(watched) = self.watches.iter_mut().find(same) {
-            watched.depth = Some(depth);
-        }
-        let waiting = std::mem::take(&mut self.queue);
-        self.bytes = 0;
-        for waiting in waiting {
-            match waiting {
-                Waiting::Event(event) => drop(self.push(event)),
-                Waiting::Lost(_) => self.queue.push_back(waiting),
-            }
-        }
-    }
-
     /// The server refused the watch that this request asked for.
     pub fn refused(&mut self, request: RequestId) {
         self.watches.retain(|watched| watched.request != request);

@@ -18,7 +18,7 @@ mod connection;
 mod domains;
 mod error;
 mod events;
-mod expect;
+pub(crate) mod expect;
 mod nodes;
 mod session;
 mod transaction;
@@ -33,3 +33,10 @@ pub use session::{Counters, Outcome, Session};
 pub use transaction::{TRANSACTION_ATTEMPTS_MAX, Transaction};
 pub use transport::{DEVICE, Framing, SOCKETS, Socket, Transport, Xenbus};
 pub use watches::WatchEvents;
+
+#[cfg(feature = "tokio")]
+pub(crate) use nodes::Parts;
+#[cfg(feature = "tokio")]
+pub(crate) use transport::places;
+#[cfg(feature = "tokio")]
+pub(crate) use watches::depth_unsupported;

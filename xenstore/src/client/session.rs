@@ -72,6 +72,8 @@ pub struct Session {
     pending: VecDeque<Pending>,
     waiting: usize,
     next_id: u32,
+    /// The server does not know depths: they are kept here and not sent.
+    keeps_depths: bool,
     /// Watches and their events.
     pub events: Events,
     /// What happened so far.
@@ -85,6 +87,7 @@ impl Default for Session {
             pending: VecDeque::new(),
             waiting: 0,
             next_id: 1,
+            keeps_depths: false,
             events: Events::default(),
             counters: Counters::default(),
         }
@@ -98,6 +101,13 @@ impl Session {
         Self::default()
     }
 
+    /// From here on depths of watches are not sent, because the server does not know them; deeper
+    /// events are sorted out here, as they are in any case. A special path keeps its depth, which
+    /// changes what its events say: better refused than lost.
+    pub fn keep_depths(&mut self) {
+        self.keeps_depths = true;
+    }
+
     /// Appends the request to `out` and expects its reply.
     ///
     /// # Errors
@@ -109,7 +119,13 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Result<RequestId, usize> {
         let id = RequestId(self.next_id);
-        request.encode(id, transaction, out)?;
+        match request {
+            Request::Watch { path, token, .. } if self.keeps_depths && !path.is_special() => {
+                let (path, token) = (path.clone(), token.clone());
+                Request::Watch { path, token, depth: None }.encode(id, transaction, out)?;
+            }
+            _ => request.encode(id, transaction, out)?,
+        }
         self.next_id = self.next_id.wrapping_add(1);
         let effect = match request {
             Request::Watch { path, token, depth } => {

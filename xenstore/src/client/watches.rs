@@ -38,25 +38,19 @@ impl Client {
         depth: u32,
     ) -> Result<(), Error> {
         let (path, token) = (Path::new(path.as_ref())?, Token::new(token.as_ref())?);
-        let special = path.is_special();
-        let unsupported = |path: &Path| Error::Unsupported {
-            what: format!("a watch on {path} with a depth"),
-            needs: "it needs a xenstored of Xen 4.21 or later, reached by its socket",
-        };
-        if special && self.framing() != Framing::Stream {
-            return Err(unsupported(&path));
+        if path.is_special() && self.framing() != Framing::Stream {
+            return Err(depth_unsupported(&path));
         }
         match self.set_watch(path.clone(), token.clone(), Some(depth)) {
             Err(error) if error.errno() == Some(Errno::Einval) => {}
             result => return result,
         }
-        // An old store refuses the third field. The depth is kept by the session all the same.
-        if special {
-            return Err(unsupported(&path));
+        // An old store refuses the third field.
+        if path.is_special() {
+            return Err(depth_unsupported(&path));
         }
-        self.watch(&path, token.as_bytes())?;
-        self.session.events.limit_depth(&path, &token, depth);
-        Ok(())
+        self.session.keep_depths();
+        self.set_watch(path, token, Some(depth))
     }
 
     fn set_watch(&mut self, path: Path, token: Token, depth: Option<u32>) -> Result<(), Error> {
@@ -134,6 +128,13 @@ impl Client {
     /// connection was lost.
     pub const fn events(&mut self) -> WatchEvents<'_> {
         WatchEvents { client: self, ended: false }
+    }
+}
+
+pub(crate) fn depth_unsupported(path: &Path) -> Error {
+    Error::Unsupported {
+        what: format!("a watch on {path} with a depth"),
+        needs: "it needs a xenstored of Xen 4.21 or later, reached by its socket",
     }
 }
 

@@ -1,5 +1,5 @@
-//! Runs the whole client against the store of this host, over both ways to it, and prints a line per
-//! check. To be run as root in dom0; exits with 1 when a check failed.
+//! Runs the whole client against the store of this host, blocking over both ways to it and with tokio
+//! over the socket, and prints a line per check. To be run as root in dom0; exits with 1 when a check failed.
 //!
 //! ```text
 //! xs-selftest                    both ways (a way that is not there is a failure)
@@ -8,6 +8,8 @@
 //!
 //! All it writes lies below `/tool/xs-selftest-PID`, which it removes at the end.
 #![forbid(unsafe_code)]
+
+mod tasks;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -72,6 +74,10 @@ fn main() -> ExitCode {
     let mut failed = 0;
     for way in &ways {
         failed += run(way);
+        // Tasks go by sockets only.
+        if way != Path::new(DEVICE) {
+            failed += tasks::run(way);
+        }
     }
     println!("xs-selftest: {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
