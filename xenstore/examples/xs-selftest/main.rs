@@ -4,11 +4,15 @@
 //! ```text
 //! xs-selftest                    both ways (a way that is not there is a failure)
 //! xs-selftest PATH…              these sockets or devices only
+//! xs-selftest --domain A B        A is a shell line that makes a domain, B one that removes it
+//! xs-selftest --kill-xenstored   kills xenstored and looks at what the clients make of it
 //! ```
 //!
 //! All it writes lies below `/tool/xs-selftest-PID`, which it removes at the end.
 #![forbid(unsafe_code)]
 
+mod coming;
+mod death;
 mod tasks;
 
 use std::path::{Path, PathBuf};
@@ -70,6 +74,20 @@ impl Bench {
 
 fn main() -> ExitCode {
     let chosen: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let failed = match &chosen[..] {
+        [flag] if flag == Path::new("--kill-xenstored") => death::run(&usual_ways()[0]),
+        [flag, create, destroy] if flag == Path::new("--domain") => {
+            let (create, destroy) = (create.to_string_lossy(), destroy.to_string_lossy());
+            coming::run(&usual_ways()[0], &create, &destroy)
+        }
+        _ => everything(chosen),
+    };
+    println!("xs-selftest: {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs all checks over these ways; returns how many failed.
+fn everything(chosen: Vec<PathBuf>) -> usize {
     let ways = if chosen.is_empty() { usual_ways() } else { chosen };
     let mut failed = 0;
     for way in &ways {
@@ -79,8 +97,7 @@ fn main() -> ExitCode {
             failed += tasks::run(way);
         }
     }
-    println!("xs-selftest: {failed} failed");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    failed
 }
 
 fn usual_ways() -> Vec<PathBuf> {
