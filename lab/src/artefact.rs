@@ -62,11 +62,7 @@ impl Artefacts {
         let text = std::fs::read_to_string(&list).on("read", &list)?;
         let file: File = toml::from_str(&text)
             .map_err(|error| Error::Form { path: list, why: error.to_string() })?;
-        let lock = std::fs::read(lock_path(paths))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
-        Ok(Artefacts { paths: paths.clone(), sets: file.sets, lock })
+        Ok(Artefacts { paths: paths.clone(), sets: file.sets, lock: read_lock(paths) })
     }
 
     /// The names of all sets.
@@ -75,14 +71,24 @@ impl Artefacts {
     }
 
     /// Forgets the recorded choice, so that the next use asks the mirror again.
-    pub fn forget(&mut self, name: &str) {
+    pub fn forget(&mut self, name: &str) -> Result<()> {
+        let _guard = lock_file(&self.paths)?;
+        self.lock = read_lock(&self.paths);
         self.lock.remove(name);
         let _ = std::fs::remove_dir_all(self.paths.lab.join("apt"));
+        self.write_lock()
+    }
+
+    fn write_lock(&self) -> Result<()> {
+        let text = serde_json::to_vec_pretty(&self.lock).unwrap_or_default();
+        let path = lock_path(&self.paths);
+        std::fs::write(&path, text).on("write", &path)
     }
 
     /// The directory of a set, unpacked; fetches what is missing.
     pub fn root(&mut self, name: &str) -> Result<PathBuf> {
         let _guard = lock_file(&self.paths)?;
+        self.lock = read_lock(&self.paths);
         let set = self
             .sets
             .get(name)
@@ -119,9 +125,7 @@ impl Artefacts {
         }
         let locked = attempt?;
         self.lock.insert(name.into(), locked.clone());
-        let text = serde_json::to_vec_pretty(&self.lock).unwrap_or_default();
-        let path = lock_path(&self.paths);
-        std::fs::write(&path, text).on("write", &path)?;
+        self.write_lock()?;
         Ok(locked)
     }
 
@@ -176,6 +180,11 @@ impl Artefacts {
 
 fn lock_path(paths: &Paths) -> PathBuf {
     paths.lab.join("artefacts.lock.json")
+}
+
+fn read_lock(paths: &Paths) -> BTreeMap<String, Locked> {
+    let bytes = std::fs::read(lock_path(paths)).ok();
+    bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
 /// Two labs of one checkout do not unpack the same set at once.

@@ -133,7 +133,7 @@ fn fetch(paths: &Paths, update: bool, sets: &[String]) -> Result<i32> {
     let names = if sets.is_empty() { artefacts.names() } else { sets.to_vec() };
     for name in names {
         if update {
-            artefacts.forget(&name);
+            artefacts.forget(&name)?;
         }
         artefacts.root(&name)?;
         report::step(&format!("{name} is there"));

@@ -1,7 +1,9 @@
 //! Tests of other crates that need real Xen: `CRATE/tests/dom0_*.rs`.
 //!
 //! They are ordinary Rust tests marked `#[ignore]`. The lab builds them, puts them into dom0 and
-//! runs each test there as one case, named `CRATE/FILE::TEST`.
+//! runs each test there as one case, named `CRATE/FILE::TEST`. A program
+//! `CRATE/examples/*selftest.rs` is one case as a whole, named `CRATE/FILE`: it exits with 0 when
+//! all is well.
 
 use crate::case::Group;
 use crate::command;
@@ -11,15 +13,15 @@ use crate::report;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// One test of one crate.
+/// One test of one crate, or one self-test program.
 #[derive(Clone, Debug)]
 pub struct Dom0Test {
-    /// `CRATE/FILE::TEST`.
+    /// `CRATE/FILE::TEST` or `CRATE/FILE`.
     pub name: String,
     /// The program on the host.
     pub program: PathBuf,
-    /// The test inside the program.
-    pub test: String,
+    /// The test inside the program; none for a program that is one case as a whole.
+    pub test: Option<String>,
     /// The group whose time it takes.
     pub group: Group,
 }
@@ -34,19 +36,22 @@ impl Dom0Test {
 /// Builds and lists all of them.
 pub fn all(paths: &Paths) -> Result<Vec<Dom0Test>> {
     let mut tests = Vec::new();
-    for (krate, file) in sources(paths)? {
+    for (krate, file) in sources(paths, "tests", |name| name.starts_with("dom0_"))? {
         report::step(&format!("building {krate}'s {file}"));
-        let program = build(paths, &krate, &file)?;
+        let program = build(paths, &krate, &file, &["test", "--no-run", "--test"])?;
         let list = command::output(Command::new(&program).args(["--list", "--format", "terse"]))?;
         for line in String::from_utf8_lossy(&list).lines() {
             let Some(test) = line.strip_suffix(": test") else { continue };
-            tests.push(Dom0Test {
-                name: format!("{krate}/{file}::{test}"),
-                program: program.clone(),
-                test: test.into(),
-                group: group(&krate),
-            });
+            let name = format!("{krate}/{file}::{test}");
+            let (program, group) = (program.clone(), group(&krate));
+            tests.push(Dom0Test { name, program, test: Some(test.into()), group });
         }
+    }
+    for (krate, file) in sources(paths, "examples", |name| name.ends_with("selftest"))? {
+        report::step(&format!("building {krate}'s {file}"));
+        let program = build(paths, &krate, &file, &["build", "--example"])?;
+        let (name, group) = (format!("{krate}/{file}"), group(&krate));
+        tests.push(Dom0Test { name, program, test: None, group });
     }
     Ok(tests)
 }
@@ -59,16 +64,16 @@ fn group(krate: &str) -> Group {
     }
 }
 
-/// Crates and files, without extension.
-fn sources(paths: &Paths) -> Result<Vec<(String, String)>> {
+/// Crates and files, without extension, of one folder that every crate may have.
+fn sources(paths: &Paths, folder: &str, wanted: fn(&str) -> bool) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for krate in std::fs::read_dir(&paths.workspace).on("list", &paths.workspace)?.flatten() {
-        let Ok(files) = std::fs::read_dir(krate.path().join("tests")) else { continue };
+        let Ok(files) = std::fs::read_dir(krate.path().join(folder)) else { continue };
         for file in files.flatten() {
             let path = file.path();
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let rust = path.extension().is_some_and(|ext| ext == "rs");
-            if rust && name.starts_with("dom0_") && krate.path().join("Cargo.toml").exists() {
+            if rust && wanted(&name) && krate.path().join("Cargo.toml").exists() {
                 found.push((krate.file_name().to_string_lossy().into_owned(), name));
             }
         }
@@ -77,11 +82,11 @@ fn sources(paths: &Paths) -> Result<Vec<(String, String)>> {
     Ok(found)
 }
 
-fn build(paths: &Paths, krate: &str, file: &str) -> Result<PathBuf> {
+fn build(paths: &Paths, krate: &str, file: &str, verb: &[&str]) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["test", "--quiet", "--profile", "lab", "--no-run", "--package", krate]);
-    command.args(["--test", file, "--message-format", "json-render-diagnostics"]);
+    command.args(verb).args([file, "--package", krate, "--quiet", "--profile", "lab"]);
+    command.args(["--message-format", "json-render-diagnostics"]);
     let text = command::output(command.current_dir(&paths.workspace))?;
     String::from_utf8_lossy(&text)
         .lines()

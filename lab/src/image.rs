@@ -9,6 +9,7 @@ use crate::command;
 use crate::cpio::Cpio;
 use crate::error::{Context as _, Error, Result};
 use crate::paths::Paths;
+use crate::qemu::OWN_PROGRAM;
 use crate::{guest, modules, tools, vmlinux};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -69,8 +70,7 @@ pub fn stock_kernel(root: &Path) -> Result<PathBuf> {
 /// The archive of what changes from run to run.
 pub fn changing(paths: &Paths, artefacts: &mut Artefacts, xlr: Option<&Path>) -> Result<Vec<u8>> {
     let mut cpio = Cpio::new();
-    let own = std::env::current_exe().on("find", "the lab's own program")?;
-    cpio.file("bin/lab", 0o755, &std::fs::read(&own).on("read", &own)?);
+    cpio.file("bin/lab", 0o755, &std::fs::read(OWN_PROGRAM).on("read", OWN_PROGRAM)?);
     if let Some(xlr) = xlr {
         cpio.file("bin/xlr", 0o755, &std::fs::read(xlr).on("read", xlr)?);
     }

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// The running lab itself, also after a newer build has taken its place.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// How the emulated machine measures time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Clock {
@@ -124,18 +127,17 @@ impl Qemu {
     /// from a thread that lives as long as the emulator shall.
     pub fn start(machine: &Machine, root: &Path, dir: &Path, socket: &Path) -> Result<Qemu> {
         let slot = slot::take()?;
-        let own = std::env::current_exe().on("find", "the lab's own program")?;
         let log = dir.join("qemu.log");
         let output = std::fs::File::create(&log).on("create", &log)?;
         let errors = output.try_clone().on("open", &log)?;
-        let mut command = Command::new(&own);
+        let mut command = Command::new(OWN_PROGRAM);
         command.arg("warden").arg(std::process::id().to_string());
         command.args(loader(root)?).args(machine.qemu_arguments(root, socket));
         command.env("QEMU_MODULE_DIR", root.join("usr/lib/x86_64-linux-gnu/qemu"));
         command.stdin(Stdio::null()).stdout(output).stderr(errors).current_dir(dir);
         let child = command
             .spawn()
-            .map_err(|source| Error::Start { program: own.display().to_string(), source })?;
+            .map_err(|source| Error::Start { program: OWN_PROGRAM.into(), source })?;
         Ok(Qemu { child, _slot: slot })
     }
 

@@ -5,7 +5,8 @@ use crate::dom0::init;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use xenstore::client::{Client, Nodes as _};
 
 /// Why a case ended before its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +144,24 @@ pub fn await_text(console: &mut Follow, needle: &str, seconds: u64) -> Verdict {
         "no «{needle}» within {seconds} s; the console: {}",
         String::from_utf8_lossy(&console.text)
     )
+}
+
+/// Waits until the node has a value, woken by a watch, and returns it.
+pub fn await_node(path: &str, seconds: u64) -> Result<String, Stop> {
+    let failed = |error: xenstore::client::Error| Stop::Failed(error.to_string());
+    let mut store = Client::connect().map_err(failed)?;
+    store.watch(path, "lab").map_err(failed)?;
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if store.next_event(Some(left)).map_err(failed)?.is_none() {
+            fail!("{path} has no value after {seconds} s");
+        }
+        match store.read_text_optional(path).map_err(failed)? {
+            Some(value) if !value.is_empty() => return Ok(value),
+            _ => {}
+        }
+    }
 }
 
 /// The words of the guest's report line, by name.

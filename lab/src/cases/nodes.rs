@@ -1,0 +1,154 @@
+//! What a domain made by xlr looks like to everybody else: its nodes, permissions and CPUID
+//! policy are those of a domain that xl made from the same configuration.
+
+use crate::case::{Case, Group};
+use crate::dom0::host::{Stop, Verdict, argv, await_node, config, run};
+use crate::dom0::snapshot;
+use crate::ensure;
+use std::collections::BTreeMap;
+
+/// The cases of this topic.
+pub const CASES: &[Case] = &[
+    Case::new("nodes/equal-to-xl", Group::Create, || equal_to_xl(1)),
+    Case { ci: false, ..Case::new("nodes/equal-to-xl-4-vcpus", Group::Create, || equal_to_xl(4)) },
+];
+
+/// Nodes that differ on purpose: path below the domain, whose it is, and the reason.
+const INTENDED: &[(&str, &str)] =
+    &[("/libxl/D/xlr", "xlr's own marker: it manages only what carries it")];
+
+/// Nodes that the first create of a boot makes and that stay.
+const FIRST_USE: &[&str] = &["/libxl", "/vm"];
+
+/// Values that differ from one domain to the next and are compared by presence and permissions.
+const VARYING: &[&str] = &["start_time", "ring-ref", "port", "tty", "randomval"];
+
+/// Creates the same configuration with both tools, paused, and compares every node.
+fn equal_to_xl(vcpus: u32) -> Verdict {
+    let path = config(
+        "twin",
+        &format!(
+            "name = \"twin\"\nuuid = \"11111111-2222-3333-4444-555555555555\"\ntype = \"pv\"\n\
+             kernel = \"/guest/vmlinuz\"\nramdisk = \"/guest/initramfs.gz\"\n\
+             extra = \"console=hvc0\"\nmemory = 64\nmaxmem = 96\nvcpus = {vcpus}\n"
+        ),
+    )?;
+    let theirs = nodes_of(&["/xen/bin/xl", "create", "-p", &path])?;
+    let ours = nodes_of(&["/bin/xlr", "create", "-p", &path])?;
+    let mut differences = Vec::new();
+    for (path, value) in &theirs {
+        match ours.get(path) {
+            None => differences.push(format!("missing {path} = {value}")),
+            Some(own) if own != value => {
+                differences.push(format!("{path} = {own}, xl has {value}"));
+            }
+            Some(_) => {}
+        }
+    }
+    for (path, value) in ours.iter().filter(|(path, _)| !theirs.contains_key(*path)) {
+        if !INTENDED.iter().any(|(intended, _)| path.starts_with(intended)) {
+            differences.push(format!("xl has no {path} = {value}"));
+        }
+    }
+    ensure!(
+        differences.is_empty(),
+        "{} differences: {}",
+        differences.len(),
+        differences.join("\n")
+    );
+    Ok(())
+}
+
+/// The nodes that the command adds, with the domid taken out of paths and values.
+fn nodes_of(create: &[&str]) -> Result<BTreeMap<String, String>, Stop> {
+    let before = snapshot::take()?.nodes;
+    argv(create)?.success()?;
+    let domid = run("/xen/bin/xl domid twin")?.success()?.out.trim().to_owned();
+    // xenconsoled answers a domain's appearance in its own time: wait for its last word.
+    await_node(&format!("/local/domain/{domid}/console/tty"), 20)?;
+    let after = snapshot::take()?.nodes;
+    run("/xen/bin/xl destroy twin")?.success()?;
+    Ok(after
+        .into_iter()
+        .filter(|(path, _)| !before.contains_key(path) && !FIRST_USE.contains(&path.as_str()))
+        .map(|(path, value)| neutral(&path, &value, &domid))
+        .collect())
+}
+
+/// Path and value with the domid as `D`, varying values as `*`.
+fn neutral(path: &str, value: &str, domid: &str) -> (String, String) {
+    let path = without_domid(path, domid);
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let (text, rights) = value.rsplit_once("   (").unwrap_or((value, ""));
+    let rights: Vec<String> = rights
+        .trim_end_matches(')')
+        .split(',')
+        .map(|right| match right.split_at_checked(1) {
+            Some((right, owner)) if owner == domid => format!("{right}D"),
+            _ => right.to_owned(),
+        })
+        .collect();
+    let text = match last {
+        _ if VARYING.contains(&last) => "*".to_owned(),
+        "domid" | "frontend-id" if text.trim_matches('"') == domid => "\"D\"".to_owned(),
+        _ => without_domid(text, domid),
+    };
+    (path, format!("{text} ({})", rights.join(",")))
+}
+
+/// A path with the domid as `D` where a path has one: below a domain's own roots.
+fn without_domid(path: &str, domid: &str) -> String {
+    let mut before = "";
+    let parts = path.split('/').map(|part| {
+        let here =
+            part.trim_end_matches('"') == domid && ["domain", "libxl", "console"].contains(&before);
+        before = part;
+        if here { part.replace(domid, "D") } else { part.to_owned() }
+    });
+    parts.collect::<Vec<String>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_domid_is_taken_out_and_nothing_else() {
+        for (path, value, expected) in [
+            (
+                "/local/domain/7/console/port",
+                "\"2\"   (n0,r7)",
+                ("/local/domain/D/console/port", "* (n0,rD)"),
+            ),
+            (
+                "/libxl/7/device/console/0/frontend",
+                "\"/local/domain/7/console\"   (n0,r7)",
+                ("/libxl/D/device/console/0/frontend", "\"/local/domain/D/console\" (n0,rD)"),
+            ),
+            ("/local/domain/7", "\"\"   (n0,r7)", ("/local/domain/D", "\"\" (n0,rD)")),
+            (
+                "/local/domain/0/backend/console/7/0/online",
+                "\"1\"   (n0,r7)",
+                ("/local/domain/0/backend/console/D/0/online", "\"1\" (n0,rD)"),
+            ),
+            (
+                "/local/domain/77/memory/target",
+                "\"65536\"   (n0,r77)",
+                ("/local/domain/77/memory/target", "\"65536\" (n0,r77)"),
+            ),
+            (
+                "/local/domain/7/cpu/7/availability",
+                "\"7\"   (n0,r7)",
+                ("/local/domain/D/cpu/7/availability", "\"7\" (n0,rD)"),
+            ),
+            (
+                "/local/domain/7/domid",
+                "\"7\"   (n0,r7)",
+                ("/local/domain/D/domid", "\"D\" (n0,rD)"),
+            ),
+        ] {
+            let (found, text) = neutral(path, value, "7");
+            assert_eq!((found.as_str(), text.as_str()), expected);
+        }
+    }
+}
