@@ -322,11 +322,15 @@ pub fn removal(live: &Live) -> Vec<String> {
     ]
 }
 
+/// Directories that the first domain on a host brings with it. xl leaves them behind when the last
+/// one goes, and so does a destroy; only a create that fails removes those it made.
+pub const TOP_DIRECTORIES: [&str; 2] = ["/vm", "/libxl"];
+
 /// Directories that a domain shares with others and that go with the last of them, deepest first.
 #[must_use]
 pub fn shared_parents(live: &Live) -> Vec<String> {
     let backend = format!("/local/domain/{}/backend", live.console_domid);
-    vec![format!("{backend}/console"), backend, "/vm".to_owned(), "/libxl".to_owned()]
+    vec![format!("{backend}/console"), backend]
 }
 
 /// Fills in what the domain's existence has told.

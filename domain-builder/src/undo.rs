@@ -126,7 +126,7 @@ pub fn destroy(xen: &Xen, store: &mut Client, identity: &Identity) -> Result<(),
     }
     let live = Live::of_dead(domid.0, identity.uuid, console_domid(store, domid)?);
     xen.pause(domid)?;
-    let left = undo(xen, store, &live, true);
+    let left = undo(xen, store, &live, Some(&[]));
     if left.is_empty() { Ok(()) } else { Err(DestroyError::Left { domid, left }) }
 }
 
@@ -148,16 +148,22 @@ fn console_domid(store: &mut Client, domid: Domid) -> Result<u16, DestroyError> 
     Ok(number.and_then(|number| number.parse().ok()).unwrap_or(0))
 }
 
-/// Removes nodes (where there are some) and domain; gives what is left of them.
-pub(crate) fn undo(xen: &Xen, store: &mut Client, live: &Live, has_nodes: bool) -> Vec<UndoError> {
+/// Removes nodes (where there are some) and domain; gives what is left of them. `brought` names
+/// directories that were not there before the domain, and go with it if nothing else is in them.
+pub(crate) fn undo(
+    xen: &Xen,
+    store: &mut Client,
+    live: &Live,
+    brought: Option<&[&str]>,
+) -> Vec<UndoError> {
     let mut left = Vec::new();
-    if has_nodes {
+    if let Some(brought) = brought {
         // Two domains bear one UUID while one of them is migrated to this host: the last removes
-        // /vm/UUID.
-        let others = xen.domains().unwrap_or_default();
-        let shared = |uuid| others.iter().any(|o| o.uuid == uuid && o.domid.0 != live.domid);
-        let keep_vm = shared(live.uuid);
-        remove_nodes(store, live, keep_vm, &mut left);
+        // /vm/UUID. Where the hypervisor does not answer it is kept: it can still be removed.
+        let shared = xen.domains().map_or(true, |domains| {
+            domains.iter().any(|other| other.uuid == live.uuid && other.domid.0 != live.domid)
+        });
+        remove_nodes(store, live, shared, brought, &mut left);
     }
     let domid = Domid(live.domid);
     match xen.destroy(domid) {
@@ -167,12 +173,19 @@ pub(crate) fn undo(xen: &Xen, store: &mut Client, live: &Live, has_nodes: bool) 
     left
 }
 
-fn remove_nodes(store: &mut Client, live: &Live, keep_vm: bool, left: &mut Vec<UndoError>) {
+fn remove_nodes(
+    store: &mut Client,
+    live: &Live,
+    keep_vm: bool,
+    brought: &[&str],
+    left: &mut Vec<UndoError>,
+) {
     let mut paths = removal(live);
     if keep_vm {
         paths.retain(|path| !path.starts_with("/vm/"));
     }
-    let parents = shared_parents(live);
+    let mut parents = shared_parents(live);
+    parents.extend(brought.iter().map(ToString::to_string));
     let fail = |path: &String, cause| UndoError::Node { path: path.clone(), cause };
     let requests: Result<Vec<_>, _> =
         paths.iter().map(Request::rm).chain(parents.iter().map(Request::directory)).collect();

@@ -116,7 +116,7 @@ pub fn apply(
         Err((index, cause)) => {
             let domid = run.domid();
             let left = match domid {
-                Some(domid) => undo(xen, store, &run.live(domid), run.has_nodes()),
+                Some(domid) => undo(xen, store, &run.live(domid), run.brought()),
                 None => Vec::new(),
             };
             let step = plan.steps.get(index).map_or("end", Step::name);

@@ -8,7 +8,7 @@ use super::load::load;
 use super::memory::{clear, gfns, populate};
 use super::{ApplyOptions, Created};
 use crate::image::KernelImage;
-use crate::nodes::{Live, StoreOp, resolve};
+use crate::nodes::{Live, StoreOp, TOP_DIRECTORIES, resolve};
 use crate::plan::Plan;
 use crate::plan::layout::{Frames, PAGE_BYTES};
 use crate::plan::page_tables::{ENTRIES, page_tables};
@@ -39,6 +39,8 @@ pub(super) struct Run<'a> {
     domid: Option<Domid>,
     cpupool: u32,
     has_nodes: bool,
+    /// Directories of [`TOP_DIRECTORIES`] that were not there before.
+    absent: Vec<&'static str>,
     assigned: Assigned,
     /// Machine frames by pfn; empty before memory is populated.
     p2m: Vec<u64>,
@@ -61,6 +63,7 @@ impl<'a> Run<'a> {
             domid: None,
             cpupool: 0,
             has_nodes: false,
+            absent: Vec::new(),
             assigned: Assigned::default(),
             p2m: Vec::new(),
             tables: Vec::new(),
@@ -75,9 +78,9 @@ impl<'a> Run<'a> {
         self.domid
     }
 
-    /// Whether nodes may have been written.
-    pub(super) fn has_nodes(&self) -> bool {
-        self.has_nodes
+    /// Once nodes may have been written: directories that were not there before.
+    pub(super) fn brought(&self) -> Option<&[&str]> {
+        self.has_nodes.then_some(&self.absent)
     }
 
     /// The finished domain.
@@ -197,15 +200,23 @@ impl<'a> Run<'a> {
     }
 
     /// Names are read for the domains the hypervisor knows, as xl does: a node that outlived its
-    /// domain takes no name.
-    fn check_name(&self, name: &str, store: &mut Client) -> Result<(), StepError> {
+    /// domain takes no name. The same round trip tells which top directories are missing.
+    fn check_name(&mut self, name: &str, store: &mut Client) -> Result<(), StepError> {
         let domains = self.xen.domains()?;
-        let requests = domains
-            .iter()
-            .map(|info| Request::read(format!("/local/domain/{}/name", info.domid)))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(xenstore::client::Error::from)?;
-        for (info, reply) in domains.iter().zip(store.batch(&requests)?) {
+        let names =
+            domains.iter().map(|d| Request::read(format!("/local/domain/{}/name", d.domid)));
+        let tops = TOP_DIRECTORIES.iter().map(Request::read);
+        let requests = tops.chain(names).collect::<Result<Vec<_>, _>>();
+        let requests = requests.map_err(xenstore::client::Error::from)?;
+        let mut replies = store.batch(&requests)?.into_iter();
+        for (top, reply) in TOP_DIRECTORIES.into_iter().zip(&mut replies) {
+            match reply {
+                Err(error) if error.is_not_found() => self.absent.push(top),
+                Err(error) => return Err(error.into()),
+                Ok(_) => {}
+            }
+        }
+        for (info, reply) in domains.iter().zip(replies) {
             match reply {
                 Ok(Reply::Value(value)) if value == name.as_bytes() => {
                     return Err(StepError::NameTaken { name: name.to_owned(), domid: info.domid });
