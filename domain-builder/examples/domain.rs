@@ -1,14 +1,16 @@
 //! The builder without a toolstack around it: makes, destroys and describes PV domains.
 //!
 //!     domain create NAME MEMORY_MIB VCPUS KERNEL RAMDISK|- CMDLINE [FAIL_BEFORE_STEP]
+//!     domain floor NAME MEMORY_MIB VCPUS KERNEL RAMDISK|- CMDLINE
+//!                                 the same hypercalls alone, timed; the domain is destroyed again
 //!     domain destroy DOMID
 //!     domain policy DOMID         the CPUID leaves and MSRs that the domain is shown
 //!     domain context DOMID        the first vcpu's registers
 
-use domain_builder::apply::{ApplyOptions, Progress, apply};
-use domain_builder::image::{CacheOptions, load};
+use domain_builder::apply::{ApplyOptions, Progress, apply, floor};
+use domain_builder::image::{CacheOptions, KernelImage, load};
 use domain_builder::plan::facts::HostFacts;
-use domain_builder::plan::plan;
+use domain_builder::plan::{Plan, plan};
 use domain_builder::spec::{DomainSpec, EndActions, SchedParams, TscMode};
 use domain_builder::undo::{Identity, destroy};
 use libxc_safe::{Domid, Xen};
@@ -27,6 +29,9 @@ fn main() -> ExitCode {
         }
         ["create", name, memory, vcpus, kernel, ramdisk, cmdline, fail] => {
             create(&spec(name, memory, vcpus, kernel, ramdisk, cmdline), fail.parse().ok())
+        }
+        ["floor", name, memory, vcpus, kernel, ramdisk, cmdline] => {
+            replay(&spec(name, memory, vcpus, kernel, ramdisk, cmdline))
         }
         ["destroy", domid] => remove(number(domid)),
         ["policy", domid] => policy(number(domid)),

@@ -15,6 +15,9 @@
 //! all below it, and only what differs is set again. Nothing below these roots is visible to the
 //! guest or to a daemon before the domain is introduced, so no transaction is needed.
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use xen_sys::types::Domid;

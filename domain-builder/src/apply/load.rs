@@ -9,8 +9,23 @@ use crate::image::KernelImage;
 use crate::plan::layout::PAGE_BYTES;
 use crate::plan::steps::{Load, Piece, Source};
 use libxc_safe::{ForeignMapping, Protection, Xen};
+use std::collections::BTreeMap;
 use std::fs::File;
 use xen_sys::types::Domid;
+
+/// Where the bytes of the loads are.
+#[derive(Clone, Copy)]
+pub(crate) enum Bytes<'a> {
+    /// In the files that the plan was made for.
+    Files {
+        /// The kernel.
+        kernel: &'a KernelImage,
+        /// The ramdisk, if there is one.
+        ramdisk: Option<&'a File>,
+    },
+    /// In memory, page by page, under the first pfn of each load.
+    Memory(&'a BTreeMap<u64, Vec<u8>>),
+}
 
 /// Maps the load's frames and fills them.
 pub(super) fn load(
@@ -18,11 +33,18 @@ pub(super) fn load(
     domid: Domid,
     load: &Load,
     p2m: &[u64],
-    kernel: &KernelImage,
-    ramdisk: Option<&File>,
+    bytes: Bytes<'_>,
 ) -> Result<(), StepError> {
     let gfns = gfns(p2m, load.frames)?;
     let mapping = xen.map_foreign(domid, &gfns, Protection::ReadWrite)?;
+    let (kernel, ramdisk) = match bytes {
+        Bytes::Files { kernel, ramdisk } => (kernel, ramdisk),
+        Bytes::Memory(pages) => {
+            let pages = pages.get(&load.frames.start);
+            let pages = pages.ok_or(StepError::Order { needed: "the same plan prepared" })?;
+            return Ok(mapping.write(0, pages)?);
+        }
+    };
     let mut filled = 0;
     for piece in &load.pieces {
         zero(&mapping, filled, piece.at)?;

@@ -6,6 +6,7 @@
 //! step, the domain and the cause. Decides nothing: what is done and in which order is the plan's.
 
 mod error;
+pub mod floor;
 mod load;
 mod memory;
 mod run;
@@ -17,6 +18,7 @@ use crate::plan::Plan;
 use crate::plan::steps::Step;
 use crate::undo::{Identity, undo};
 use libxc_safe::Xen;
+use load::Bytes;
 use run::Run;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,7 +112,7 @@ pub fn apply(
     store: &mut Client,
     mut options: ApplyOptions<'_>,
 ) -> Result<Created, ApplyError> {
-    let mut run = Run::new(plan, kernel, ramdisk, xen);
+    let mut run = Run::new(plan, Bytes::Files { kernel, ramdisk }, xen);
     match steps(&mut run, store, &mut options) {
         Ok(()) => Ok(run.created()),
         Err((index, cause)) => {

@@ -4,10 +4,9 @@
 //! between steps: pinning the page tables fails while dom0 can still write to one of them.
 
 use super::error::StepError;
-use super::load::load;
+use super::load::{Bytes, load};
 use super::memory::{clear, gfns, populate};
 use super::{ApplyOptions, Created};
-use crate::image::KernelImage;
 use crate::nodes::{Live, StoreOp, TOP_DIRECTORIES, resolve};
 use crate::plan::Plan;
 use crate::plan::layout::{Frames, PAGE_BYTES};
@@ -20,7 +19,6 @@ use libxc_safe::{
     CpuPolicy, CreateDomain, E820Entry, Leaf, Protection, Scheduler, SchedulerParameters, TscInfo,
     Xen,
 };
-use std::fs::File;
 use std::time::{SystemTime, UNIX_EPOCH};
 use xen_sys::grant_table::{GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE};
 use xen_sys::types::{Domid, Gfn, GrantRef, Mfn, Port};
@@ -33,8 +31,7 @@ const E820_RAM: u32 = 1;
 /// A create under way.
 pub(super) struct Run<'a> {
     plan: &'a Plan,
-    kernel: &'a KernelImage,
-    ramdisk: Option<&'a File>,
+    bytes: Bytes<'a>,
     xen: &'a Xen,
     domid: Option<Domid>,
     cpupool: u32,
@@ -49,16 +46,10 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(
-        plan: &'a Plan,
-        kernel: &'a KernelImage,
-        ramdisk: Option<&'a File>,
-        xen: &'a Xen,
-    ) -> Self {
+    pub(super) fn new(plan: &'a Plan, bytes: Bytes<'a>, xen: &'a Xen) -> Self {
         Self {
             plan,
-            kernel,
-            ramdisk,
+            bytes,
             xen,
             domid: None,
             cpupool: 0,
@@ -120,9 +111,20 @@ impl<'a> Run<'a> {
     ) -> Result<(), StepError> {
         match step {
             Step::CheckName { name } => self.check_name(name, store),
-            Step::CreateDomain(params) => self.create_domain(params),
             Step::WriteIdentity { nodes } => self.write_identity(nodes, store),
             Step::Introduce { nodes } => self.introduce(nodes, store),
+            _ => self.xen_step(step, options),
+        }
+    }
+
+    /// Steps for which the hypervisor alone is needed.
+    pub(super) fn xen_step(
+        &mut self,
+        step: &Step,
+        options: &ApplyOptions<'_>,
+    ) -> Result<(), StepError> {
+        match step {
+            Step::CreateDomain(params) => self.create_domain(params),
             Step::EventChannels { store_domid, console_domid } => {
                 self.event_channels(Domid(*store_domid), Domid(*console_domid))
             }
@@ -139,7 +141,7 @@ impl<'a> Run<'a> {
                 let domid = self.existing()?;
                 for one in loads {
                     options.check_interrupted()?;
-                    load(self.xen, domid, one, &self.p2m, self.kernel, self.ramdisk)?;
+                    load(self.xen, domid, one, &self.p2m, self.bytes)?;
                 }
                 Ok(())
             }
@@ -184,8 +186,8 @@ impl<'a> Run<'a> {
                 self.seed_grants(domid, Domid(*console_domid), Domid(*store_domid))?;
             }
             Step::SchedParams { weight, cap } => self.sched_params(domid, *weight, *cap)?,
-            // The others are in `step`.
-            _ => return Err(StepError::Order { needed: "another step" }),
+            // The others are in `step` and `xen_step`.
+            _ => return Err(StepError::Order { needed: "xenstored" }),
         }
         Ok(())
     }

@@ -1,0 +1,268 @@
+//! The requests, played into a naive store, against what xl of Xen 4.17 left in a real one.
+
+use super::*;
+use std::collections::BTreeMap;
+
+/// `xenstore-ls -fp` after `xl create -p` on Debian 12, without what belongs to dom0, sorted by path
+/// components; the time and the terminal, which xenconsoled writes, made constant.
+const XL: &str = r#"/libxl = "" (n0)
+/libxl/1 = "" (n0)
+/libxl/1/device = "" (n0)
+/libxl/1/device/console = "" (n0)
+/libxl/1/device/console/0 = "" (n0)
+/libxl/1/device/console/0/backend = "/local/domain/0/backend/console/1/0" (n0)
+/libxl/1/device/console/0/frontend = "/local/domain/1/console" (n0)
+/libxl/1/device/console/0/frontend-id = "1" (n0)
+/libxl/1/device/console/0/online = "1" (n0)
+/libxl/1/device/console/0/protocol = "vt100" (n0)
+/libxl/1/device/console/0/state = "1" (n0)
+/libxl/1/dm-version = "qemu_xen" (n0)
+/libxl/1/type = "pv" (n0)
+/local/domain/0/backend = "" (n0)
+/local/domain/0/backend/console = "" (n0)
+/local/domain/0/backend/console/1 = "" (n0)
+/local/domain/0/backend/console/1/0 = "" (n0,r1)
+/local/domain/0/backend/console/1/0/frontend = "/local/domain/1/console" (n0,r1)
+/local/domain/0/backend/console/1/0/frontend-id = "1" (n0,r1)
+/local/domain/0/backend/console/1/0/online = "1" (n0,r1)
+/local/domain/0/backend/console/1/0/protocol = "vt100" (n0,r1)
+/local/domain/0/backend/console/1/0/state = "1" (n0,r1)
+/local/domain/1 = "" (n0,r1)
+/local/domain/1/attr = "" (n1)
+/local/domain/1/console = "" (n0,r1)
+/local/domain/1/console/backend = "/local/domain/0/backend/console/1/0" (n0,r1)
+/local/domain/1/console/backend-id = "0" (n1,r0)
+/local/domain/1/console/limit = "1048576" (n0,r1)
+/local/domain/1/console/output = "pty" (n0,r1)
+/local/domain/1/console/port = "2" (n0,r1)
+/local/domain/1/console/ring-ref = "504858" (n0,r1)
+/local/domain/1/console/tty = "" (n0,r1)
+/local/domain/1/console/type = "xenconsoled" (n0,r1)
+/local/domain/1/control = "" (n0,r1)
+/local/domain/1/control/feature-poweroff = "" (n1)
+/local/domain/1/control/feature-reboot = "" (n1)
+/local/domain/1/control/feature-suspend = "" (n1)
+/local/domain/1/control/platform-feature-multiprocessor-suspend = "1" (n0,r1)
+/local/domain/1/control/platform-feature-xs_reset_watches = "1" (n0,r1)
+/local/domain/1/control/shutdown = "" (n1)
+/local/domain/1/control/sysrq = "" (n1)
+/local/domain/1/cpu = "" (n0,r1)
+/local/domain/1/cpu/0 = "" (n0,r1)
+/local/domain/1/cpu/0/availability = "online" (n0,r1)
+/local/domain/1/cpu/1 = "" (n0,r1)
+/local/domain/1/cpu/1/availability = "offline" (n0,r1)
+/local/domain/1/data = "" (n1)
+/local/domain/1/device = "" (n0,r1)
+/local/domain/1/device/suspend = "" (n0,r1)
+/local/domain/1/device/suspend/event-channel = "" (n1)
+/local/domain/1/domid = "1" (n0,r1)
+/local/domain/1/drivers = "" (n1)
+/local/domain/1/error = "" (n1)
+/local/domain/1/feature = "" (n1)
+/local/domain/1/memory = "" (n0,r1)
+/local/domain/1/memory/static-max = "196608" (n0,r1)
+/local/domain/1/memory/target = "131072" (n0,r1)
+/local/domain/1/memory/videoram = "0" (n0,r1)
+/local/domain/1/name = "guest" (n0,r1)
+/local/domain/1/store = "" (n0,r1)
+/local/domain/1/store/port = "1" (n0,r1)
+/local/domain/1/store/ring-ref = "504857" (n0,r1)
+/local/domain/1/vm = "/vm/01234567-89ab-cdef-0123-456789abcdef" (n0,r1)
+/vm = "" (n0)
+/vm/01234567-89ab-cdef-0123-456789abcdef = "" (n0,r1)
+/vm/01234567-89ab-cdef-0123-456789abcdef/image = "" (n0,r1)
+/vm/01234567-89ab-cdef-0123-456789abcdef/image/cmdline = "console=hvc0 quiet" (n0,r1)
+/vm/01234567-89ab-cdef-0123-456789abcdef/image/kernel = "/guest/vmlinuz" (n0,r1)
+/vm/01234567-89ab-cdef-0123-456789abcdef/image/ostype = "linux" (n0,r1)
+/vm/01234567-89ab-cdef-0123-456789abcdef/image/ramdisk = "/guest/initramfs.gz" (n0,r1)
+/vm/01234567-89ab-cdef-0123-456789abcdef/name = "guest" (n0,r1)
+/vm/01234567-89ab-cdef-0123-456789abcdef/start_time = "1234567890.05" (n0,r1)
+/vm/01234567-89ab-cdef-0123-456789abcdef/uuid = "01234567-89ab-cdef-0123-456789abcdef" (n0,r1)"#;
+
+/// What xlr has and xl has not.
+const OURS: &str = r#"/libxl/1/xlr = "0.1.0" (n0)"#;
+
+/// Nodes in the order of their path's components, with permissions that are inherited as C
+/// xenstored does it for a privileged client.
+#[derive(Default)]
+struct Naive(BTreeMap<Vec<String>, (String, String)>);
+
+impl Naive {
+    fn key(path: &xenstore::Path) -> Vec<String> {
+        path.as_str().split('/').skip(1).map(str::to_owned).collect()
+    }
+
+    fn write(&mut self, key: &[String], value: &str) {
+        for len in 1..=key.len() {
+            let parent = self.0.get(&key[..len - 1]).map_or("n0".to_owned(), |(_, p)| p.clone());
+            self.0.entry(key[..len].to_vec()).or_insert((String::new(), parent));
+        }
+        self.0.get_mut(key).unwrap().0 = value.to_owned();
+    }
+
+    fn apply(&mut self, request: &Request) {
+        match request {
+            Request::Rm(path) => {
+                let key = Self::key(path);
+                self.0.retain(|other, _| !other.starts_with(&key));
+            }
+            Request::Write { path, value } => {
+                self.write(&Self::key(path), std::str::from_utf8(value).unwrap());
+            }
+            Request::SetPerms { path, permissions } => {
+                let node = self.0.get_mut(&Self::key(path)).expect("permissions of a node that is");
+                node.1 = permissions.to_string();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn dump(&self) -> Vec<String> {
+        let line = |(key, (value, permissions)): (&Vec<String>, &(String, String))| {
+            format!("/{} = \"{value}\" ({permissions})", key.join("/"))
+        };
+        self.0.iter().map(line).collect()
+    }
+}
+
+fn plan() -> NodePlan {
+    NodePlan {
+        name: "guest".to_owned(),
+        uuid: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes(),
+        kernel: "/guest/vmlinuz".to_owned(),
+        ramdisk: Some("/guest/initramfs.gz".to_owned()),
+        cmdline: "console=hvc0 quiet".to_owned(),
+        memory_kib: 128 * 1024,
+        max_memory_kib: 192 * 1024,
+        vcpus: 1,
+        max_vcpus: 2,
+        console_domid: 0,
+    }
+}
+
+fn live(plan: &NodePlan) -> Live {
+    Live {
+        domid: 1,
+        uuid: plan.uuid,
+        console_domid: plan.console_domid,
+        store_port: 1,
+        store_mfn: 504_857,
+        console_port: 2,
+        console_mfn: 504_858,
+        start_time_centis: 123_456_789_005,
+    }
+}
+
+fn store_after(plan: &NodePlan) -> Naive {
+    let mut store = Naive::default();
+    let live = live(plan);
+    for op in identity(plan, "0.1.0").iter().chain(&contents(plan)) {
+        store.apply(&resolve(op, &live).unwrap());
+    }
+    store
+}
+
+#[test]
+fn nodes_and_permissions_are_those_of_xl() {
+    let mut wanted: Vec<&str> = XL.lines().chain(OURS.lines()).collect();
+    wanted.sort_by_key(|line| {
+        line.split(' ').next().unwrap().split('/').map(str::to_owned).collect::<Vec<_>>()
+    });
+    let mut found = store_after(&plan()).dump();
+    // Parents of the backend directory are dom0's.
+    found.retain(|line| {
+        !["/local =", "/local/domain =", "/local/domain/0 ="]
+            .iter()
+            .any(|dom0| line.starts_with(dom0))
+    });
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn an_absent_ramdisk_and_command_line_have_no_nodes() {
+    let plan = NodePlan { ramdisk: None, cmdline: String::new(), ..plan() };
+    let dump = store_after(&plan).dump();
+    assert!(!dump.iter().any(|line| line.contains("image/ramdisk") || line.contains("cmdline")));
+}
+
+/// Pinned one by one: who may touch what (XSA-57, 175, 178 were about trusting such nodes).
+#[test]
+fn the_guest_writes_only_where_it_may() {
+    let dump = store_after(&plan()).dump();
+    let own = "/local/domain/1/";
+    let writable: Vec<_> = dump
+        .iter()
+        .filter(|line| line.contains("(n1"))
+        .map(|line| line.split(' ').next().unwrap())
+        .map(|path| path.strip_prefix(own).expect("the guest's own subtree"))
+        .collect();
+    assert_eq!(
+        writable,
+        [
+            "attr",
+            "console/backend-id",
+            "control/feature-poweroff",
+            "control/feature-reboot",
+            "control/feature-suspend",
+            "control/shutdown",
+            "control/sysrq",
+            "data",
+            "device/suspend/event-channel",
+            "drivers",
+            "error",
+            "feature"
+        ]
+    );
+}
+
+/// With a console's domain of its own, that domain owns what it serves.
+#[test]
+fn a_console_in_another_domain() {
+    let plan = NodePlan { console_domid: 7, ..plan() };
+    let dump = store_after(&plan).dump();
+    let check = |line: &str| assert!(dump.iter().any(|l| l == line), "{line} in {dump:#?}");
+    check(r#"/local/domain/7/backend/console/1/0/online = "1" (n7,r1)"#);
+    check(r#"/local/domain/1/console/limit = "1048576" (n7,r1)"#);
+    check(r#"/local/domain/1/console/backend-id = "7" (n1,r7)"#);
+    check(r#"/libxl/1/device/console/0/online = "1" (n0)"#);
+    assert_eq!(removal(&live(&plan))[0], "/local/domain/7/backend/console/1");
+}
+
+/// Nothing is left of a domain after its removal, but for directories that it shares.
+#[test]
+fn removal_removes_everything() {
+    let plan = plan();
+    let mut store = store_after(&plan);
+    for path in removal(&live(&plan)) {
+        store.apply(&Request::rm(path).unwrap());
+    }
+    let names = |line: String| line.split(' ').next().unwrap().to_owned();
+    let left: Vec<_> = store.dump().into_iter().map(names).collect();
+    let mut wanted: Vec<String> = shared_parents(&live(&plan));
+    wanted.extend(TOP_DIRECTORIES.map(str::to_owned));
+    wanted.extend(["/local", "/local/domain", "/local/domain/0"].map(str::to_owned));
+    wanted.sort();
+    let mut left = left;
+    left.sort();
+    assert_eq!(left, wanted);
+}
+
+/// Stale nodes of an earlier domain with the same number, or the same UUID, are gone afterwards.
+#[test]
+fn stale_nodes_are_removed() {
+    let plan = plan();
+    let mut store = Naive::default();
+    for path in [
+        "/local/domain/1/secret",
+        "/libxl/1/secret",
+        "/vm/01234567-89ab-cdef-0123-456789abcdef/secret",
+        "/local/domain/0/backend/console/1/0/secret",
+    ] {
+        store.apply(&Request::write(path, "x").unwrap());
+    }
+    let live = live(&plan);
+    for op in identity(&plan, "0.1.0").iter().chain(&contents(&plan)) {
+        store.apply(&resolve(op, &live).unwrap());
+    }
+    assert!(!store.dump().iter().any(|line| line.contains("secret")));
+}
