@@ -88,7 +88,16 @@ fn spec(
     }
 }
 
-fn create(spec: &DomainSpec, fail_before_step: Option<usize>) -> Result<(), Box<dyn Error>> {
+/// Everything a create needs.
+struct Job {
+    xen: Xen,
+    store: Client,
+    kernel: KernelImage,
+    ramdisk: Option<File>,
+    plan: Plan,
+}
+
+fn prepare(spec: &DomainSpec) -> Result<Job, Box<dyn Error>> {
     let xen = Xen::open()?;
     let mut store = Client::connect()?;
     let kernel = load(&spec.kernel, &CacheOptions::default())?;
@@ -97,6 +106,22 @@ fn create(spec: &DomainSpec, fail_before_step: Option<usize>) -> Result<(), Box<
         ramdisk.as_ref().map(|file| file.metadata().map(|m| m.len())).transpose()?;
     let host = HostFacts::read(&xen, &mut store)?;
     let plan = plan(spec, &kernel, ramdisk_bytes, &host)?;
+    Ok(Job { xen, store, kernel, ramdisk, plan })
+}
+
+fn replay(spec: &DomainSpec) -> Result<(), Box<dyn Error>> {
+    let job = prepare(spec)?;
+    let prepared = floor::prepare(&job.plan, &job.kernel, job.ramdisk.as_ref())?;
+    let start = Instant::now();
+    let created = floor::replay(&job.plan, &prepared, &job.xen)?;
+    println!("{:>9} us floor", start.elapsed().as_micros());
+    Ok(job.xen.destroy(created.domid)?)
+}
+
+fn create(spec: &DomainSpec, fail_before_step: Option<usize>) -> Result<(), Box<dyn Error>> {
+    let begin = Instant::now();
+    let Job { xen, mut store, kernel, ramdisk, plan } = prepare(spec)?;
+    println!("{:>9} us before the first step", begin.elapsed().as_micros());
     let start = Instant::now();
     let mut last = start;
     let mut observer = |progress: Progress<'_>| {
