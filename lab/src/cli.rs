@@ -1,13 +1,14 @@
 //! The command line: `cargo lab …`.
 
 use crate::artefact::Artefacts;
-use crate::demo;
 use crate::error::{Context as _, Result};
+use crate::kernel;
 use crate::paths::Paths;
 use crate::qemu::{Clock, Machine};
 use crate::report;
 use crate::shell::{self, Options};
 use crate::test;
+use crate::{bench, demo, kernel};
 use clap::{Args, Parser, Subcommand};
 use std::time::Duration;
 
@@ -61,6 +62,10 @@ enum Verb {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// Measure on real Xen: xlr against the C tools, by an exact clock
+    Bench(bench::Options),
+    /// Build the small guest kernel from Debian's linux-source (about 15 minutes of CPU time)
+    Kernel,
     /// Fetch and check all artefacts, so that later runs need no network
     Fetch {
         /// Ask the mirror for newer versions
@@ -123,6 +128,8 @@ pub fn main() -> Result<i32> {
         }
         Verb::Shell { machine } => shell::shell(&paths, &machine.options()),
         Verb::Run { machine, command } => shell::run(&paths, &machine.options(), &command),
+        Verb::Bench(options) => bench::main(&paths, &options),
+        Verb::Kernel => kernel::build(&paths),
         Verb::Fetch { update, sets } => fetch(&paths, update, &sets),
         Verb::Clean { all } => clean(&paths, all),
     }

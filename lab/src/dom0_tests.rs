@@ -38,7 +38,7 @@ pub fn all(paths: &Paths) -> Result<Vec<Dom0Test>> {
     let mut tests = Vec::new();
     for (krate, file) in sources(paths, "tests", |name| name.starts_with("dom0_"))? {
         report::step(&format!("building {krate}'s {file}"));
-        let program = build(paths, &krate, &file, &["test", "--no-run", "--test"])?;
+        let program = build(paths, &krate, &file, "lab", &["test", "--no-run", "--test"])?;
         let list = command::output(Command::new(&program).args(["--list", "--format", "terse"]))?;
         for line in String::from_utf8_lossy(&list).lines() {
             let Some(test) = line.strip_suffix(": test") else { continue };
@@ -49,7 +49,7 @@ pub fn all(paths: &Paths) -> Result<Vec<Dom0Test>> {
     }
     for (krate, file) in sources(paths, "examples", |name| name.ends_with("selftest"))? {
         report::step(&format!("building {krate}'s {file}"));
-        let program = build(paths, &krate, &file, &["build", "--example"])?;
+        let program = example(paths, &krate, &file, "lab")?;
         let (name, group) = (format!("{krate}/{file}"), group(&krate));
         tests.push(Dom0Test { name, program, test: None, group });
     }
@@ -82,10 +82,15 @@ fn sources(paths: &Paths, folder: &str, wanted: fn(&str) -> bool) -> Result<Vec<
     Ok(found)
 }
 
-fn build(paths: &Paths, krate: &str, file: &str, verb: &[&str]) -> Result<PathBuf> {
+/// Builds an example of a crate with a cargo profile.
+pub fn example(paths: &Paths, krate: &str, file: &str, profile: &str) -> Result<PathBuf> {
+    build(paths, krate, file, profile, &["build", "--example"])
+}
+
+fn build(paths: &Paths, krate: &str, file: &str, profile: &str, verb: &[&str]) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(verb).args([file, "--package", krate, "--quiet", "--profile", "lab"]);
+    command.args(verb).args([file, "--package", krate, "--quiet", "--profile", profile]);
     command.args(["--message-format", "json-render-diagnostics"]);
     let text = command::output(command.current_dir(&paths.workspace))?;
     String::from_utf8_lossy(&text)

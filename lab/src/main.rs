@@ -6,6 +6,7 @@
 
 mod apt;
 mod artefact;
+mod bench;
 mod case;
 mod cases;
 mod cli;
@@ -20,6 +21,7 @@ mod error;
 mod frame;
 mod guest;
 mod image;
+mod kernel;
 mod leftovers;
 mod modules;
 mod paths;
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Some("follow") => inside("follow", dom0::follow::main(&args[1..])),
         Some("snapshot") => inside("look around", dom0::snapshot::main().map(|()| 0)),
         Some("case") if args.len() == 2 => inside("run", case::main(&args[1]).map(|()| 0)),
+        Some("bench-dom0") => inside("measure", bench::inside(&args[1..]).map(|()| 0)),
         Some("agent") => inside("serve", dom0::agent::main().map(|()| 0)),
         _ => cli::main(),
     };

@@ -1,0 +1,119 @@
+//! `cargo lab bench NAME`: measurements on real Xen, against the C tools and against the floor.
+//!
+//! ```text
+//! boot ──▶ lab bench-dom0 NAME ──records──▶ raw file
+//!                                   └─────▶ rows ──▶ table, JSON, check, plot
+//! ```
+//!
+//! In: a benchmark's name and options. Out: rows, one per comparison; the raw records stay in
+//! `target/lab/bench`. Times come from a machine whose clock counts instructions, so that they
+//! agree from run to run whatever else the host does; `--wall` repeats the measurement in a boot
+//! whose clock is the host's, and its rows carry another unit. Targets are judged by instructions
+//! alone: a busy host must not fail a check.
+//!
+//! Never judges by a mean: a row shows medians, and every measurement is kept.
+
+mod create;
+mod output;
+mod plot;
+mod record;
+mod row;
+mod samples;
+mod table;
+
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::report;
+use record::Record;
+use row::Row;
+use std::path::PathBuf;
+
+/// What the command line asks for.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The benchmark; --list shows all
+    #[arg(required_unless_present = "list")]
+    name: Option<String>,
+    /// Only cases whose name contains this
+    filter: Option<String>,
+    /// List the benchmarks
+    #[arg(long)]
+    list: bool,
+    /// Print one JSON object per line on standard output, everything else on standard error
+    #[arg(long)]
+    json: bool,
+    /// Fail unless every stated target is met
+    #[arg(long)]
+    check: bool,
+    /// Draw the rows that form a curve
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+    /// Repeat the measurement in a boot with the host's clock
+    #[arg(long)]
+    wall: bool,
+    /// Add the cases that take long
+    #[arg(long)]
+    full: bool,
+    /// Measurements of each kind
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    samples: u32,
+    /// Xen version: 4.14, 4.17 or 4.20
+    #[arg(long, default_value = "4.17")]
+    xen: String,
+}
+
+/// What a benchmark brings home.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// Everything that was measured.
+    pub records: Vec<Record>,
+    /// The comparisons.
+    pub rows: Vec<Row>,
+    /// Rows that form curves, of one unit, for `--plot`.
+    pub curves: Vec<Row>,
+}
+
+struct Bench {
+    name: &'static str,
+    about: &'static str,
+    measure: fn(&Paths, &Options) -> Result<Measured>,
+}
+
+const BENCHES: &[Bench] = &[Bench {
+    name: create::NAME,
+    about: "create and destroy a PV guest: xlr against xl, by kernel, memory and cache",
+    measure: create::measure,
+}];
+
+/// Runs a benchmark; the exit code says whether `--check` is content.
+pub fn main(paths: &Paths, options: &Options) -> Result<i32> {
+    if options.list {
+        for bench in BENCHES {
+            println!("{:<10} {}", bench.name, bench.about);
+        }
+        return Ok(0);
+    }
+    let name = options.name.as_deref().unwrap_or_default();
+    let bench = BENCHES.iter().find(|bench| bench.name == name).ok_or_else(|| {
+        let known: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
+        Error::Missing(format!("there is no benchmark {name}; there is: {}", known.join(", ")))
+    })?;
+    let measured = (bench.measure)(paths, options)?;
+    let raw = output::keep(paths, bench.name, &measured.records)?;
+    output::print(&measured.rows, options.json);
+    report::note(&format!("raw measurements: {}", raw.display()));
+    if let Some(file) = &options.plot {
+        output::draw(bench.about, &measured.curves, file)?;
+        report::note(&format!("plot: {}", file.display()));
+    }
+    Ok(if options.check { output::check(&measured.rows) } else { 0 })
+}
+
+/// `lab bench-dom0 NAME WORK`, the half of a benchmark that runs inside dom0: prints records.
+pub fn inside(args: &[String]) -> std::io::Result<()> {
+    match args {
+        [name, work] if name == create::NAME => create::inside::main(work),
+        _ => Err(std::io::Error::other("bench-dom0 NAME WORK")),
+    }
+}

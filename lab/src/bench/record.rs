@@ -1,0 +1,92 @@
+//! One measurement as it is kept: what was done, by whom, and what it took.
+//!
+//! Written by the half of a benchmark that runs in dom0, one JSON object per line; the host reads
+//! them back, keeps them, and makes rows of them.
+
+use super::samples::Samples;
+use crate::qemu::Clock;
+use serde::{Deserialize, Serialize};
+
+/// One measurement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// What was done: `create-paused`, `destroy`, …
+    pub phase: String,
+    /// On what: `small/256MiB/warm`.
+    pub case: String,
+    /// By whom: `xlr`, `xl`, `floor`, …
+    pub by: String,
+    /// Number of the round, from 0. Round 0 only warms up and is no part of any row.
+    pub round: u32,
+    /// Unit of `value`, without the clock: `ms`, `requests`, …
+    pub unit: String,
+    /// What was measured.
+    pub value: f64,
+    /// The machine's clock; filled in by the host.
+    #[serde(default)]
+    pub clock: String,
+}
+
+/// What a clock is called in records and units.
+#[must_use]
+pub const fn clock_name(clock: Clock) -> &'static str {
+    match clock {
+        Clock::Instructions => "instructions",
+        Clock::Wall => "wall",
+    }
+}
+
+/// All measurements of one kind, without those that only warmed up.
+///
+/// # Errors
+/// A value that is no number.
+pub fn select(
+    records: &[Record],
+    (phase, case): (&str, &str),
+    by: &str,
+    (unit, clock): (&str, &str),
+) -> Result<Samples, String> {
+    let mut samples = Samples::default();
+    let wanted = |record: &&Record| {
+        record.round > 0
+            && record.phase == phase
+            && record.case == case
+            && record.by == by
+            && record.unit == unit
+            && record.clock == clock
+    };
+    for record in records.iter().filter(wanted) {
+        samples.push(record.value)?;
+    }
+    Ok(samples)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_that_warm_up_and_other_kinds_are_left_out() {
+        let record = |by: &str, round, value| Record {
+            phase: "destroy".into(),
+            case: "small".into(),
+            by: by.into(),
+            round,
+            unit: "ms".into(),
+            value,
+            clock: "wall".into(),
+        };
+        let records = [
+            record("xl", 0, 9.0),
+            record("xl", 1, 1.0),
+            record("xlr", 1, 2.0),
+            record("xl", 2, 3.0),
+        ];
+        let of = |by, clock| select(&records, ("destroy", "small"), by, ("ms", clock)).unwrap();
+        assert_eq!(of("xl", "wall").all(), [1.0, 3.0]);
+        assert_eq!(of("xlr", "wall").all(), [2.0]);
+        assert_eq!(of("xl", "instructions").all(), [] as [f64; 0]);
+        let other = select(&records, ("create", "small"), "xl", ("ms", "wall")).unwrap();
+        assert_eq!(other.median(), None);
+    }
+}
