@@ -125,8 +125,12 @@ impl Xen {
         }
     }
 
-    /// The machine frames of a PV guest's grant table, by the older way.
-    fn grant_table_frames(&self, domid: Domid, first: u32, count: u32) -> Result<Vec<Gfn>> {
+    /// The machine frames of a PV guest's grant table, from page `first` on; the table grows when
+    /// it is smaller.
+    ///
+    /// # Errors
+    /// [`Error::Hypercall`], [`Error::BadAnswer`].
+    pub fn grant_table_frames(&self, domid: Domid, first: u32, count: u32) -> Result<Vec<Gfn>> {
         type Raw = gnttab_setup_table;
         let operation = "GNTTABOP_setup_table";
         let frames = first.checked_add(count).filter(|frames| *frames <= 1 << 16);

@@ -18,6 +18,7 @@ mod foreign;
 mod gntalloc;
 mod gntdev;
 mod guest;
+mod hvm;
 mod ioctl;
 mod layout;
 mod mapping;

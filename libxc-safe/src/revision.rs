@@ -59,14 +59,8 @@ impl Xen {
             }?;
             Ok(answer.map(|_| ()))
         })?;
-        let known = DomctlRevision::KNOWN;
-        self.conclude(
-            "domctl",
-            "XEN_DOMCTL_getdomaininfo",
-            outcome,
-            known.first().zip(known.last()).map(|(a, b)| (a.raw(), b.raw())),
-            known.first().zip(known.last()).map(|(a, b)| (a.releases(), b.releases())),
-        )
+        let known: Vec<_> = DomctlRevision::KNOWN.iter().map(|r| (r.raw(), r.releases())).collect();
+        self.conclude("domctl", "XEN_DOMCTL_getdomaininfo", outcome, &known)
     }
 
     pub(crate) fn detect_sysctl(&self) -> Result<SysctlRevision> {
@@ -75,42 +69,34 @@ impl Xen {
             // SAFETY: sched_id carries no address.
             unsafe { self.sysctl_raw(revision, XEN_SYSCTL_sched_id, &mut payload) }
         })?;
-        let known = SysctlRevision::KNOWN;
-        self.conclude(
-            "sysctl",
-            "XEN_SYSCTL_sched_id",
-            outcome,
-            known.first().zip(known.last()).map(|(a, b)| (a.raw(), b.raw())),
-            known.first().zip(known.last()).map(|(a, b)| (a.releases(), b.releases())),
-        )
+        let known: Vec<_> = SysctlRevision::KNOWN.iter().map(|r| (r.raw(), r.releases())).collect();
+        self.conclude("sysctl", "XEN_SYSCTL_sched_id", outcome, &known)
     }
 
+    /// The revision, or the error that says why there is none; `known` is oldest first.
     fn conclude<R>(
         &self,
         interface: &'static str,
         operation: &'static str,
         outcome: Probe<R>,
-        known: Option<(u32, u32)>,
-        releases: Option<(&str, &str)>,
+        known: &[(u32, &str)],
     ) -> Result<R> {
-        match outcome {
-            Probe::Speaks(revision) => Ok(revision),
-            Probe::Failed(errno) => Err(privilege_error(operation, errno)),
-            Probe::Unknown(found) => {
-                let (major, minor) = self.release();
-                let (known_first, known_last) = known.unwrap_or_default();
-                let (oldest, newest) = releases.unwrap_or_default();
-                Err(Error::WrongRevision {
-                    interface,
-                    major,
-                    minor,
-                    found,
-                    known_first,
-                    known_last,
-                    known_releases: format!("Xen {oldest} to {newest}"),
-                })
-            }
-        }
+        let found = match outcome {
+            Probe::Speaks(revision) => return Ok(revision),
+            Probe::Failed(errno) => return Err(privilege_error(operation, errno)),
+            Probe::Unknown(found) => found,
+        };
+        let (major, minor) = self.release();
+        let releases: Vec<_> = known.iter().map(|(_, releases)| *releases).collect();
+        Err(Error::WrongRevision {
+            interface,
+            major,
+            minor,
+            found,
+            known_first: known.first().map_or(0, |(raw, _)| *raw),
+            known_last: known.last().map_or(0, |(raw, _)| *raw),
+            known_releases: format!("Xen {}", releases.join(", ")),
+        })
     }
 }
 
@@ -161,9 +147,9 @@ mod tests {
                 found: Some(0x19),
                 known_first: 0x12,
                 known_last: 0x18,
-                known_releases: "Xen 4.14 to 4.22".to_owned(),
+                known_releases: "Xen 4.14, 4.15 to 4.22".to_owned(),
             },
-            &["Xen (4.23)", "domctl 0x19", "0x12 to 0x18", "Xen 4.14 to 4.22", "use a build"],
+            &["Xen (4.23)", "domctl 0x19", "0x12 to 0x18", "Xen 4.14, 4.15 to 4.22", "use a build"],
         );
         check(privilege_error("XEN_DOMCTL_getdomaininfo", Errno::PERM), &["run in dom0"]);
         check(Error::open("/dev/xen/privcmd", "m", Errno::ACCESS), &["needs root"]);

@@ -1,6 +1,6 @@
 //! The crate on a real hypervisor: needs root in dom0, which the lab provides.
 //!
-//! Each test makes domains of its own, never runs them, destroys them, and leaves nothing behind:
+//! Each test makes domains of its own, destroys them, and leaves nothing behind:
 //! no domain, no descriptor. They run one after the other, as they count what the host has.
 
 #[path = "dom0/buffers.rs"]
@@ -13,6 +13,8 @@ mod domains;
 mod host;
 #[path = "dom0/memory.rs"]
 mod memory;
+#[path = "dom0/run.rs"]
+mod run;
 
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
@@ -30,7 +32,7 @@ macro_rules! in_dom0 {
                 #[test]
                 #[ignore = "needs root in a Xen dom0: `cargo lab test`"]
                 fn $check() {
-                    crate::run(super::$check);
+                    crate::on_xen(super::$check);
                 }
             )+
         }
@@ -39,7 +41,7 @@ macro_rules! in_dom0 {
 use in_dom0;
 
 /// Runs a check and looks for what it left behind.
-fn run(check: fn(&Xen) -> Outcome) {
+fn on_xen(check: fn(&Xen) -> Outcome) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let descriptors = open_descriptors();

@@ -316,7 +316,8 @@ impl Xen {
         Ok(bitmap::decode(buffer.bytes()))
     }
 
-    /// Sets the size of the pool for nested or shadow page tables of an HVM or PVH guest, bytes.
+    /// Sets the size of the pool for nested or shadow page tables of an HVM or PVH guest, bytes;
+    /// after [`Xen::max_vcpus`], as Xen before 4.17 demands.
     ///
     /// # Errors
     /// [`Error::Hypercall`]; ENOMEM when the host has not that much free.

@@ -5,9 +5,12 @@ use libxc_safe::{
     SchedulerParameters, ShutdownReason, SystemPolicy, TscInfo, Xen,
 };
 
+use xen_sys::arch_x86::XEN_X86_EMU_LAPIC;
+use xen_sys::hvm::params::HVM_PARAM_STORE_PFN;
+
 use super::{Outcome, Temporary, ensure, in_dom0, pv_request, show};
 
-in_dom0!(bad_domids, empty_domain, chosen_domid, vcpus, cpu_policy, shutdown);
+in_dom0!(bad_domids, empty_domain, chosen_domid, vcpus, cpu_policy, shutdown, pvh);
 
 fn bad_domids(xen: &Xen) -> Outcome {
     let nobody = Domid(0x7000);
@@ -132,4 +135,32 @@ fn shutdown(xen: &Xen) -> Outcome {
     let info = xen.existing_domain_info(domid).map_err(show)?;
     ensure(info.crashed(), format!("a crash, got {:?}", info.shutdown))?;
     Ok(format!("{:?}", info.shutdown))
+}
+
+/// A PVH domain that is never run: what its parameters and its paging pool need.
+fn pvh(xen: &Xen) -> Outcome {
+    let caps = xen.physinfo().map_err(show)?.capabilities;
+    let request =
+        CreateDomain { hvm: true, hap: true, emulation_flags: XEN_X86_EMU_LAPIC, ..pv_request() };
+    if !(caps.hvm() && caps.hap()) {
+        let refused = xen.create_domain(&request).err().ok_or("PVH without the hardware for it")?;
+        return Ok(format!("no HVM here, refused: {refused}"));
+    }
+    let domain = Temporary::create(xen, &request)?;
+    let domid = domain.domid;
+    let info = xen.existing_domain_info(domid).map_err(show)?;
+    ensure(info.hvm && info.hap && info.emulation_flags == XEN_X86_EMU_LAPIC, "PVH")?;
+    xen.max_vcpus(domid, 2).map_err(show)?;
+    xen.set_paging_pool_bytes(domid, 4 << 20).map_err(show)?;
+    let pool = match xen.paging_pool_bytes(domid) {
+        Ok(bytes) => bytes,
+        Err(Error::Unsupported { .. }) if xen.release() < (4, 17) => 4 << 20,
+        Err(error) => return Err(show(error)),
+    };
+    ensure(pool == 4 << 20, format!("a pool of 4 MiB, got {pool}"))?;
+    xen.set_hvm_param(domid, HVM_PARAM_STORE_PFN, 0xFEFFC).map_err(show)?;
+    ensure(xen.hvm_param(domid, HVM_PARAM_STORE_PFN) == Ok(0xFEFFC), "the parameter back")?;
+    let pv = Temporary::pv(xen)?;
+    let refused = xen.set_hvm_param(pv.domid, HVM_PARAM_STORE_PFN, 1).err().ok_or("PV took it")?;
+    Ok(format!("domain {domid}, pool {pool} bytes, PV: {refused}"))
 }

@@ -37,6 +37,10 @@ fn memory(xen: &Xen) -> Outcome {
     written_and_read(xen, domid, &small, large[0])?;
     let map = [E820Entry { address: 0, bytes: 8 << 20, kind: 1 }];
     xen.set_memory_map(domid, &map).map_err(show)?;
+    xen.clear_pages(domid, &[Mfn(large[0])]).map_err(show)?;
+    let cleared = xen.map_foreign(domid, &[Gfn(large[0])], Protection::Read).map_err(show)?;
+    ensure(cleared.load_u32(0) == Ok(0), "a cleared page")?;
+    drop(cleared);
     let freed = xen.decrease_reservation(domid, 0, &[Gfn(small[15])]).map_err(show)?;
     ensure(freed == 1, "one page taken back")?;
     Ok(format!("8 MiB allocated, mapped, written, read: {info:?}"))
@@ -82,6 +86,13 @@ fn grant_table(xen: &Xen) -> Outcome {
     ensure(page.load_u32(0) == Ok(7), "both to be the same page")?;
     let mut head = [0; 8];
     table.read(8, &mut head).map_err(show)?;
+    // The older way, for kernels without the resource ioctl, leads to the same pages.
+    let pages = xen.grant_table_frames(domid, 0, 1).map_err(show)?;
+    let older = xen.map_foreign(domid, &pages, Protection::Read).map_err(show)?;
+    let mut same = [0; 8];
+    older.read(8, &mut same).map_err(show)?;
+    ensure(same == head, format!("{head:02x?} by frame, got {same:02x?}"))?;
+    drop(older);
     let closed = device.map(domid, &[GrantRef(2)], Protection::Read).err().ok_or("2 mapped")?;
     drop((granted, table, page));
     Ok(format!("entry 1 in use: {head:02x?}, an empty entry: {closed}"))
