@@ -1,6 +1,7 @@
 //! The program `xlr`. Called as `xl` it does the same.
 #![forbid(unsafe_code)]
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -38,6 +39,9 @@ fn start_log(verbose: u8) {
             Err(error) => eprintln!("xlr: XLR_LOG is not understood and was ignored: {error}"),
         }
     }
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(targets);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_filter(targets);
     tracing_subscriber::registry().with(layer).init();
 }

@@ -22,6 +22,7 @@ use xen_sys::revision::{DomctlRevision, SysctlRevision};
 /// they stay unambiguous.
 #[derive(Debug, Parser)]
 #[command(name = "xlr", bin_name = "xlr", version, long_version = LONG_VERSION.as_str(), infer_subcommands = true)]
+#[command(after_long_help = EXIT_CODES.as_str())]
 #[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
 pub struct Cli {
     /// Say more of what is done; twice for every step, three times for everything
@@ -75,6 +76,9 @@ pub enum Verb {
 
 /// What `--version` prints: the version, and the hypervisors this build works with.
 static LONG_VERSION: LazyLock<String> = LazyLock::new(long_version);
+
+/// The end of `--help`.
+static EXIT_CODES: LazyLock<String> = LazyLock::new(crate::exit::text);
 
 fn long_version() -> String {
     let mut text = String::from(env!("CARGO_PKG_VERSION"));

@@ -124,7 +124,7 @@ impl<'a> Console<'a> {
         let deadline = Instant::now() + PATIENCE;
         while !console.open()? && console.exists()? {
             let left = deadline.saturating_duration_since(Instant::now());
-            if console.store.next_event(Some(left))?.is_none() {
+            if !domain::wait_for_event(console.store, Some(left))? {
                 return Err(ConsoleError::NotServed { domid: console.info.domid }.into());
             }
         }
@@ -136,27 +136,21 @@ impl<'a> Console<'a> {
         let stdin = io::stdin();
         let _raw = RawTerminal::enter(&stdin).map_err(|e| self.io("set up the terminal", e))?;
         loop {
-            if self.store.events_waiting() > 0 {
-                self.take_events()?;
-                if !self.exists()? {
-                    self.last_words()?;
-                    return Ok(Ended::DomainGone);
-                }
-                if self.tty.is_none() {
+            // Events may have come along with the answer to a request, where poll does not see them.
+            let mut events = self.store.events_waiting() > 0;
+            if !events {
+                let ready = self.wait(&stdin)?;
+                if ready.output && !self.take_output()? {
+                    // Hung up: another terminal may have been named already.
                     self.open()?;
                 }
-                continue;
+                if ready.input && self.take_input(&stdin)? {
+                    return Ok(Ended::Detached);
+                }
+                self.give_input()?;
+                events = ready.store;
             }
-            let ready = self.wait(&stdin)?;
-            if ready.output {
-                self.take_output()?;
-            }
-            if ready.input && self.take_input(&stdin)? {
-                return Ok(Ended::Detached);
-            }
-            self.give_input()?;
-            if ready.store {
-                // Whatever came becomes an event that waits, or is none of ours.
+            if events {
                 self.take_events()?;
                 if !self.exists()? {
                     self.last_words()?;
@@ -175,7 +169,7 @@ impl<'a> Console<'a> {
     }
 
     fn take_events(&mut self) -> Result<(), CommandError> {
-        while self.store.next_event(Some(Duration::ZERO))?.is_some() {}
+        while domain::wait_for_event(self.store, Some(Duration::ZERO))? {}
         Ok(())
     }
 
@@ -231,8 +225,7 @@ impl<'a> Console<'a> {
         Ok(Ready { store: ready(0), input: input.is_some_and(ready), output })
     }
 
-    /// Passes on what the guest has said; forgets the terminal when it was hung up. Tells whether
-    /// there may be more.
+    /// Passes on what the guest has said; tells whether the terminal still stands.
     fn take_output(&mut self) -> Result<bool, CommandError> {
         let Some(tty) = &self.tty else { return Ok(false) };
         let mut chunk = [0; CHUNK];

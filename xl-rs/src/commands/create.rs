@@ -25,6 +25,7 @@ use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 use uuid::Uuid;
 use xenstore::client::Client;
 
@@ -55,9 +56,12 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
         }
         None => {}
     }
-    let created = job.build(&xen, &mut store, arguments.fail_before_step)?;
+    let signals = Signals::hold()?;
+    let created = job.build(&xen, &mut store, arguments.fail_before_step, &signals)?;
     tracing::info!(domid = created.domid.0, name = spec.name, "domain created");
-    match begin(arguments, &xen, &mut store, &created) {
+    let begun = begin(arguments, &xen, &mut store, &created, &signals);
+    drop(signals);
+    match begun {
         Ok(None) => Ok(()),
         Ok(Some(mut console)) => console.copy().map(|_| ()),
         Err(error) => {
@@ -68,19 +72,10 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
     }
 }
 
-/// The NUMA node of every CPU that is there. The pools say which are; the topology may know nothing
-/// of a CPU that works all the same, as under emulation: such a one counts to the first node.
+/// The NUMA node of every CPU that is there; one whose node Xen does not know counts to the first.
 fn node_of_cpu(xen: &Xen) -> Result<Vec<Option<u32>>, CommandError> {
-    let topology = xen.cpu_topology()?;
-    let mut cpus = xen.free_cpus()?;
-    cpus.extend(xen.cpupools()?.into_iter().flat_map(|pool| pool.cpus));
-    let length = cpus.iter().max().map_or(0, |highest| *highest as usize + 1);
-    let mut nodes = vec![None; length];
-    for cpu in cpus {
-        let place = topology.get(cpu as usize).copied().flatten();
-        nodes[cpu as usize] = Some(place.map_or(0, |place| place.node));
-    }
-    Ok(nodes)
+    let places = xen.cpu_topology()?;
+    Ok(places.iter().map(|place| place.map(|place| place.node.unwrap_or(0))).collect())
 }
 
 /// Attaches the console if it is wanted, then lets the domain run, in this order so that its first
@@ -90,6 +85,7 @@ fn begin<'a>(
     xen: &'a Xen,
     store: &'a mut Client,
     created: &Created,
+    signals: &Signals,
 ) -> Result<Option<Console<'a>>, CommandError> {
     let console = match arguments.console {
         true => {
@@ -98,6 +94,9 @@ fn begin<'a>(
         }
         false => None,
     };
+    if signals.seen.load(Ordering::Relaxed) {
+        return Err(CommandError::Interrupted);
+    }
     if !arguments.paused {
         xen.unpause(created.domid)?;
     }
@@ -129,11 +128,19 @@ impl Job {
         xen: &Xen,
         store: &mut Client,
         fail_before_step: Option<usize>,
+        signals: &Signals,
     ) -> Result<Created, CommandError> {
-        let signals = Signals::hold()?;
+        let mut begun = Instant::now();
         let mut observer = |progress: Progress<'_>| match progress {
-            Progress::Begin { index, step } => tracing::debug!(index, %step, "begin"),
-            Progress::End { index, .. } => tracing::debug!(index, "done"),
+            Progress::Begin { step, .. } => {
+                begun = Instant::now();
+                tracing::trace!(%step, "begin");
+            }
+            Progress::End { index, step, .. } => {
+                let text = step.to_string();
+                let line = text.lines().next().unwrap_or_default().trim_end();
+                tracing::debug!(step = index, took = ?begun.elapsed(), "{line}");
+            }
         };
         let options = ApplyOptions {
             fail_before_step,

@@ -5,6 +5,7 @@
 
 use super::error::CommandError;
 use libxc_safe::{DomainInfo, Xen};
+use std::time::Duration;
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
 use xenstore::wire::{Reply, Request};
@@ -71,4 +72,14 @@ pub fn name_path(domid: Domid) -> String {
 pub fn again(xen: &Xen, known: &DomainInfo) -> Result<Option<DomainInfo>, CommandError> {
     let now = xen.domain_info(known.domid)?;
     Ok(now.filter(|info| info.uuid == known.uuid))
+}
+
+/// Waits for a watch event, or until `timeout` has passed; tells whether there is reason to look.
+/// Which event it was does not matter: whoever waits looks at everything anew.
+pub fn wait_for_event(store: &mut Client, timeout: Option<Duration>) -> Result<bool, CommandError> {
+    match store.next_event(timeout) {
+        Ok(event) => Ok(event.is_some()),
+        Err(xenstore::client::Error::EventsLost { .. }) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -106,6 +106,9 @@ pub enum CommandError {
     /// A domain could not be destroyed.
     #[error(transparent)]
     Destroy(#[from] DestroyError),
+    /// A signal came before the domain ran.
+    #[error("interrupted; the domain was destroyed again before it ran")]
+    Interrupted,
     /// Signals could not be held off.
     #[error("cannot handle signals")]
     Signals {

@@ -82,6 +82,11 @@ fn hypervisor(xen: &Xen, facts: &mut Facts) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// A number, or a dash where Xen does not know it.
+fn number(value: Option<u32>) -> String {
+    value.map_or_else(|| String::from("-"), |value| value.to_string())
+}
+
 fn topology(xen: &Xen, facts: &mut Facts, as_json: bool) -> Result<(), CommandError> {
     let cpus = xen.cpu_topology()?;
     let nodes = xen.numa_nodes()?;
@@ -107,19 +112,14 @@ fn topology(xen: &Xen, facts: &mut Facts, as_json: bool) -> Result<(), CommandEr
     }
     let mut table = String::from("\ncpu:    core    socket     node");
     for (cpu, place) in present {
-        table.push_str(&format!(
-            "\n{cpu:>3}:    {:>4}    {:>6}     {:>4}",
-            place.core, place.socket, place.node
-        ));
+        let [core, socket, node] = [place.core, place.socket, place.node].map(number);
+        table.push_str(&format!("\n{cpu:>3}:    {core:>4}    {socket:>6}     {node:>4}"));
     }
     facts.add("cpu_topology", table);
     let mut table = String::from("\nnode:    memsize    memfree    distances");
     for node in nodes {
-        let distances: Vec<String> = node
-            .distances
-            .iter()
-            .map(|distance| distance.map_or_else(|| String::from("-"), |d| d.to_string()))
-            .collect();
+        let distances: Vec<String> =
+            node.distances.iter().map(|distance| number(*distance)).collect();
         let (size, free) = (node.size_bytes >> 20, node.free_bytes >> 20);
         table.push_str(&format!(
             "\n{:>4}:    {size:>6}     {free:>6}      {}",

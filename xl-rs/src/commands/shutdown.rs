@@ -88,7 +88,7 @@ fn wait(
             return Ok(());
         }
         waiting = still;
-        store.next_event(None)?;
+        domain::wait_for_event(store, None)?;
     }
 }
 
