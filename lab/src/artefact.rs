@@ -95,7 +95,7 @@ impl Artefacts {
             .cloned()
             .ok_or_else(|| Error::Missing(format!("no set {name} in lab/artefacts.toml")))?;
         let root = self.paths.dir("root")?.join(name);
-        let stamp = root.with_extension("stamp");
+        let stamp = stamp(&root);
         if let Some(locked) = self.lock.get(name).filter(|locked| locked.set == set)
             && std::fs::read_to_string(&stamp).is_ok_and(|text| text == fingerprint(locked))
         {
@@ -176,6 +176,14 @@ impl Artefacts {
         }
         Ok(())
     }
+}
+
+/// The file that says what is unpacked at `root`; it is made after everything else.
+pub fn stamp(root: &Path) -> PathBuf {
+    // The name of a set may hold a dot of its own.
+    let mut name = root.as_os_str().to_owned();
+    name.push(".stamp");
+    name.into()
 }
 
 fn lock_path(paths: &Paths) -> PathBuf {

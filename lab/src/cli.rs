@@ -2,7 +2,6 @@
 
 use crate::artefact::Artefacts;
 use crate::error::{Context as _, Result};
-use crate::kernel;
 use crate::paths::Paths;
 use crate::qemu::{Clock, Machine};
 use crate::report;

@@ -4,7 +4,7 @@
 //! between runs (xlr, the lab itself, configurations, guests) is appended as a second archive.
 //! Nothing is compressed: the emulator would pay for it at every boot.
 
-use crate::artefact::Artefacts;
+use crate::artefact::{Artefacts, stamp};
 use crate::command;
 use crate::cpio::Cpio;
 use crate::error::{Context as _, Error, Result};
@@ -36,13 +36,11 @@ pub fn prepare(paths: &Paths, artefacts: &mut Artefacts, version: &str) -> Resul
     let images = paths.dir("image")?;
 
     let xen = images.join(format!("xen-{version}"));
-    fresh(&xen, &xen_root.with_extension("stamp"), |to| {
+    fresh(&xen, &stamp(&xen_root), |to| {
         gunzip(&xen_root.join(format!("boot/xen-{version}-amd64.gz")), to)
     })?;
     let kernel = images.join("vmlinux");
-    fresh(&kernel, &kernel_root.with_extension("stamp"), |to| {
-        vmlinux::extract(&stock_kernel(&kernel_root)?, to)
-    })?;
+    fresh(&kernel, &stamp(&kernel_root), |to| vmlinux::extract(&stock_kernel(&kernel_root)?, to))?;
     let base = images.join(format!("base-{version}-{RECIPE}.cpio"));
     let newest = newest_of(&[&xen_root, &kernel_root, &busybox_root])?;
     fresh(&base, &newest, |to| {
@@ -90,13 +88,15 @@ fn fresh(file: &Path, source: &Path, make: impl Fn(&Path) -> Result<()>) -> Resu
     if made.is_some() && made >= time(source).ok() {
         return Ok(());
     }
-    let part = file.with_extension("new");
+    let mut part = file.as_os_str().to_owned();
+    part.push(".new");
+    let part = PathBuf::from(part);
     make(&part)?;
     std::fs::rename(&part, file).on("rename", file)
 }
 
 fn newest_of(roots: &[&Path]) -> Result<PathBuf> {
-    let stamps = roots.iter().map(|root| root.with_extension("stamp"));
+    let stamps = roots.iter().map(|root| stamp(root));
     stamps
         .max_by_key(|stamp| std::fs::metadata(stamp).and_then(|meta| meta.modified()).ok())
         .ok_or_else(|| Error::Missing("no artefacts".into()))
