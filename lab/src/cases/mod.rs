@@ -1,13 +1,15 @@
 //! All cases, by topic.
 
 mod boot;
+mod commands;
 mod create;
 mod nodes;
 mod undo;
+mod xtf;
 
 use crate::case::Case;
 
 /// Every case, in the order in which they run.
 pub fn all() -> Vec<Case> {
-    [boot::CASES, create::CASES, nodes::CASES, undo::CASES].concat()
+    [boot::CASES, xtf::CASES, create::CASES, commands::CASES, nodes::CASES, undo::CASES].concat()
 }
