@@ -2,7 +2,7 @@
 # Builds all guests and puts them into target/guests/, where the lab takes them from.
 set -eu
 cd "$(dirname "$0")"
-cargo build --release "$@"
+cargo build --release --target x86_64-unknown-linux-gnu --target-dir target "$@"
 out=target/guests
 rm -rf "$out.new"
 mkdir -p "$out.new"
