@@ -4,27 +4,32 @@
 //! whether a feature can be had: that is [`super::pv`]'s business.
 
 use serde::{Deserialize, Serialize};
+use xen_sys::features::*;
 
 /// Every feature that Xen names, with its bit in submap 0.
-pub const FEATURE_NAMES: [(&str, u8); 18] = [
-    ("writable_page_tables", 0),
-    ("writable_descriptor_tables", 1),
-    ("auto_translated_physmap", 2),
-    ("supervisor_mode_kernel", 3),
-    ("pae_pgdir_above_4gb", 4),
-    ("mmu_pt_update_preserve_ad", 5),
-    ("highmem_assist", 6),
-    ("gnttab_map_avail_bits", 7),
-    ("hvm_callback_vector", 8),
-    ("hvm_safe_pvclock", 9),
-    ("hvm_pirqs", 10),
-    ("dom0", 11),
+pub const FEATURE_NAMES: [(&str, u32); 21] = [
+    ("writable_page_tables", XENFEAT_writable_page_tables),
+    ("writable_descriptor_tables", XENFEAT_writable_descriptor_tables),
+    ("auto_translated_physmap", XENFEAT_auto_translated_physmap),
+    ("supervisor_mode_kernel", XENFEAT_supervisor_mode_kernel),
+    ("pae_pgdir_above_4gb", XENFEAT_pae_pgdir_above_4gb),
+    ("mmu_pt_update_preserve_ad", XENFEAT_mmu_pt_update_preserve_ad),
+    ("highmem_assist", XENFEAT_highmem_assist),
+    ("gnttab_map_avail_bits", XENFEAT_gnttab_map_avail_bits),
+    ("hvm_callback_vector", XENFEAT_hvm_callback_vector),
+    ("hvm_safe_pvclock", XENFEAT_hvm_safe_pvclock),
+    ("hvm_pirqs", XENFEAT_hvm_pirqs),
+    ("dom0", XENFEAT_dom0),
+    // Of Arm, and gone from newer headers; a kernel may still name it.
     ("grant_map_identity", 12),
-    ("memory_op_vnode_supported", 13),
-    ("ARM_SMCCC_supported", 14),
-    ("linux_rsdp_unrestricted", 15),
-    ("not_direct_mapped", 16),
-    ("direct_mapped", 17),
+    ("memory_op_vnode_supported", XENFEAT_memory_op_vnode_supported),
+    ("ARM_SMCCC_supported", XENFEAT_ARM_SMCCC_supported),
+    ("linux_rsdp_unrestricted", XENFEAT_linux_rsdp_unrestricted),
+    ("not_direct_mapped", XENFEAT_not_direct_mapped),
+    ("direct_mapped", XENFEAT_direct_mapped),
+    ("runstate_phys_area", XENFEAT_runstate_phys_area),
+    ("vcpu_time_phys_area", XENFEAT_vcpu_time_phys_area),
+    ("dm_msix_all_writes", XENFEAT_dm_msix_all_writes),
 ];
 
 /// Bits of submap 0 that a kernel can use and those it cannot live without.

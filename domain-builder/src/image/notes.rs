@@ -8,48 +8,29 @@
 use super::error::Problem;
 use super::features::Features;
 use serde::{Deserialize, Serialize};
+use xen_sys::elfnote::*;
 
-const INFO: u32 = 0;
-const ENTRY: u32 = 1;
-const HYPERCALL_PAGE: u32 = 2;
-const VIRT_BASE: u32 = 3;
-const PADDR_OFFSET: u32 = 4;
-const XEN_VERSION: u32 = 5;
-const GUEST_OS: u32 = 6;
-const GUEST_VERSION: u32 = 7;
-const LOADER: u32 = 8;
-const PAE_MODE: u32 = 9;
-const FEATURES: u32 = 10;
-const BSD_SYMTAB: u32 = 11;
-const HV_START_LOW: u32 = 12;
-const L1_MFN_VALID: u32 = 13;
-const SUSPEND_CANCEL: u32 = 14;
-const INIT_P2M: u32 = 15;
-const MOD_START_PFN: u32 = 16;
-const SUPPORTED_FEATURES: u32 = 17;
-const PHYS32_ENTRY: u32 = 18;
-
-/// Names of the note types, by number.
-const NAMES: [&str; 19] = [
-    "INFO",
-    "ENTRY",
-    "HYPERCALL_PAGE",
-    "VIRT_BASE",
-    "PADDR_OFFSET",
-    "XEN_VERSION",
-    "GUEST_OS",
-    "GUEST_VERSION",
-    "LOADER",
-    "PAE_MODE",
-    "FEATURES",
-    "BSD_SYMTAB",
-    "HV_START_LOW",
-    "L1_MFN_VALID",
-    "SUSPEND_CANCEL",
-    "INIT_P2M",
-    "MOD_START_PFN",
-    "SUPPORTED_FEATURES",
-    "PHYS32_ENTRY",
+/// The note types that are read, with the names they have in messages.
+const KNOWN: [(u32, &str); 19] = [
+    (XEN_ELFNOTE_INFO, "INFO"),
+    (XEN_ELFNOTE_ENTRY, "ENTRY"),
+    (XEN_ELFNOTE_HYPERCALL_PAGE, "HYPERCALL_PAGE"),
+    (XEN_ELFNOTE_VIRT_BASE, "VIRT_BASE"),
+    (XEN_ELFNOTE_PADDR_OFFSET, "PADDR_OFFSET"),
+    (XEN_ELFNOTE_XEN_VERSION, "XEN_VERSION"),
+    (XEN_ELFNOTE_GUEST_OS, "GUEST_OS"),
+    (XEN_ELFNOTE_GUEST_VERSION, "GUEST_VERSION"),
+    (XEN_ELFNOTE_LOADER, "LOADER"),
+    (XEN_ELFNOTE_PAE_MODE, "PAE_MODE"),
+    (XEN_ELFNOTE_FEATURES, "FEATURES"),
+    (XEN_ELFNOTE_BSD_SYMTAB, "BSD_SYMTAB"),
+    (XEN_ELFNOTE_HV_START_LOW, "HV_START_LOW"),
+    (XEN_ELFNOTE_L1_MFN_VALID, "L1_MFN_VALID"),
+    (XEN_ELFNOTE_SUSPEND_CANCEL, "SUSPEND_CANCEL"),
+    (XEN_ELFNOTE_INIT_P2M, "INIT_P2M"),
+    (XEN_ELFNOTE_MOD_START_PFN, "MOD_START_PFN"),
+    (XEN_ELFNOTE_SUPPORTED_FEATURES, "SUPPORTED_FEATURES"),
+    (XEN_ELFNOTE_PHYS32_ENTRY, "PHYS32_ENTRY"),
 ];
 
 /// Highest number of `INFO` notes and of L1_MFN_VALID pairs that are kept; more is an error.
@@ -125,38 +106,40 @@ pub struct XenNotes {
 impl XenNotes {
     /// Takes one ELF note named "Xen". A later note of the same type replaces an earlier one.
     pub(super) fn add(&mut self, kind: u32, desc: &[u8]) -> Result<(), Problem> {
-        let Some(&name) = NAMES.get(kind as usize) else { return Ok(()) };
+        let Some(&(_, name)) = KNOWN.iter().find(|(known, _)| *known == kind) else {
+            return Ok(());
+        };
         self.form = NotesForm::ElfNotes;
         let desc = Desc { note: name, bytes: desc };
         match kind {
-            INFO => {
+            XEN_ELFNOTE_INFO => {
                 let text = desc.text()?;
                 self.check_room(name, self.info.len())?;
                 self.info.push(text);
             }
-            ENTRY => self.entry_vaddr = Some(desc.number()?),
-            HYPERCALL_PAGE => self.hypercall_page = Some(desc.number()?),
-            VIRT_BASE => self.virt_base = Some(desc.number()?),
-            PADDR_OFFSET => self.paddr_offset = Some(desc.number()?),
-            XEN_VERSION => self.xen_version = Some(desc.text()?),
-            GUEST_OS => self.guest_os = Some(desc.text()?),
-            GUEST_VERSION => self.guest_version = Some(desc.text()?),
-            LOADER => self.loader = Some(desc.text()?),
-            PAE_MODE => self.pae_mode = Some(desc.text()?),
-            FEATURES => self.features.add_text(&desc.text()?),
-            BSD_SYMTAB => self.bsd_symtab = desc.text()? == "yes",
-            HV_START_LOW => self.hv_start_low = Some(desc.number()?),
-            L1_MFN_VALID => {
+            XEN_ELFNOTE_ENTRY => self.entry_vaddr = Some(desc.number()?),
+            XEN_ELFNOTE_HYPERCALL_PAGE => self.hypercall_page = Some(desc.number()?),
+            XEN_ELFNOTE_VIRT_BASE => self.virt_base = Some(desc.number()?),
+            XEN_ELFNOTE_PADDR_OFFSET => self.paddr_offset = Some(desc.number()?),
+            XEN_ELFNOTE_XEN_VERSION => self.xen_version = Some(desc.text()?),
+            XEN_ELFNOTE_GUEST_OS => self.guest_os = Some(desc.text()?),
+            XEN_ELFNOTE_GUEST_VERSION => self.guest_version = Some(desc.text()?),
+            XEN_ELFNOTE_LOADER => self.loader = Some(desc.text()?),
+            XEN_ELFNOTE_PAE_MODE => self.pae_mode = Some(desc.text()?),
+            XEN_ELFNOTE_FEATURES => self.features.add_text(&desc.text()?),
+            XEN_ELFNOTE_BSD_SYMTAB => self.bsd_symtab = desc.text()? == "yes",
+            XEN_ELFNOTE_HV_START_LOW => self.hv_start_low = Some(desc.number()?),
+            XEN_ELFNOTE_L1_MFN_VALID => {
                 for pair in desc.pairs()? {
                     self.check_room(name, self.l1_mfn_valid.len())?;
                     self.l1_mfn_valid.push(pair);
                 }
             }
-            SUSPEND_CANCEL => self.suspend_cancel = desc.number()? != 0,
-            INIT_P2M => self.init_p2m = Some(desc.number()?),
-            MOD_START_PFN => self.mod_start_pfn = desc.number()? != 0,
-            SUPPORTED_FEATURES => self.features.add_bits(desc.number()?),
-            PHYS32_ENTRY => self.phys32_entry = Some(desc.number()?),
+            XEN_ELFNOTE_SUSPEND_CANCEL => self.suspend_cancel = desc.number()? != 0,
+            XEN_ELFNOTE_INIT_P2M => self.init_p2m = Some(desc.number()?),
+            XEN_ELFNOTE_MOD_START_PFN => self.mod_start_pfn = desc.number()? != 0,
+            XEN_ELFNOTE_SUPPORTED_FEATURES => self.features.add_bits(desc.number()?),
+            XEN_ELFNOTE_PHYS32_ENTRY => self.phys32_entry = Some(desc.number()?),
             _ => {}
         }
         Ok(())
