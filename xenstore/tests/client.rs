@@ -367,6 +367,39 @@ fn a_store_that_knows_no_depth() {
 }
 
 #[test]
+fn a_refused_watch_leaves_nothing_behind() {
+    let (stream, _peer) = serve(|peer| {
+        let (header, _) = peer.next().unwrap();
+        peer.reply(&header, &error(Errno::Enospc));
+        let (header, request) = peer.next().unwrap();
+        // Beyond the depth of the refused watch, which is no reason to hold it back.
+        peer.event("/a/b/c", "t");
+        peer.reply(&header, &ok(&request));
+        peer.next();
+    });
+    let mut client = client(stream);
+    let refused = client.watch_depth("/a", "t", 1).unwrap_err();
+    assert_eq!(refused.errno(), Some(Errno::Enospc));
+    client.read("/sync").unwrap();
+    assert_eq!(client.events_waiting(), 1);
+}
+
+#[test]
+fn a_reply_of_another_type_is_none_in_a_burst_either() {
+    let (stream, _peer) = serve(|peer| {
+        let requests: Vec<_> = (0..3).map(|_| peer.next().unwrap()).collect();
+        peer.reply(&requests[0].0, &ok(&requests[0].1));
+        peer.reply(&requests[1].0, &Reply::Introduced(true));
+        peer.reply(&requests[2].0, &ok(&requests[2].1));
+        peer.next();
+    });
+    let replies = client(stream).batch(&reads(3)).unwrap();
+    let kinds: Vec<_> = replies.iter().map(Result::is_ok).collect();
+    assert_eq!(kinds, [true, false, true]);
+    assert!(matches!(&replies[1], Err(Error::BadReply { source: ReplyError::Type(_), .. })));
+}
+
+#[test]
 fn unwatch_takes_its_events_along() {
     let (stream, _peer) = serve(|peer| {
         while let Some((header, request)) = peer.next() {

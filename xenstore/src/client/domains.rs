@@ -1,4 +1,5 @@
-//! Requests about domains and about the daemon: for the toolstack of a privileged domain.
+//! Requests about domains ("Domain management and xenstored communications" of the specification) and
+//! about the daemon ("Miscellaneous"): for the toolstack of a privileged domain.
 
 use xen_sys::types::{Domid, Gfn, Port};
 

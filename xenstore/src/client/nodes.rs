@@ -1,4 +1,5 @@
-//! What can be done with nodes, in a transaction or outside.
+//! What can be done with nodes ("Database read, write and permissions operations" of the
+//! specification).
 
 use super::error::Error;
 use super::expect;

@@ -1,4 +1,5 @@
-//! Transactions: run, commit, and run again when another change got in the way.
+//! Transactions ("Transactions" of the specification): run, commit, and run again when another change
+//! got in the way.
 
 use super::connection::Client;
 use super::error::Error;

@@ -1,4 +1,4 @@
-//! Watches and their events.
+//! Watches and their events ("Watches" of the specification).
 
 use std::time::{Duration, Instant};
 
