@@ -2,8 +2,9 @@
 
 /// Lines of Xen that are expected, with the reason; everything else that Xen prints while cases
 /// run (its log level is «warning») is an error.
-const EXPECTED: [(&str, &str); 2] = [
+const EXPECTED: [(&str, &str); 3] = [
     ("'H' pressed", "benchmarks ask for the state of free memory"),
+    ("Initializing Credit2 scheduler", "said at every new CPU pool"),
     ("Latching HVM", "said once when the first HVM-capable guest starts"),
 ];
 

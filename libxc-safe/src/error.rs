@@ -246,7 +246,9 @@ fn entry(leaf: Option<u32>, subleaf: Option<u32>, msr: Option<u32>) -> String {
 fn advice(operation: &str, errno: Errno) -> &'static str {
     match (operation, errno) {
         (_, Errno::SRCH) => "; there is no such domain",
-        (_, Errno::PERM) => "; the hypervisor does not permit this, see `xl dmesg` for its reason",
+        (_, Errno::PERM) => {
+            "; the hypervisor does not permit this, see its log (`xlr dmesg`) for the reason"
+        }
         ("XEN_DOMCTL_createdomain", Errno::NOMEM) => {
             "; Xen has no memory left for the domain's structures: free some, or reduce dom0_mem"
         }
