@@ -78,6 +78,7 @@ fn memory_and_vcpus() {
     let spec = good("memory='1G';maxmem=2048;vcpus=2;maxvcpus=4");
     assert_eq!((spec.memory_kib, spec.max_memory_kib), (1 << 20, 2 << 20));
     assert_eq!((spec.vcpus, spec.max_vcpus), (2, 4));
+    assert_eq!(good("maxmem=64;vcpus=2;maxvcpus=2").max_memory_kib, 64 << 10);
     assert_eq!(good("vcpus=010").max_vcpus, 8);
     assert_eq!(good("vcpus='0x3'").vcpus, 3);
     bad("maxmem=32", "maxmem is less than memory, 64 MiB");

@@ -9,7 +9,7 @@ use xl_rs::config::parse::parse;
 use xl_rs::config::resolve::Host;
 use xl_rs::config::source::Sources;
 
-const DEFAULT_ITERATIONS: u64 = 2_000;
+const DEFAULT_ITERATIONS: u64 = 1_000;
 
 const CORPUS: &[&str] = &[
     include_str!("../../configs/hpc.cfg"),
