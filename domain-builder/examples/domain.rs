@@ -6,6 +6,8 @@
 //!     domain destroy DOMID
 //!     domain policy DOMID         the CPUID leaves and MSRs that the domain is shown
 //!     domain context DOMID        the first vcpu's registers
+//!
+//! `PAUSED=1` leaves a new domain paused; `STOP_BEFORE_STEP=N` stops the process there by SIGSTOP.
 
 use domain_builder::apply::{ApplyOptions, Progress, apply, floor};
 use domain_builder::image::{CacheOptions, KernelImage, load};
@@ -124,8 +126,11 @@ fn create(spec: &DomainSpec, fail_before_step: Option<usize>) -> Result<(), Box<
     println!("{:>9} us before the first step", begin.elapsed().as_micros());
     let start = Instant::now();
     let mut last = start;
-    let mut observer = |progress: Progress<'_>| {
-        if let Progress::End { step, .. } = progress {
+    let stop_before = std::env::var("STOP_BEFORE_STEP").ok().and_then(|text| text.parse().ok());
+    let mut observer = |progress: Progress<'_>| match progress {
+        Progress::Begin { index, .. } if stop_before == Some(index) => stop(),
+        Progress::Begin { .. } => {}
+        Progress::End { step, .. } => {
             println!("{:>9} us {}", last.elapsed().as_micros(), step.name());
             last = Instant::now();
         }
@@ -139,6 +144,14 @@ fn create(spec: &DomainSpec, fail_before_step: Option<usize>) -> Result<(), Box<
         xen.unpause(created.domid)?;
     }
     Ok(())
+}
+
+/// Stops this process until somebody sends SIGCONT, so that the host can be changed between steps.
+fn stop() {
+    let own = std::process::id().to_string();
+    if let Err(error) = std::process::Command::new("kill").args(["-STOP", &own]).status() {
+        eprintln!("domain: cannot stop: {error}");
+    }
 }
 
 fn remove(domid: Domid) -> Result<(), Box<dyn Error>> {

@@ -273,7 +273,7 @@ impl fmt::Display for Frames {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<16}", self.name())?;
+        write!(f, "{:<17}", self.name())?;
         match self {
             Self::CheckName { name } => write!(f, "no other domain is called {name:?}"),
             Self::CreateDomain(params) => write_create(f, params),
