@@ -103,6 +103,12 @@ pub fn main(paths: &Paths, options: &Options) -> Result<i32> {
     let raw = output::keep(paths, bench.name, &measured.records)?;
     output::print(&measured.rows, options.json);
     report::note(&format!("raw measurements: {}", raw.display()));
+    if let Some((kind, spread)) = record::widest(&measured.records) {
+        report::note(&format!(
+            "values of one kind lie at most {:.1} % apart: {kind}",
+            spread * 1e2
+        ));
+    }
     if let Some(file) = &options.plot {
         output::draw(bench.about, &measured.curves, file)?;
         report::note(&format!("plot: {}", file.display()));

@@ -59,6 +59,8 @@ fn curves(rows: &[&Row]) -> BTreeMap<String, Vec<(f64, f64)>> {
     }
     for points in curves.values_mut() {
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // Ours stands in a row for each reference.
+        points.dedup();
     }
     curves
 }
@@ -181,6 +183,14 @@ mod tests {
         assert_eq!(svg.matches("<polyline").count(), 2);
         assert!(svg.contains("create &lt;by&gt; count"));
         assert!(svg.contains(">500<"), "the axis ends on a round number");
+    }
+
+    #[test]
+    fn ours_is_one_line_against_several_references() {
+        let floor = Row { reference_name: Some("floor".into()), ..row("create", "ms", 10.0) };
+        let svg = plot("t", &[row("create", "ms", 10.0), floor]).unwrap();
+        assert_eq!(svg.matches("<polyline").count(), 3);
+        assert_eq!(svg.matches("<circle").count(), 3);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use super::samples::Samples;
 use crate::qemu::Clock;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +62,20 @@ pub fn select(
     Ok(samples)
 }
 
+/// The kind of measurement whose values lie farthest apart, and how far as a share of their median.
+#[must_use]
+pub fn widest(records: &[Record]) -> Option<(String, f64)> {
+    let mut kinds: BTreeMap<String, Samples> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.round > 0) {
+        let Record { phase, case, by, unit, clock, .. } = record;
+        let samples = kinds.entry(format!("{phase}/{case} by {by} in {unit} ({clock})"));
+        // What is no number is refused where rows are made.
+        let _ = samples.or_default().push(record.value);
+    }
+    let spreads = kinds.into_iter().filter_map(|(kind, samples)| Some((kind, samples.spread()?)));
+    spreads.max_by(|one, other| one.1.total_cmp(&other.1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,5 +103,7 @@ mod tests {
         assert_eq!(of("xl", "instructions").all(), [] as [f64; 0]);
         let other = select(&records, ("create", "small"), "xl", ("ms", "wall")).unwrap();
         assert_eq!(other.median(), None);
+        assert_eq!(widest(&records), Some(("destroy/small by xl in ms (wall)".into(), 1.0)));
+        assert_eq!(widest(&records[..1]), None, "only a round that warms up");
     }
 }

@@ -23,6 +23,7 @@ impl Samples {
     }
 
     /// All measurements, in the order they were taken.
+    #[cfg(test)]
     #[must_use]
     pub fn all(&self) -> &[f64] {
         &self.0
@@ -45,6 +46,13 @@ impl Samples {
     pub fn range(&self) -> Option<(f64, f64)> {
         let sorted = self.sorted();
         Some((*sorted.first()?, *sorted.last()?))
+    }
+
+    /// How far the values lie apart, as a share of the median. `None` when empty or about zero.
+    #[must_use]
+    pub fn spread(&self) -> Option<f64> {
+        let (low, high) = self.range()?;
+        self.median().filter(|median| *median > 0.0).map(|median| (high - low) / median)
     }
 
     fn sorted(&self) -> Vec<f64> {
@@ -77,6 +85,18 @@ mod tests {
             let samples = of(values);
             assert_eq!((samples.median(), samples.range()), (median, range), "{values:?}");
             assert_eq!(samples.all(), values, "the raw order is kept");
+        }
+    }
+
+    #[test]
+    fn the_spread_is_a_share_of_the_median() {
+        for (values, spread) in [
+            (&[][..], None),
+            (&[0.0][..], None),
+            (&[4.0][..], Some(0.0)),
+            (&[4.0, 3.0, 5.0][..], Some(0.5)),
+        ] {
+            assert_eq!(of(values).spread(), spread, "{values:?}");
         }
     }
 

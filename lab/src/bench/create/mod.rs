@@ -258,18 +258,26 @@ mod tests {
         CASES.iter().find(|case| case.name() == name).expect(name)
     }
 
+    /// One round of everything that is measured in a case.
+    fn round(case: &Case, xlr: f64, xl: f64) -> Vec<Record> {
+        let mut records = Vec::new();
+        for phase in case.phases {
+            records.push(record(*phase, case, By::Xlr, xlr));
+            records.push(record(*phase, case, By::Xl, xl));
+        }
+        records.push(record(Phase::CreatePaused, case, By::Floor, 1.0));
+        records
+    }
+
     #[test]
     fn the_compressed_kernel_is_reported_apart_and_without_a_target() {
         let (warm, cold) = (case("stock/256MiB/warm"), case("stock/256MiB/cold"));
-        let mut records = Vec::new();
-        for phase in warm.phases {
-            records.push(record(*phase, warm, By::Xlr, 100.0));
-            records.push(record(*phase, warm, By::Xl, 600.0));
-        }
+        let mut records = round(warm, 100.0, 600.0);
         let rows = rows_of(&records, warm, "instructions").unwrap();
-        assert_eq!(rows.len(), 3, "nothing was measured with the compressed kernel");
+        assert_eq!(rows.len(), 4, "nothing was measured with the compressed kernel");
         assert_eq!((rows[0].ratio, rows[0].target), (Some(6.0), Some(5.0)));
-        assert_eq!(rows[1].target, None, "only paused creates have targets");
+        assert_eq!(rows[1].reference_name.as_deref(), Some("floor"));
+        assert!(rows[1..].iter().all(|row| row.target.is_none()), "only paused creates have one");
 
         records.push(record(Phase::CreatePaused, cold, By::XlXz, 5000.0));
         let rows = rows_of(&records, warm, "instructions").unwrap();
@@ -289,14 +297,9 @@ mod tests {
     #[test]
     fn paused_creates_of_the_small_kernel_form_a_curve() {
         let small = case("small/64MiB/warm");
-        let mut records = Vec::new();
-        for phase in small.phases {
-            records.push(record(*phase, small, By::Xlr, 1.0));
-            records.push(record(*phase, small, By::Xl, 2.0));
-        }
-        let rows = rows_of(&records, small, "instructions").unwrap();
+        let rows = rows_of(&round(small, 1.0, 2.0), small, "instructions").unwrap();
         let points: Vec<Row> = rows.iter().filter_map(on_curve).collect();
-        assert_eq!(points.len(), 1);
+        assert_eq!(points.len(), 2, "against xl and against the floor");
         assert_eq!(points[0].case, "create-paused/small/warm");
         assert_eq!(points[0].position.as_ref().unwrap().at, 64.0);
     }
