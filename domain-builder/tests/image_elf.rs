@@ -114,6 +114,10 @@ fn broken_elf_is_refused() {
     for (name, bytes, want) in cases {
         check_refused(name, bytes.clone(), want);
     }
+    // Without notes the last segment ends the file: whole it is read, a byte less is too little.
+    let last = Elf::with_notes(Notes::Absent).build();
+    assert!(parse(last.clone()).is_ok());
+    check_refused("one byte short", last[..last.len() - 1].to_vec(), "segment 2 lies outside");
     let no_load = Elf { loads: Vec::new(), ..Elf::linux() };
     check_refused("nothing to load", no_load.build(), "no loadable segment");
     // The bound itself is allowed: 128 headers, most of them of a type that means nothing.
@@ -285,6 +289,10 @@ fn pv_needs_what_pv_needs() {
     check_pv(with(&[number(3, !0xfff)]), Some("leaves the address space"));
     check_pv(with(&[number(3, hole)]), Some("is not free for guests"));
     check_pv(with(&[number(3, hole - 0x1000)]), Some("is not free for guests"));
+    // The initial mapping begins at VIRT_BASE, not at the kernel.
+    let below = 0xffff_8800_0000_0000 - PADDR;
+    check_pv(with(&[number(3, below), number(1, below + PADDR)]), Some("is not free for guests"));
+    check_pv(with(&[number(15, VIRT_BASE)]), Some("INIT_P2M"));
     check_pv(Notes::Segment(number(4, 0)), Some("PADDR_OFFSET without VIRT_BASE"));
     // Without ENTRY and VIRT_BASE: the file's entry point, and physical is virtual.
     check_pv(Notes::Segment(text(8, "generic")), None);
