@@ -59,6 +59,8 @@ pub struct Case {
     pub wrecks: bool,
     /// Whether it is part of `--ci`: each capability once.
     pub ci: bool,
+    /// A case that must fail for this reason: a test of the harness itself.
+    pub must_fail: Option<&'static str>,
     /// Its limit; an overrun fails it.
     pub limit_seconds: u64,
     /// What it does.
@@ -75,6 +77,7 @@ impl Case {
             memory_mib: 2048,
             wrecks: false,
             ci: true,
+            must_fail: None,
             limit_seconds: 120,
             run,
         }

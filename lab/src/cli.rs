@@ -147,17 +147,20 @@ fn fetch(paths: &Paths, update: bool, sets: &[String]) -> Result<i32> {
     Ok(0)
 }
 
+/// What the lab makes; cargo keeps things of its own in the same directory.
+const MADE: [&str; 8] =
+    ["root", "image", "logs", "bench", "extra", "kernel", "artefacts.flock", "xtf.flock"];
+
+/// What it has fetched.
+const FETCHED: [&str; 3] = ["deb", "apt", "artefacts.lock.json"];
+
 fn clean(paths: &Paths, all: bool) -> Result<i32> {
-    for entry in std::fs::read_dir(&paths.lab).on("list", &paths.lab)?.flatten() {
-        let name = entry.file_name();
-        let keep = ["deb", "apt", "artefacts.lock.json", "artefacts.flock"];
-        if !all && keep.iter().any(|kept| name == *kept) {
-            continue;
-        }
-        let path = entry.path();
+    let fetched = if all { &FETCHED[..] } else { &[] };
+    for name in MADE.iter().chain(fetched) {
+        let path = paths.lab.join(name);
         if path.is_dir() {
             std::fs::remove_dir_all(&path).on("remove", &path)?;
-        } else {
+        } else if path.exists() {
             std::fs::remove_file(&path).on("remove", &path)?;
         }
     }

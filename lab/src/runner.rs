@@ -106,6 +106,8 @@ pub struct Runner<'a> {
     /// What each group has taken so far, boots included.
     pub spent: BTreeMap<Group, f64>,
     boots: u32,
+    /// Seconds for which boots had to wait for other emulators.
+    waited: f64,
 }
 
 impl<'a> Runner<'a> {
@@ -116,7 +118,7 @@ impl<'a> Runner<'a> {
         xlr: Option<PathBuf>,
         skips: Vec<Skip>,
     ) -> Runner<'a> {
-        Runner { paths, artefacts, xlr, skips, spent: BTreeMap::new(), boots: 0 }
+        Runner { paths, artefacts, xlr, skips, spent: BTreeMap::new(), boots: 0, waited: 0.0 }
     }
 
     /// Runs all items and returns a record for each, in the order in which they ran.
@@ -134,13 +136,16 @@ impl<'a> Runner<'a> {
                 let start = Instant::now();
                 let (ending, seconds) = self.one(&machine, &mut session, item);
                 let good = matches!(ending, Ending::Passed | Ending::Skipped(_));
+                let ended = live_ended(&mut session);
                 // What a failed case may have done to dom0 must not fail the next one.
                 if (wrecks || !good)
                     && let Some(old) = session.take()
+                    && !ended
                 {
                     self.end(old);
                 }
-                *self.spent.entry(item.group()).or_default() += start.elapsed().as_secs_f64();
+                let spent = start.elapsed().as_secs_f64() - std::mem::take(&mut self.waited);
+                *self.spent.entry(item.group()).or_default() += spent;
                 let ending = self.judge(item, ending);
                 tell(done, &ending, item.name(), seconds);
                 let (name, group) = (item.name().to_string(), item.group());
@@ -155,11 +160,16 @@ impl<'a> Runner<'a> {
 
     /// A skip that nobody accepted is a failure.
     fn judge(&self, item: &Item, ending: Ending) -> Ending {
-        match ending {
+        let ending = match ending {
             Ending::Skipped(why) if !self.skips.iter().any(|skip| skip.case == item.name()) => {
-                Ending::Failed(format!("skipped without being listed in lab/skips.toml: {why}"))
+                Ending::Failed(format!("skipped, but not listed in lab/skips.toml: {why}"))
             }
             ending => ending,
+        };
+        let Item::Case(Case { must_fail: Some(reason), .. }) = item else { return ending };
+        match ending {
+            Ending::Failed(why) if why.contains(reason) => Ending::Passed,
+            other => Ending::Failed(format!("should have failed with «{reason}», was {other:?}")),
         }
     }
 
@@ -174,7 +184,7 @@ impl<'a> Runner<'a> {
         }
         let Some(live) = session else { return (Ending::Failed("no machine".into()), 0.0) };
         let start = Instant::now();
-        let ending = live.run(item).unwrap_or_else(|error| Ending::Failed(chain(&error)));
+        let ending = live.run(item).unwrap_or_else(|error| live.wreck(&error));
         (ending, start.elapsed().as_secs_f64())
     }
 
@@ -188,6 +198,7 @@ impl<'a> Runner<'a> {
             log_name: format!("test-{:02}-xen-{}", self.boots, machine.xen),
         };
         let mut session = Session::boot(self.artefacts, &boot)?;
+        self.waited += session.waited_seconds;
         let snapshot = snapshot(&mut session)?;
         let read = session.console().len();
         Ok(Live { session, snapshot, read, programs: Vec::new() })
@@ -200,6 +211,11 @@ impl<'a> Runner<'a> {
             _ => report::note(&format!("the machine did not power off; see {}", dir.display())),
         }
     }
+}
+
+/// Whether the machine is down already.
+fn live_ended(live: &mut Option<Live>) -> bool {
+    live.as_mut().is_some_and(|live| live.session.ended())
 }
 
 fn tell(done: usize, ending: &Ending, name: &str, seconds: f64) {
@@ -259,6 +275,15 @@ impl Live {
         let before =
             if let Ending::Failed(why) = ending { format!("{why}\n") } else { String::new() };
         Ok(Ending::Failed(format!("{before}{}", trouble.join("\n"))))
+    }
+
+    /// The ending of a case that could not be carried through: the error, and what the console
+    /// says about it.
+    fn wreck(&self, error: &Error) -> Ending {
+        let console = self.session.console();
+        let mut lines = vec![chain(error)];
+        lines.extend(console::trouble(console.get(self.read..).unwrap_or_default()));
+        Ending::Failed(lines.join("\n"))
     }
 
     fn put(&mut self, test: &Dom0Test) -> Result<()> {

@@ -12,7 +12,7 @@ use std::io::BufReader;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Longest boot that is waited for; a loaded host takes several times a quiet one's ten seconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
@@ -53,6 +53,8 @@ pub struct Session {
     pub dir: PathBuf,
     /// From the start of the emulator to the agent's greeting.
     pub boot_seconds: f64,
+    /// How long the boot waited for other emulators to end.
+    pub waited_seconds: f64,
     deadline: Instant,
     _socket_dir: SocketDir,
 }
@@ -67,7 +69,7 @@ pub struct Boot<'a> {
     pub xlr: Option<PathBuf>,
     /// The whole session must be over by then.
     pub limit: Duration,
-    /// Name of the directory for logs, below `target/lab/logs`.
+    /// What the directory for logs is called, below `target/lab/logs`; the process adds its number.
     pub log_name: String,
 }
 
@@ -76,7 +78,9 @@ impl Session {
     pub fn boot(artefacts: &mut Artefacts, boot: &Boot<'_>) -> Result<Session> {
         let files = image::prepare(boot.paths, artefacts, &boot.machine.xen)?;
         let root = artefacts.root("qemu")?;
-        let dir = boot.paths.dir("logs")?.join(&boot.log_name);
+        let logs = boot.paths.dir("logs")?;
+        prune(&logs);
+        let dir = logs.join(format!("{}-{}", boot.log_name, std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).on("create", &dir)?;
         link(&files.xen, &dir.join("xen"))?;
@@ -94,9 +98,9 @@ impl Session {
             boot.machine.name(),
             bytes.len() / 1_000_000
         ));
-        let start = Instant::now();
         let mut qemu = Qemu::start(&boot.machine, &root, &dir, &socket)?;
-        let start = start.max(Instant::now() - start.elapsed().min(Duration::ZERO));
+        let start = Instant::now();
+        let waited_seconds = qemu.waited().as_secs_f64();
         let stream = accept(&listener, &mut qemu, &dir)?;
         let writer = stream.try_clone().on("open", &socket)?;
         let (sender, frames) = channel();
@@ -116,6 +120,7 @@ impl Session {
             next_id: 1,
             dir,
             boot_seconds: 0.0,
+            waited_seconds,
             deadline,
             _socket_dir: socket_dir,
         };
@@ -140,9 +145,10 @@ impl Session {
         let left = limit.saturating_duration_since(Instant::now());
         match self.frames.recv_timeout(left) {
             Ok(frame) => Ok(frame),
-            Err(RecvTimeoutError::Timeout) => {
-                Err(Error::Timeout { what: what.into(), seconds: left.as_secs() })
-            }
+            Err(RecvTimeoutError::Timeout) => Err(Error::Timeout {
+                what: what.into(),
+                seconds: left.as_secs_f64().round() as u64,
+            }),
             Err(RecvTimeoutError::Disconnected) => {
                 let how = if self.qemu.wait(Duration::from_secs(5)) {
                     self.qemu.ended().unwrap_or_default()
@@ -298,10 +304,32 @@ impl Session {
         }
     }
 
+    /// Whether the emulator has ended.
+    pub fn ended(&mut self) -> bool {
+        self.qemu.ended().is_some()
+    }
+
     /// Powers the machine off in good order. Returns whether it ended by itself.
     pub fn power_off(mut self) -> Result<bool> {
         self.send(&Frame::new(Kind::PowerOff, 0, []))?;
         Ok(self.qemu.wait(Duration::from_secs(30)))
+    }
+}
+
+/// How many runs' logs are kept.
+const LOGS_KEPT: usize = 60;
+
+/// Removes the oldest logs.
+fn prune(logs: &Path) {
+    let Ok(entries) = std::fs::read_dir(logs) else { return };
+    let mut runs: Vec<(SystemTime, PathBuf)> = entries
+        .flatten()
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    runs.sort();
+    for (_, old) in runs.iter().rev().skip(LOGS_KEPT) {
+        // Logs are only a convenience: one that cannot be removed stays.
+        let _ = std::fs::remove_dir_all(old);
     }
 }
 

@@ -29,7 +29,7 @@ fn boot(paths: &Paths, options: &Options, log_name: &str) -> Result<Session> {
         machine: options.machine.clone(),
         xlr,
         limit: options.limit,
-        log_name: format!("{log_name}-{}", std::process::id()),
+        log_name: log_name.into(),
     };
     Session::boot(&mut artefacts, &boot)
 }

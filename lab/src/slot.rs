@@ -6,17 +6,20 @@
 use crate::error::{Context as _, Result};
 use crate::report;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SLOTS: usize = 2;
 
 /// A held slot; dropping it frees it.
 pub struct Slot {
     _file: File,
+    /// How long it had to be waited for.
+    pub waited: Duration,
 }
 
 /// Takes a free slot, waiting for one where needed.
 pub fn take() -> Result<Slot> {
+    let start = Instant::now();
     let mut told = false;
     loop {
         for index in 0..SLOTS {
@@ -24,7 +27,7 @@ pub fn take() -> Result<Slot> {
             let existing = OpenOptions::new().read(true).open(&path);
             let file = existing.or_else(|_| File::create(&path)).on("open", &path)?;
             match file.try_lock() {
-                Ok(()) => return Ok(Slot { _file: file }),
+                Ok(()) => return Ok(Slot { _file: file, waited: start.elapsed() }),
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(error).on("lock", &path),
             }

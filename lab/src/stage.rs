@@ -1,7 +1,7 @@
 //! The stages of a test run that need no hypervisor, and the time each stage takes.
 
 use crate::artefact::Artefacts;
-use crate::error::{Error, Result, chain};
+use crate::error::{Context as _, Error, Result, chain};
 use crate::paths::Paths;
 use crate::{command, report};
 use std::process::{Command, Stdio};
@@ -114,7 +114,11 @@ impl Stages {
             return Ok(());
         }
         report::step("microkernel guests");
-        let built = self.timed("microkernel guests", |_| {
+        let built = self.timed("microkernel guests", |paths| {
+            // Two labs of one checkout must not replace the same files at once.
+            let lock = paths.lab.join("xtf.flock");
+            let file = std::fs::File::create(&lock).on("create", &lock)?;
+            file.lock().on("lock", &lock)?;
             command::output(Command::new("sh").arg(&script).current_dir(&dir))
         });
         match built {

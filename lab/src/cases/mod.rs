@@ -3,6 +3,7 @@
 mod boot;
 mod commands;
 mod create;
+mod harness;
 mod nodes;
 mod undo;
 mod xtf;
@@ -11,5 +12,14 @@ use crate::case::Case;
 
 /// Every case, in the order in which they run.
 pub fn all() -> Vec<Case> {
-    [boot::CASES, xtf::CASES, create::CASES, commands::CASES, nodes::CASES, undo::CASES].concat()
+    [
+        boot::CASES,
+        harness::CASES,
+        xtf::CASES,
+        create::CASES,
+        commands::CASES,
+        nodes::CASES,
+        undo::CASES,
+    ]
+    .concat()
 }

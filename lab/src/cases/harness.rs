@@ -1,0 +1,77 @@
+//! The harness itself: cases that do what no case may do, and must be failed for it.
+
+use crate::case::{Case, Group};
+use crate::dom0::host::{Stop, Verdict, config, run};
+use crate::dom0::init;
+use std::process::Stdio;
+
+/// A case that must fail, with a part of the reason.
+const fn bad(name: &'static str, reason: &'static str, run: fn() -> Verdict) -> Case {
+    Case { must_fail: Some(reason), ci: false, ..Case::new(name, Group::Xtf, run) }
+}
+
+/// The cases of this topic.
+pub const CASES: &[Case] = &[
+    bad("harness/leaves-a-domain", "domain left", leaves_a_domain),
+    bad("harness/leaves-a-node", "xenstore node left", leaves_a_node),
+    bad("harness/leaves-a-process", "process left", leaves_a_process),
+    bad("harness/leaves-a-loop-device", "loop device left", leaves_a_loop_device),
+    bad("harness/kernel-reports-a-bug", "dom0's kernel said", kernel_reports_a_bug),
+    Case { ci: true, ..bad("harness/skips-unlisted", "not listed", skips_unlisted) },
+    Case {
+        limit_seconds: 3,
+        ..bad("harness/takes-too-long", "took longer than 3 s", takes_too_long)
+    },
+    bad("harness/ends-without-a-word", "no verdict", ends_without_a_word),
+    Case { wrecks: true, ..bad("harness/crashes-dom0", "the machine went down", crashes_dom0) },
+];
+
+fn leaves_a_domain() -> Verdict {
+    let text = "name = \"left\"\ntype = \"pv\"\nkernel = \"/guest/vmlinuz\"\nmemory = 32\n";
+    let path = config("left", text)?;
+    run(&format!("/xen/bin/xl create -p {path}"))?.success()?;
+    Ok(())
+}
+
+fn leaves_a_node() -> Verdict {
+    run("/usr/bin/xenstore-write /tool/left here")?.success()?;
+    Ok(())
+}
+
+fn leaves_a_process() -> Verdict {
+    let mut command = init::command("/bin/busybox");
+    command.args(["sleep", "1000"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    Ok(())
+}
+
+fn leaves_a_loop_device() -> Verdict {
+    std::fs::write("/tmp/disk", vec![0; 1 << 20])?;
+    run("/bin/busybox losetup -f /tmp/disk")?.success()?;
+    Ok(())
+}
+
+/// What a crash writes into the kernel's log.
+fn kernel_reports_a_bug() -> Verdict {
+    std::fs::write("/dev/kmsg", "<3>BUG: not a real one, a line that looks like one\n")?;
+    Ok(())
+}
+
+fn skips_unlisted() -> Verdict {
+    Err(Stop::Skipped("nobody listed it".into()))
+}
+
+fn takes_too_long() -> Verdict {
+    loop {
+        std::thread::park();
+    }
+}
+
+fn ends_without_a_word() -> Verdict {
+    std::process::exit(0)
+}
+
+/// Xen ends the machine when dom0's kernel is gone.
+fn crashes_dom0() -> Verdict {
+    std::fs::write("/proc/sysrq-trigger", "c")?;
+    takes_too_long()
+}
