@@ -156,6 +156,11 @@ pub(crate) fn undo(
     live: &Live,
     brought: Option<&[&str]>,
 ) -> Vec<UndoError> {
+    let domid = Domid(live.domid);
+    // Ended by someone else meanwhile, and the number given away: what bears it now stays.
+    if matches!(xen.domain_info(domid), Ok(Some(info)) if info.uuid != live.uuid) {
+        return Vec::new();
+    }
     let mut left = Vec::new();
     if let Some(brought) = brought {
         // Two domains bear one UUID while one of them is migrated to this host: the last removes
@@ -165,7 +170,6 @@ pub(crate) fn undo(
         });
         remove_nodes(store, live, shared, brought, &mut left);
     }
-    let domid = Domid(live.domid);
     match xen.destroy(domid) {
         Err(cause) if !cause.is_no_such_domain() => left.push(UndoError::Domain { domid, cause }),
         _ => {}

@@ -68,7 +68,7 @@ pub enum StepError {
     /// The hypervisor has too little free memory.
     #[error(
         "the domain needs {needed_kib} KiB, the hypervisor has {free_kib} KiB free: lower memory, \
-         destroy another domain, or balloon dom0 down (xl mem-set 0)"
+         destroy another domain, or balloon dom0 down (xl mem-set 0 SIZE)"
     )]
     OutOfMemory {
         /// What the domain needs.
@@ -87,14 +87,6 @@ pub enum StepError {
     OtherKernel {
         /// Index of the segment.
         segment: usize,
-    },
-    /// A machine frame does not fit where it must be written.
-    #[error("machine frame {mfn:#x} lies too high for {what}; start Xen with less memory")]
-    FrameTooHigh {
-        /// The frame.
-        mfn: u64,
-        /// Where it would be written.
-        what: &'static str,
     },
     /// The plan's steps are not in order.
     #[error("the plan is out of order: this step needs {needed} before it")]

@@ -19,9 +19,11 @@ use libxc_safe::{
     CpuPolicy, CreateDomain, E820Entry, Leaf, Protection, Scheduler, SchedulerParameters, TscInfo,
     Xen,
 };
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 use xen_sys::grant_table::{GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE};
 use xen_sys::types::{Domid, Gfn, GrantRef, Mfn, Port};
+use xenstore::PathError;
 use xenstore::client::{Client, Nodes};
 use xenstore::wire::{Reply, Request};
 
@@ -36,6 +38,8 @@ pub(super) struct Run<'a> {
     domid: Option<Domid>,
     cpupool: u32,
     has_nodes: bool,
+    /// Domains that had another name when names were checked.
+    named: BTreeSet<Domid>,
     /// Directories of [`TOP_DIRECTORIES`] that were not there before.
     absent: Vec<&'static str>,
     assigned: Assigned,
@@ -54,6 +58,7 @@ impl<'a> Run<'a> {
             domid: None,
             cpupool: 0,
             has_nodes: false,
+            named: BTreeSet::new(),
             absent: Vec::new(),
             assigned: Assigned::default(),
             p2m: Vec::new(),
@@ -205,8 +210,7 @@ impl<'a> Run<'a> {
     /// domain takes no name. The same round trip tells which top directories are missing.
     fn check_name(&mut self, name: &str, store: &mut Client) -> Result<(), StepError> {
         let domains = self.xen.domains()?;
-        let names =
-            domains.iter().map(|d| Request::read(format!("/local/domain/{}/name", d.domid)));
+        let names = domains.iter().map(|info| read_name(info.domid));
         let tops = TOP_DIRECTORIES.iter().map(Request::read);
         let requests = tops.chain(names).collect::<Result<Vec<_>, _>>();
         let requests = requests.map_err(xenstore::client::Error::from)?;
@@ -219,13 +223,25 @@ impl<'a> Run<'a> {
             }
         }
         for (info, reply) in domains.iter().zip(replies) {
-            match reply {
-                Ok(Reply::Value(value)) if value == name.as_bytes() => {
-                    return Err(StepError::NameTaken { name: name.to_owned(), domid: info.domid });
-                }
-                Err(error) if !error.is_not_found() => return Err(error.into()),
-                _ => {}
+            if has_other_name(info.domid, name, reply)? {
+                self.named.insert(info.domid);
             }
+        }
+        Ok(())
+    }
+
+    /// Two creates can find the same name free at once. So each looks again when its own name
+    /// stands, at the domains that had none before: whoever writes second sees the first. Where
+    /// nobody else is creating this asks xenstored nothing.
+    fn check_name_again(&self, store: &mut Client) -> Result<(), StepError> {
+        let own = self.existing()?;
+        let mut others = self.xen.domains()?;
+        others.retain(|info| info.domid != own && !self.named.contains(&info.domid));
+        let requests =
+            others.iter().map(|info| read_name(info.domid)).collect::<Result<Vec<_>, _>>();
+        let replies = store.batch(&requests.map_err(xenstore::client::Error::from)?)?;
+        for (info, reply) in others.iter().zip(replies) {
+            has_other_name(info.domid, &self.plan.name, reply)?;
         }
         Ok(())
     }
@@ -243,9 +259,6 @@ impl<'a> Run<'a> {
         })?;
         self.domid = Some(domid);
         self.cpupool = params.cpupool;
-        if params.cpupool != 0 && self.xen.release() < (4, 17) {
-            self.xen.cpupool_move_domain(params.cpupool, domid)?;
-        }
         Ok(())
     }
 
@@ -258,7 +271,8 @@ impl<'a> Run<'a> {
     fn write_identity(&mut self, nodes: &[StoreOp], store: &mut Client) -> Result<(), StepError> {
         let requests = self.requests(nodes)?;
         self.has_nodes = true;
-        send(store, &requests)
+        send(store, &requests)?;
+        self.check_name_again(store)
     }
 
     /// Nodes first, then the introduction, in one burst: xenstored takes them in order, so the
@@ -397,6 +411,26 @@ fn tsc_info(mode: TscMode) -> TscInfo {
     TscInfo { mode, khz: 0, elapsed_ns: 0, incarnation: 0 }
 }
 
+fn read_name(domid: Domid) -> Result<Request, PathError> {
+    Request::read(format!("/local/domain/{domid}/name"))
+}
+
+/// Whether a domain has a name, by the reply to reading it; that it is `name` is an error.
+fn has_other_name(
+    domid: Domid,
+    name: &str,
+    reply: Result<Reply, xenstore::client::Error>,
+) -> Result<bool, StepError> {
+    match reply {
+        Ok(Reply::Value(value)) if value == name.as_bytes() => {
+            Err(StepError::NameTaken { name: name.to_owned(), domid })
+        }
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Sends a burst; that there is nothing to remove is no error.
 fn send(store: &mut Client, requests: &[Request]) -> Result<(), StepError> {
     for (request, reply) in requests.iter().zip(store.batch(requests)?) {
@@ -407,4 +441,27 @@ fn send(store: &mut Client, requests: &[Request]) -> Result<(), StepError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_to_the_byte() {
+        let check = |held: &str, wanted: &str, expected: Result<bool, ()>| {
+            let reply = Ok(Reply::Value(held.as_bytes().to_vec()));
+            let found = has_other_name(Domid(3), wanted, reply);
+            assert_eq!(found.map_err(|error| assert!(is_taken(&error))), expected, "{held:?}");
+        };
+        check("guest", "guest", Err(()));
+        check("guest", "gues", Ok(true));
+        check("gues", "guest", Ok(true));
+        check("Guest", "guest", Ok(true));
+        check("", "guest", Ok(true));
+    }
+
+    fn is_taken(error: &StepError) -> bool {
+        matches!(error, StepError::NameTaken { domid: Domid(3), .. })
+    }
 }

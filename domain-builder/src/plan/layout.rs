@@ -218,7 +218,7 @@ fn place(
     if ramdisk_pages.is_some_and(|count| count > MAX_PAGES) {
         return Err(LayoutError::TooLarge { memory_kib: u64::MAX / 1024 });
     }
-    let p2m_pages = (pages * 8).div_ceil(PAGE_BYTES);
+    let p2m_pages = (pages * 8).div_ceil(PAGE_BYTES).max(1);
     let p2m_apart = p2m_address(kernel, p2m_pages)?;
 
     let mut cursor = Cursor(kernel_frames.end());

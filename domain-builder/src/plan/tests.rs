@@ -325,6 +325,14 @@ fn too_small_memory_says_what_is_needed() {
 }
 
 #[test]
+fn no_memory_at_all_is_too_little() {
+    for kernel in [linux(14 * MIB), micro()] {
+        let error = Layout::new(&kernel, None, 0).unwrap_err();
+        assert!(matches!(error, LayoutError::TooSmall { memory_kib: 0, .. }), "{error}");
+    }
+}
+
+#[test]
 fn nonsense_in_the_notes_is_refused() {
     fn check(change: impl FnOnce(&mut KernelFacts), part: &str) {
         let mut kernel = linux(14 * MIB);
