@@ -2,8 +2,10 @@
 
 mod image_support;
 
-use domain_builder::image::{KernelImage, L1MfnValid, NotesForm, from_elf_bytes};
-use image_support::{Elf, Load, Notes, PADDR, VIRT_BASE, linux_notes, note, number, text};
+use domain_builder::image::{
+    CacheOptions, KernelImage, L1MfnValid, NotesForm, from_elf_bytes, load,
+};
+use image_support::{Elf, Load, Notes, PADDR, Scratch, VIRT_BASE, linux_notes, note, number, text};
 use std::path::Path;
 
 fn parse(bytes: Vec<u8>) -> Result<KernelImage, String> {
@@ -74,6 +76,24 @@ fn segments_are_read_with_their_zeros() {
         assert!(image.read_segment_at(segment, u64::MAX, &mut [0; 2]).is_err());
         image.read_segment_at(segment, load.mem_len, &mut []).unwrap();
     }
+}
+
+#[test]
+fn a_kernel_that_is_written_to_is_noticed() {
+    let scratch = Scratch::new();
+    let bytes = Elf::linux().build();
+    let path = scratch.file("kernel", &bytes);
+    let kernel = load(&path, &CacheOptions::default()).unwrap();
+    kernel.check_unchanged().unwrap();
+    // Replaced under its name: the open file is the old one, whole.
+    let other = scratch.file("other", &bytes);
+    std::fs::rename(&other, &path).unwrap();
+    kernel.check_unchanged().unwrap();
+    let kernel = load(&path, &CacheOptions::default()).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let error = kernel.check_unchanged().unwrap_err();
+    assert!(image_support::chain(&error).contains("changed while it was read"));
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub enum StepError {
     /// xenstored refused, or is gone.
     #[error(transparent)]
     Store(#[from] xenstore::client::Error),
-    /// The kernel could not be read.
+    /// The kernel's file was written to while it was copied.
     #[error(transparent)]
     Kernel(#[from] ImageError),
     /// Another domain has the name.

@@ -148,7 +148,12 @@ impl<'a> Run<'a> {
                     options.check_interrupted()?;
                     load(self.xen, domid, one, &self.p2m, self.bytes)?;
                 }
-                Ok(())
+                match (step, self.bytes) {
+                    (Step::LoadKernel { .. }, Bytes::Files { kernel, .. }) => {
+                        Ok(kernel.check_unchanged()?)
+                    }
+                    _ => Ok(()),
+                }
             }
             Step::WriteP2m { frames } => self.write_p2m(*frames),
             Step::WriteBootPages { frames } => self.write_boot_pages(*frames),

@@ -6,6 +6,7 @@
 
 use super::error::{ImageError, Problem};
 use super::notes::XenNotes;
+use super::source::Identity;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
@@ -103,6 +104,8 @@ pub struct KernelImage {
     /// Time spent on hashing and decoding; zero on a hit and for a plain ELF file.
     pub decode_time: Duration,
     pub(super) backing: Backing,
+    /// State of the file when it was opened, where others may write it: not in the cache.
+    pub(super) opened: Option<Identity>,
 }
 
 impl KernelImage {
@@ -120,6 +123,29 @@ impl KernelImage {
             Backing::File(file) => Some(file),
             Backing::Memory(_) => None,
         }
+    }
+
+    /// Makes sure that the file has not been written to since it was described. Ask after copying
+    /// from [`Self::file`], or the parts of two kernels may have been copied. That the file was
+    /// replaced under its name does not matter.
+    ///
+    /// # Errors
+    /// [`Problem::Changed`]; [`Problem::Io`] if the file cannot be looked at.
+    pub fn check_unchanged(&self) -> Result<(), ImageError> {
+        let (Backing::File(file), Some(opened)) = (&self.backing, &self.opened) else {
+            return Ok(());
+        };
+        let problem = match file.metadata() {
+            Ok(metadata) => {
+                let now = Identity { ctime_ns: opened.ctime_ns, ..Identity::of(&metadata) };
+                if now == *opened {
+                    return Ok(());
+                }
+                Problem::Changed
+            }
+            Err(source) => Problem::io("stat", source),
+        };
+        Err(ImageError::new(&self.path, problem))
     }
 
     /// A segment's file bytes where the image is in memory; `None` when [`Self::file`] has them.

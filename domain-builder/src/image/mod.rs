@@ -75,7 +75,9 @@ fn open(path: &Path, options: &CacheOptions) -> Result<KernelImage, Problem> {
         Some(Format::Elf) => {
             let elf = elf::parse_file(&source.file, source.identity.size_bytes)?;
             let facts = Facts::plain(source.identity.size_bytes);
-            Ok(facts.image(path, elf, Backing::File(source.file)))
+            let mut image = facts.image(path, elf, Backing::File(source.file));
+            image.opened = Some(source.identity);
+            Ok(image)
         }
         Some(Format::Lzo) => Err(Problem::UnsupportedFormat { format: Format::Lzo.name() }),
         None if !bzimage::is_bzimage(&head) => {
@@ -235,6 +237,7 @@ impl Facts {
             origin: self.origin,
             decode_time: self.decode_time,
             backing,
+            opened: None,
         }
     }
 }
