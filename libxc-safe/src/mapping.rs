@@ -30,11 +30,10 @@ pub struct Mapping {
     protection: Protection,
 }
 
+// Not Sync: copies are plain, and two threads of this process that copy to the same bytes at once
+// would race. What a guest does to them meanwhile is outside of the program.
 // SAFETY: the mapping belongs to this value; it hangs on no thread.
 unsafe impl Send for Mapping {}
-// SAFETY: no method hands out a reference to the memory, and all copy through raw pointers or
-// atomics. Two threads that copy to the same bytes may mix them, as a guest may at any time.
-unsafe impl Sync for Mapping {}
 
 impl Drop for Mapping {
     fn drop(&mut self) {
