@@ -4,7 +4,7 @@
 //! is undone if it fails, and so is a domain whose console could not be attached.
 
 use super::console::Console;
-use super::error::CommandError;
+use super::error::{CommandError, chain};
 use super::{list, print, print_json};
 use crate::cli::{CreateArgs, PlanFormat};
 use crate::config::diagnostic::{Problem, Severity, render};
@@ -19,9 +19,11 @@ use domain_builder::plan::{Plan, plan};
 use domain_builder::spec::DomainSpec;
 use domain_builder::undo;
 use libxc_safe::Xen;
+use rustix::fs::OFlags;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,7 +68,9 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
         Ok(Some(mut console)) => console.copy().map(|_| ()),
         Err(error) => {
             // It never ran: an unusable domain would only hold memory.
-            undo::destroy(&xen, &mut store, &created.identity())?;
+            if let Err(left) = undo::destroy(&xen, &mut store, &created.identity()) {
+                eprintln!("xlr: {}", chain(&left));
+            }
             Err(error)
         }
     }
@@ -178,9 +182,16 @@ impl Drop for Signals {
 
 fn open_ramdisk(path: &Path) -> Result<(File, u64), CommandError> {
     let failed = |source| CommandError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let length = file.metadata().map_err(failed)?.len();
-    Ok((file, length))
+    // Without O_NONBLOCK, opening a pipe waits for a writer that never comes.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mut open = OpenOptions::new();
+    let file = open.read(true).custom_flags(flags.bits() as i32).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        // Its length would say nothing of what can be read from it.
+        return Err(failed(io::Error::other("the ramdisk is not a regular file")));
+    }
+    Ok((file, metadata.len()))
 }
 
 /// The texts of the configuration: the file, then each assignment of the command line.
@@ -230,4 +241,19 @@ fn show(problems: &[Problem], sources: &Sources, quiet: bool) {
 fn refused(problems: &[Problem]) -> CommandError {
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     CommandError::Configuration { errors }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ramdisk_is_a_regular_file() {
+        let own = std::env::current_exe().unwrap();
+        assert!(open_ramdisk(&own).is_ok_and(|(_, length)| length > 0));
+        for path in ["/dev/null", "/"] {
+            let error = open_ramdisk(Path::new(path)).unwrap_err();
+            assert!(chain(&error).contains("not a regular file"), "{}", chain(&error));
+        }
+    }
 }
