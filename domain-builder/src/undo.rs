@@ -76,8 +76,8 @@ pub enum DestroyError {
     /// xenstored refused or is gone; the domain was not touched.
     #[error(transparent)]
     Store(#[from] xenstore::client::Error),
-    /// The domain is destroyed, but something of it is left.
-    #[error("domain {domid} was destroyed, but its nodes could not all be removed: {}", list(left))]
+    /// Something of it is left, perhaps the domain itself.
+    #[error("domain {domid} could not be removed altogether: {}", list(left))]
     Left {
         /// The domain.
         domid: Domid,
@@ -86,8 +86,18 @@ pub enum DestroyError {
     },
 }
 
-fn list(left: &[UndoError]) -> String {
-    left.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+/// What is left, each with why, in one line.
+pub(crate) fn list(left: &[UndoError]) -> String {
+    let with_causes = |left: &UndoError| {
+        let mut text = left.to_string();
+        let mut cause = std::error::Error::source(left);
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        text
+    };
+    left.iter().map(with_causes).collect::<Vec<_>>().join("; ")
 }
 
 /// Something that could not be removed.
@@ -103,9 +113,9 @@ pub enum UndoError {
         cause: libxc_safe::Error,
     },
     /// A subtree in xenstore.
-    #[error("{path} is still in xenstore; remove it with xenstore-rm {path}")]
+    #[error("left in xenstore: {path}; remove it with xenstore-rm {path}")]
     Node {
-        /// Its root.
+        /// Its root; several, with blanks between, where nothing is known of each.
         path: String,
         /// Why.
         #[source]
@@ -197,7 +207,8 @@ fn remove_nodes(
         requests.map_err(xenstore::client::Error::from).and_then(|requests| store.batch(&requests));
     let replies = match sent {
         Ok(replies) => replies,
-        Err(cause) => return left.push(fail(&format!("/local/domain/{}", live.domid), cause)),
+        // None of them may be gone.
+        Err(cause) => return left.push(fail(&paths.join(" "), cause)),
     };
     let mut emptied = false;
     let all = paths.iter().chain(&parents);
@@ -226,4 +237,25 @@ fn remove_empty(store: &mut Client, parents: &[String]) -> Result<(), xenstore::
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_named_with_why() {
+        let cause = || libxc_safe::Error::ReadOnly;
+        let domid = Domid(5);
+        let left = || vec![UndoError::Domain { domid, cause: cause() }];
+        let text = DestroyError::Left { domid, left: left() }.to_string();
+        assert!(
+            text.starts_with("domain 5 could not be removed altogether: domain 5 still"),
+            "{text}"
+        );
+        assert!(text.ends_with(&format!("xlr destroy 5: {}", cause())), "{text}");
+        let both = left().into_iter().chain(left()).collect::<Vec<_>>();
+        assert_eq!(list(&both), format!("{0}; {0}", list(&left())));
+        assert_eq!(list(&[]), "");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::image::ImageError;
 use crate::plan::page_tables::NoFrame;
-use crate::undo::UndoError;
+use crate::undo::{UndoError, list};
 use xen_sys::types::Domid;
 
 /// A create that failed.
@@ -32,17 +32,7 @@ fn left_behind(left: &[UndoError]) -> String {
     if left.is_empty() {
         return "; nothing was left behind".to_owned();
     }
-    let mut text = "; some of it could not be undone:".to_owned();
-    for error in left {
-        text.push_str(&format!(" {error}"));
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            text.push_str(&format!(": {cause}"));
-            source = cause.source();
-        }
-        text.push(';');
-    }
-    text
+    format!("; some of it could not be undone ({})", list(left))
 }
 
 /// Why a step failed.
