@@ -7,7 +7,7 @@
 //! The nodes and permissions are those that xl of Xen 4.17 leaves behind for the same
 //! configuration; what differs on purpose:
 //!
-//! - `/libxl/D/xlr` holds this program's version: xlr acts only on domains that carry it.
+//! - `/libxl/D/xlr` holds this program's version: unasked, xlr acts only on domains that carry it.
 //! - `/libxl/D/dm-version` is always `qemu_xen`; xl says `qemu_xen_traditional` where it finds no
 //!   QEMU on the host. A PV guest has no device model either way.
 //!

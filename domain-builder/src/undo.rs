@@ -135,7 +135,11 @@ pub fn destroy(xen: &Xen, store: &mut Client, identity: &Identity) -> Result<(),
         return Err(DestroyError::Devices { domid, kinds });
     }
     let live = Live::of_dead(domid.0, identity.uuid, console_domid(store, domid)?);
-    xen.pause(domid)?;
+    match xen.pause(domid) {
+        // Ended just now by someone else: its nodes are still to be removed.
+        Err(error) if !error.is_no_such_domain() => return Err(error.into()),
+        _ => {}
+    }
     let left = undo(xen, store, &live, Some(&[]));
     if left.is_empty() { Ok(()) } else { Err(DestroyError::Left { domid, left }) }
 }
