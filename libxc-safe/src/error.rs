@@ -246,6 +246,10 @@ fn entry(leaf: Option<u32>, subleaf: Option<u32>, msr: Option<u32>) -> String {
 fn advice(operation: &str, errno: Errno) -> &'static str {
     match (operation, errno) {
         (_, Errno::SRCH) => "; there is no such domain",
+        // Not the revision's fault: that is known to be the right one.
+        (_, Errno::ACCESS) => {
+            "; the host's XSM policy forbids it, see the hypervisor's log (`xlr dmesg`)"
+        }
         (_, Errno::PERM) => {
             "; the hypervisor does not permit this, see its log (`xlr dmesg`) for the reason"
         }

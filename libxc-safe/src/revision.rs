@@ -152,6 +152,9 @@ mod tests {
             &["Xen (4.23)", "domctl 0x19", "0x12 to 0x18", "Xen 4.14, 4.15 to 4.22", "use a build"],
         );
         check(privilege_error("XEN_DOMCTL_getdomaininfo", Errno::PERM), &["run in dom0"]);
+        let domid = Some(Domid(7));
+        let forbidden = Error::hypercall("XEN_DOMCTL_createdomain", domid, Errno::ACCESS);
+        check(forbidden, &["domain 7", "XSM policy forbids"]);
         check(Error::open("/dev/xen/privcmd", "m", Errno::ACCESS), &["needs root"]);
         check(Error::open("/dev/xen/privcmd", "m", Errno::NOENT), &["not a Xen host's dom0"]);
         check(Error::open("/dev/xen/privcmd", "m", Errno::NXIO), &["not a Xen host's dom0"]);
