@@ -12,7 +12,7 @@ pub fn xlr(paths: &Paths, profile: &str) -> Result<PathBuf> {
     report::step(&format!("building xlr ({profile})"));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--profile", profile, "--package", "xl-rs"]);
+    command.args(["build", "--profile", profile, "--package", "xl-rs"]);
     command::run(command.current_dir(&paths.workspace))?;
     Ok(paths.cargo_output(profile).join("xlr"))
 }
