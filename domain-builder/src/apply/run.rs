@@ -23,7 +23,6 @@ use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 use xen_sys::grant_table::{GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE};
 use xen_sys::types::{Domid, Gfn, GrantRef, Mfn, Port};
-use xenstore::PathError;
 use xenstore::client::{Client, Nodes};
 use xenstore::wire::{Reply, Request};
 
@@ -215,7 +214,7 @@ impl<'a> Run<'a> {
     /// domain takes no name. The same round trip tells which top directories are missing.
     fn check_name(&mut self, name: &str, store: &mut Client) -> Result<(), StepError> {
         let domains = self.xen.domains()?;
-        let names = domains.iter().map(|info| read_name(info.domid));
+        let names = domains.iter().map(|info| Request::read(name_path(info.domid)));
         let tops = TOP_DIRECTORIES.iter().map(Request::read);
         let requests = tops.chain(names).collect::<Result<Vec<_>, _>>();
         let requests = requests.map_err(xenstore::client::Error::from)?;
@@ -236,19 +235,31 @@ impl<'a> Run<'a> {
     }
 
     /// Two creates can find the same name free at once. So each looks again when its own name
-    /// stands, at the domains that had none before: whoever writes second sees the first. Where
-    /// nobody else is creating this asks xenstored nothing.
+    /// stands, at the domains that had none before: whoever writes second sees the first. Of those
+    /// who see each other all but one give their names up, each in a transaction, so that the last
+    /// one finds the others gone. Where nobody else is creating this asks xenstored nothing.
     fn check_name_again(&self, store: &mut Client) -> Result<(), StepError> {
         let own = self.existing()?;
         let mut others = self.xen.domains()?;
         others.retain(|info| info.domid != own && !self.named.contains(&info.domid));
-        let requests =
-            others.iter().map(|info| read_name(info.domid)).collect::<Result<Vec<_>, _>>();
-        let replies = store.batch(&requests.map_err(xenstore::client::Error::from)?)?;
-        for (info, reply) in others.iter().zip(replies) {
-            has_other_name(info.domid, &self.plan.name, reply)?;
+        if others.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let name = &self.plan.name;
+        let taken_by = store.transaction(|transaction| {
+            for info in &others {
+                let held = transaction.read_optional(name_path(info.domid))?;
+                if held.as_deref() == Some(name.as_bytes()) {
+                    transaction.rm(name_path(own))?;
+                    return Ok::<_, xenstore::client::Error>(Some(info.domid));
+                }
+            }
+            Ok(None)
+        })?;
+        match taken_by {
+            Some(domid) => Err(StepError::NameTaken { name: name.clone(), domid }),
+            None => Ok(()),
+        }
     }
 
     fn create_domain(&mut self, params: &CreateParams) -> Result<(), StepError> {
@@ -416,8 +427,8 @@ fn tsc_info(mode: TscMode) -> TscInfo {
     TscInfo { mode, khz: 0, elapsed_ns: 0, incarnation: 0 }
 }
 
-fn read_name(domid: Domid) -> Result<Request, PathError> {
-    Request::read(format!("/local/domain/{domid}/name"))
+fn name_path(domid: Domid) -> String {
+    format!("/local/domain/{domid}/name")
 }
 
 /// Whether a domain has a name, by the reply to reading it; that it is `name` is an error.
