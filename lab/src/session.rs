@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::BufReader;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -374,14 +375,30 @@ struct SocketDir(PathBuf);
 impl SocketDir {
     fn new() -> Result<SocketDir> {
         use std::os::unix::fs::DirBuilderExt as _;
-        let nanos = Instant::now().elapsed().subsec_nanos();
-        let name =
-            format!("xlr-lab-{}-{:?}-{nanos}", std::process::id(), std::thread::current().id());
-        let name = name.replace(['(', ')'], "");
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        remove_stale();
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{SOCKET_DIR}{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let _ = std::fs::remove_dir_all(&path);
         std::fs::DirBuilder::new().mode(0o700).create(&path).on("create", &path)?;
         Ok(SocketDir(path))
+    }
+}
+
+const SOCKET_DIR: &str = "xlr-lab-";
+
+/// Removes the directories of labs that were killed.
+fn remove_stale() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix(SOCKET_DIR).and_then(|rest| rest.split('-').next());
+        let dead = pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists());
+        if dead && pid.is_some_and(|pid| pid.parse::<u32>().is_ok()) {
+            // Another user's stays: it cannot be removed.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::runner::{Item, Record, Runner};
 use crate::stage::{Count, Stages};
-use crate::{cases, dom0_tests, program, report, skips};
+use crate::{cases, dom0_tests, guest, kernel, program, report, skips};
 
 /// What to run.
 pub struct Options {
@@ -38,6 +38,9 @@ pub fn main(paths: &Paths, options: &Options) -> Result<i32> {
         None
     };
     stages.xtf(options.filter.is_none(), &mut count)?;
+    if guest::small_kernel(paths).is_none() {
+        stages.timed("small guest kernel (once)", kernel::build)?;
+    }
     let mut runner = Runner::new(paths, &mut artefacts, xlr, skips::read(paths)?);
     report::step(&format!("{} cases on real Xen", items.len()));
     let records = stages.timed("cases on real Xen", |_| Ok(runner.run(&items)))?;
