@@ -55,6 +55,12 @@ pub enum StepError {
         /// Who has it.
         domid: Domid,
     },
+    /// Another domain has the UUID; two of them would share `/vm/UUID`.
+    #[error("domain {domid} has this UUID already; leave uuid out to get a new one, or destroy it")]
+    UuidTaken {
+        /// Who has it.
+        domid: Domid,
+    },
     /// The hypervisor has too little free memory.
     #[error(
         "the domain needs {needed_kib} KiB, the hypervisor has {free_kib} KiB free: lower memory, \

@@ -214,6 +214,9 @@ impl<'a> Run<'a> {
     /// domain takes no name. The same round trip tells which top directories are missing.
     fn check_name(&mut self, name: &str, store: &mut Client) -> Result<(), StepError> {
         let domains = self.xen.domains()?;
+        if let Some(info) = domains.iter().find(|info| info.uuid == self.plan.uuid) {
+            return Err(StepError::UuidTaken { domid: info.domid });
+        }
         let names = domains.iter().map(|info| Request::read(name_path(info.domid)));
         let tops = TOP_DIRECTORIES.iter().map(Request::read);
         let requests = tops.chain(names).collect::<Result<Vec<_>, _>>();

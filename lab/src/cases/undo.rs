@@ -1,7 +1,7 @@
 //! A create that fails leaves nothing: at every step of the plan, and when it is interrupted.
 
 use crate::case::{Case, Group};
-use crate::dom0::host::{Stop, Verdict, argv, config, run};
+use crate::dom0::host::{Stop, Verdict, argv, await_node, config, run};
 use crate::dom0::snapshot::{self, Snapshot};
 use crate::{ensure, leftovers};
 
@@ -9,6 +9,8 @@ use crate::{ensure, leftovers};
 pub const CASES: &[Case] = &[
     Case::new("undo/every-step", Group::Create, every_step),
     Case::new("undo/before-anything", Group::Create, before_anything),
+    Case::new("undo/taken", Group::Create, taken),
+    Case::new("undo/two-at-once", Group::Create, two_at_once),
 ];
 
 const GUEST: &str = "name = \"undone\"\ntype = \"pv\"\nkernel = \"/guest/vmlinuz\"\n\
@@ -59,6 +61,52 @@ fn before_anything() -> Verdict {
     }
     std::fs::remove_file("/tmp/truncated")?;
     std::fs::remove_file("/tmp/text")?;
+    Ok(())
+}
+
+/// A name or a UUID that another domain has is refused, and that domain is not touched.
+fn taken() -> Verdict {
+    let uuid = "uuid = \"11111111-2222-3333-4444-555555555555\"\n";
+    let path = config("undone", &format!("{GUEST}{uuid}"))?;
+    run(&format!("/bin/xlr create -p {path}"))?.success()?;
+    let id = run("/bin/xlr domid undone")?.success()?.out.trim().to_owned();
+    await_node(&format!("/local/domain/{id}/console/tty"), 20)?;
+    let before = snapshot::take()?;
+    for assignment in ["name=\"other\"", "uuid=\"99999999-2222-3333-4444-555555555555\""] {
+        let said = argv(&["/bin/xlr", "create", "-p", &path, assignment])?.failure()?;
+        ensure!(said.code == 3, "{assignment}: exit code {}", said.code);
+        ensure!(said.err.contains(&format!("domain {id}")), "{assignment}: {}", said.err);
+        unchanged(&before, &format!("a refused create with {assignment}"))?;
+    }
+    run("/bin/xlr destroy undone")?.success()?;
+    Ok(())
+}
+
+/// Of several creates of one name that run at once exactly one succeeds, the others say why.
+fn two_at_once() -> Verdict {
+    const ROUNDS: usize = 5;
+    let path = config("undone", GUEST)?;
+    let before = snapshot::take()?;
+    for round in 0..ROUNDS {
+        let creates: Vec<_> = (0..3)
+            .map(|_| {
+                let path = path.clone();
+                std::thread::spawn(move || argv(&["/bin/xlr", "create", "-p", &path]))
+            })
+            .collect();
+        let mut succeeded = 0;
+        for create in creates {
+            let said = create.join().map_err(|_| Stop::Failed("a thread panicked".into()))??;
+            match said.code {
+                0 => succeeded += 1,
+                3 => ensure!(said.err.contains("called \"undone\""), "{}", said.err),
+                _ => return Err(Stop::Failed(format!("exit code {}: {}", said.code, said.err))),
+            }
+        }
+        ensure!(succeeded == 1, "round {round}: {succeeded} of 3 creates succeeded");
+        run("/bin/xlr destroy undone")?.success()?;
+        unchanged(&before, &format!("round {round}"))?;
+    }
     Ok(())
 }
 

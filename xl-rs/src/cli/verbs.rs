@@ -87,7 +87,7 @@ pub struct DestroyArgs {
     /// The domain, by name or domid
     pub domain: String,
 
-    /// Permit domain 0
+    /// Accepted for the sake of scripts made for xl; domain 0 is refused all the same
     #[arg(short)]
     pub force: bool,
 }

@@ -131,7 +131,7 @@ impl CommandError {
             Self::Apply(error) => match error.cause.as_ref() {
                 StepError::Xen(error) => of_xen(error),
                 StepError::Store(error) => of_store(error),
-                StepError::NameTaken { .. } => Exit::Configuration,
+                StepError::NameTaken { .. } | StepError::UuidTaken { .. } => Exit::Configuration,
                 StepError::Interrupted => Exit::Interrupted,
                 _ => Exit::Failure,
             },
@@ -141,6 +141,7 @@ impl CommandError {
                 Exit::Configuration
             }
             Self::NoSuchFact { .. } => Exit::Usage,
+            Self::Interrupted => Exit::Interrupted,
             _ => Exit::Failure,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::domain::{self, Named};
 use super::error::{CommandError, chain};
-use super::{print, print_json};
+use super::{print, print_json, tell};
 use crate::cli::ListArgs;
 use crate::output::domains::{Columns, Row, table};
 use libxc_safe::Xen;
@@ -35,7 +35,7 @@ pub fn run(arguments: &ListArgs) -> Result<(), CommandError> {
         (Some(error), 1) => Err(error),
         (Some(error), _) => {
             for error in std::iter::once(error).chain(missing) {
-                eprintln!("xlr: {}", chain(&error));
+                tell(format_args!("xlr: {}", chain(&error)));
             }
             Err(CommandError::Some { failed, total: arguments.domains.len(), done: "listed" })
         }

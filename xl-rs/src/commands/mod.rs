@@ -18,6 +18,7 @@ mod shutdown;
 use crate::cli::{Cli, PlanFormat, Verb};
 use crate::exit::Exit;
 use error::{CommandError, chain};
+use std::fmt::Display;
 use std::io::{self, Write};
 
 /// Carries out a command line. Errors go to standard error.
@@ -30,10 +31,15 @@ pub fn run(cli: Cli) -> Exit {
             Exit::Failure
         }
         Err(error) => {
-            eprintln!("xlr: {}", chain(&error));
+            tell(format_args!("xlr: {}", chain(&error)));
             error.exit()
         }
     }
+}
+
+/// Says something on standard error. That nobody listens there must not end a command half-way.
+fn tell(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 fn carry_out(cli: Cli) -> Result<(), CommandError> {

@@ -4,7 +4,7 @@
 //! xenstore's `@releaseDomain`, and each time it fires the hypervisor is asked what has happened.
 
 use super::error::{CommandError, chain};
-use super::{destroy, domain};
+use super::{destroy, domain, tell};
 use crate::cli::ShutdownArgs;
 use domain_builder::nodes::MARKER;
 use libxc_safe::{DomainInfo, Xen};
@@ -28,15 +28,15 @@ pub fn run(arguments: &ShutdownArgs) -> Result<(), CommandError> {
     let total = targets.len();
     let mut waiting = Vec::new();
     for info in targets {
-        eprintln!("Shutting down domain {}", info.domid);
+        tell(format_args!("Shutting down domain {}", info.domid));
         match ask(&mut store, &info) {
             Ok(()) => waiting.push(info),
-            Err(error) => eprintln!("xlr: domain {}: {}", info.domid, chain(&error)),
+            Err(error) => tell(format_args!("xlr: domain {}: {}", info.domid, chain(&error))),
         }
     }
     let failed = total - waiting.len();
     if arguments.wait > 0 && !waiting.is_empty() {
-        eprintln!("Waiting for {} domains", waiting.len());
+        tell(format_args!("Waiting for {} domains", waiting.len()));
         wait(&xen, &mut store, waiting, arguments.wait > 1)?;
     }
     match failed {
@@ -69,13 +69,13 @@ fn wait(
         for known in waiting {
             let domid = known.domid;
             match domain::again(xen, &known)? {
-                None => eprintln!("Domain {domid} has been destroyed"),
+                None => tell(format_args!("Domain {domid} has been destroyed")),
                 Some(now) => match now.shutdown {
                     Some(reason) if !until_gone => {
-                        eprintln!(
+                        tell(format_args!(
                             "Domain {domid} has been shut down, reason code {}",
                             reason.code()
-                        );
+                        ));
                         if is_ours(store, &now)? {
                             destroy::remove(xen, store, &now)?;
                         }
