@@ -51,6 +51,9 @@ pub struct Options {
     /// Repeat the measurement in a boot with the host's clock
     #[arg(long)]
     wall: bool,
+    /// Add a row for each step of the plan
+    #[arg(long)]
+    steps: bool,
     /// Add the cases that take long
     #[arg(long)]
     full: bool,

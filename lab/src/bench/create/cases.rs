@@ -162,6 +162,9 @@ impl Kernel {
 }
 
 impl Phase {
+    /// Unit of all phases.
+    pub const UNIT: &str = "ms";
+
     /// Its name.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -6,7 +6,7 @@
 //! second that the other side would have done before it.
 
 use super::cases::{By, Cache, Case, DOMAIN, FLOOR, Phase, chosen};
-use super::{Work, quiet};
+use super::{Work, apart, quiet};
 use crate::bench::record::Record;
 use crate::dom0::follow::Follow;
 use crate::dom0::{host, init, snapshot};
@@ -31,9 +31,10 @@ const OUTPUT_LIMIT: Duration = Duration::from_secs(120);
 pub fn main(work: &str) -> io::Result<()> {
     let work: Work = serde_json::from_str(work)?;
     for case in chosen(work.full, work.filter.as_deref()) {
-        for round in 0..=work.samples {
-            // Round 0 warms up: the first xl in a boot is slower than those after it, and a warm
-            // cache has to be filled by somebody.
+        // Round 0 warms up: the first xl in a boot is slower than those after it, and a warm cache
+        // has to be filled by somebody. Where it is to be cold there is nothing to warm up.
+        let first = u32::from(case.cache == Cache::Cold);
+        for round in first..=work.samples {
             let mut order = case.by.to_vec();
             if round % 2 == 1 {
                 order.reverse();
@@ -50,6 +51,11 @@ pub fn main(work: &str) -> io::Result<()> {
                 }
             }
         }
+        if case.cache == Cache::Warm {
+            for by in case.by.iter().filter(|by| **by != By::Floor) {
+                apart::measure(case, *by)?;
+            }
+        }
         left_behind()?;
     }
     Ok(())
@@ -61,7 +67,7 @@ fn sample(case: &Case, by: By, phase: Phase, round: u32) -> io::Result<()> {
     if case.cache == Cache::Cold && by == By::Xlr {
         remove_cache()?;
     }
-    let say = |phase: Phase, took: Duration| say(case, by, phase, round, took);
+    let say = |phase: Phase, took: Duration| say_time(case, by, phase, round, took);
     quiet::wait()?;
     if phase == Phase::FirstOutput {
         say(phase, first_output(by, &path)?)?;
@@ -94,30 +100,40 @@ fn floor(case: &Case, round: u32) -> io::Result<()> {
     let nanoseconds: u64 = text.trim().parse().map_err(|_| {
         io::Error::other(format!("the floor failed: {}", String::from_utf8_lossy(&out.stderr)))
     })?;
-    say(case, By::Floor, Phase::CreatePaused, round, Duration::from_nanos(nanoseconds))
+    say_time(case, By::Floor, Phase::CreatePaused, round, Duration::from_nanos(nanoseconds))
 }
 
 /// Writes the configuration file.
-fn configuration(case: &Case, by: By) -> io::Result<String> {
+pub fn configuration(case: &Case, by: By) -> io::Result<String> {
     let path = format!("/run/bench-{}.cfg", by.name());
     fs::write(&path, case.configuration(by))?;
     Ok(path)
 }
 
 /// Prints a record.
-fn say(case: &Case, by: By, phase: Phase, round: u32, took: Duration) -> io::Result<()> {
+pub fn say(
+    case: &Case,
+    by: By,
+    phase: &str,
+    round: u32,
+    (unit, value): (&str, f64),
+) -> io::Result<()> {
     let record = Record {
-        phase: phase.name().into(),
+        phase: phase.into(),
         case: case.name(),
         by: by.name().into(),
         round,
-        unit: "ms".into(),
-        value: took.as_secs_f64() * 1e3,
+        unit: unit.into(),
+        value,
         clock: String::new(),
     };
     let mut out = io::stdout().lock();
     writeln!(out, "{}", serde_json::to_string(&record)?)?;
     out.flush()
+}
+
+fn say_time(case: &Case, by: By, phase: Phase, round: u32, took: Duration) -> io::Result<()> {
+    say(case, by, phase.name(), round, (Phase::UNIT, took.as_secs_f64() * 1e3))
 }
 
 /// From before the command's start to after its end.

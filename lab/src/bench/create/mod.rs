@@ -6,12 +6,14 @@
 //! hypercalls of xlr's plan without files, parsing and store. Rows are named
 //! `phase/kernel/memory/cache`.
 
+mod apart;
 mod cases;
 pub mod inside;
 mod quiet;
 
 use super::record::{Record, clock_name, select};
 use super::row::{Better, Reference, Row};
+use super::samples::Samples;
 use super::{Measured, Options};
 use crate::artefact::Artefacts;
 use crate::error::{Error, Result};
@@ -74,7 +76,11 @@ pub fn measure(paths: &Paths, options: &Options) -> Result<Measured> {
     let mut rows = Vec::new();
     for case in &cases {
         for clock in clocks {
-            rows.extend(rows_of(&records, case, clock_name(*clock))?);
+            let clock = clock_name(*clock);
+            rows.extend(rows_of(&records, case, clock)?);
+            if case.cache == Cache::Warm {
+                rows.extend(rows_apart(&records, case, clock, options.steps)?);
+            }
         }
     }
     let curves = rows.iter().filter_map(on_curve).collect();
@@ -208,6 +214,61 @@ fn rows_of(records: &[Record], case: &Case, clock: &str) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// What was measured apart from the timed samples.
+fn rows_apart(records: &[Record], case: &Case, clock: &str, steps: bool) -> Result<Vec<Row>> {
+    let name = case.name();
+    let of = |phase: &str, by: By, unit: &str| {
+        select(records, (phase, &name), by.name(), (unit, clock)).map_err(Error::Failed)
+    };
+    let mut rows = Vec::new();
+    let mut add = |phase: &str, unit: &str, shown: &str, by: Option<By>| -> Result<()> {
+        let ours = of(phase, By::Xlr, unit)?;
+        let theirs = by.map(|by| Ok((by, of(phase, by, unit)?))).transpose()?;
+        let reference = theirs.as_ref().map(|(by, samples)| Reference {
+            name: by.name(),
+            samples,
+            target: None,
+        });
+        let row =
+            Row::new((NAME, &format!("{phase}/{name}")), (shown, Better::Less), &ours, reference);
+        rows.push(row.map_err(Error::Failed)?);
+        Ok(())
+    };
+    // Counts do not depend on the clock: once is enough.
+    if clock == clock_name(Clock::Instructions) {
+        add("requests", "requests", "requests", Some(By::Xl))?;
+        add("peak-memory", "KiB", "KiB", Some(By::Xl))?;
+    }
+    if steps {
+        let unit = format!("ms ({clock})");
+        let mut inside = 0.0;
+        for record in records.iter().filter(|r| r.case == name && r.clock == clock) {
+            if record.phase.starts_with("step-") {
+                add(&record.phase, &record.unit, &unit, None)?;
+                inside += record.value;
+            }
+        }
+        rows.extend(outside_steps(records, case, clock, inside)?);
+    }
+    Ok(rows)
+}
+
+/// The part of a paused create that lies in no step: the program's start, files, questions to the
+/// host, its end.
+fn outside_steps(records: &[Record], case: &Case, clock: &str, inside: f64) -> Result<Option<Row>> {
+    let name = case.name();
+    let kind = (Phase::CreatePaused.name(), name.as_str());
+    let whole =
+        select(records, kind, By::Xlr.name(), (Phase::UNIT, clock)).map_err(Error::Failed)?;
+    let Some(whole) = whole.median() else { return Ok(None) };
+    let mut rest = Samples::default();
+    rest.push(whole - inside).map_err(Error::Failed)?;
+    let unit = format!("ms ({clock})");
+    let row =
+        Row::new((NAME, &format!("outside-steps/{name}")), (&unit, Better::Less), &rest, None);
+    row.map(Some).map_err(Error::Failed)
+}
+
 /// One comparison: `xlr` in one case against `by` in another, which is mostly the same.
 fn row(
     records: &[Record],
@@ -284,6 +345,38 @@ mod tests {
         let apart = rows.last().unwrap();
         assert_eq!(apart.reference_name.as_deref(), Some("xl-xz"));
         assert_eq!((apart.ratio, apart.target), (Some(50.0), None));
+    }
+
+    #[test]
+    fn steps_and_what_lies_outside_of_them_make_up_the_whole() {
+        let small = case("small/64MiB/warm");
+        let mut records = round(small, 10.0, 50.0);
+        let of = |by, phase: &str, unit: &str, value| Record {
+            phase: phase.into(),
+            unit: unit.into(),
+            ..record(Phase::Destroy, small, by, value)
+        };
+        for by in [By::Xlr, By::Xl] {
+            records.push(of(by, "requests", "requests", 80.0));
+            records.push(of(by, "peak-memory", "KiB", 512.0));
+        }
+        records.push(of(By::Xlr, "step-create-domain", "ms", 3.0));
+        records.push(of(By::Xlr, "step-introduce", "ms", 4.0));
+        let rows = rows_apart(&records, small, "instructions", true).unwrap();
+        let found: Vec<(&str, f64)> =
+            rows.iter().map(|row| (row.case.as_str(), row.ours)).collect();
+        assert_eq!(
+            found,
+            [
+                ("requests/small/64MiB/warm", 80.0),
+                ("peak-memory/small/64MiB/warm", 512.0),
+                ("step-create-domain/small/64MiB/warm", 3.0),
+                ("step-introduce/small/64MiB/warm", 4.0),
+                ("outside-steps/small/64MiB/warm", 3.0),
+            ]
+        );
+        let plain = rows_apart(&records, small, "instructions", false).unwrap();
+        assert_eq!(plain.len(), 2);
     }
 
     #[test]

@@ -1,0 +1,219 @@
+//! What is measured once, apart from the timed samples, because looking costs time: requests to
+//! xenstored, peak memory, and the time of each step of xlr's plan.
+//!
+//! Requests are counted in xenstored's own trace, so that both toolstacks are counted by the same
+//! measure; memory is the peak of a cgroup that holds the command and whatever it leaves running,
+//! page tables and other kernel memory included; steps are what `XLR_LOG=debug` says.
+
+use super::cases::{By, Case, DOMAIN, Phase};
+use super::inside::{configuration, say};
+use super::quiet;
+use crate::dom0::init;
+use rustix::mount::{MountFlags, mount};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+/// Where xenstored is told to write its trace.
+const TRACE: &str = "/run/bench-xenstored.log";
+/// Where the cgroup file system is mounted.
+const CGROUPS: &str = "/run/bench-cgroup";
+/// What `xlr` logs.
+const LOG: &str = "/run/bench-xlr.log";
+
+/// Measures all of it for one toolstack.
+pub fn measure(case: &Case, by: By) -> io::Result<()> {
+    requests(case, by)?;
+    memory(case, by)?;
+    if by == By::Xlr {
+        steps(case)?;
+    }
+    Ok(())
+}
+
+/// A command that creates the guest, paused.
+fn create(case: &Case, by: By) -> io::Result<Command> {
+    let mut command = init::command(by.program());
+    command.args(["create", "-p", &configuration(case, by)?]);
+    Ok(command)
+}
+
+fn run(command: &mut Command) -> io::Result<()> {
+    let out = command.output();
+    let out = out.map_err(|error| io::Error::other(format!("{command:?}: {error}")))?;
+    if out.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&out.stderr);
+    Err(io::Error::other(format!("{command:?}: {} {}", out.status, said.trim())))
+}
+
+fn destroy(by: By) -> io::Result<()> {
+    quiet::wait()?;
+    run(init::command(by.program()).args(["destroy", DOMAIN]))
+}
+
+fn requests(case: &Case, by: By) -> io::Result<()> {
+    remove(TRACE)?;
+    let control = |words: &[&str]| run(init::command("/xen/bin/xenstore-control").args(words));
+    // Naming the file also begins the trace.
+    control(&["logfile", TRACE])?;
+    run(&mut quietly(create(case, by)?)?)?;
+    quiet::wait()?;
+    control(&["log", "off"])?;
+    let trace = fs::read(TRACE)?;
+    let count = count_requests(&String::from_utf8_lossy(&trace));
+    say(case, by, "requests", 1, ("requests", count as f64))?;
+    destroy(by)
+}
+
+/// Requests on connections that were opened within the trace: those of the toolstack, not those of
+/// the daemons that answer a domain's appearance.
+fn count_requests(trace: &str) -> u64 {
+    let mut own = BTreeSet::new();
+    let mut count = 0;
+    for line in trace.lines() {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("CREATE"), Some("connection")) => own.extend(words.next()),
+            (Some("IN"), Some(connection)) if own.contains(connection) => {
+                // Date, time, type. What switches the trace off is not the toolstack's.
+                count += u64::from(words.nth(2) != Some("CONTROL"));
+            }
+            _ => {}
+        }
+    }
+    count
+}
+
+fn memory(case: &Case, by: By) -> io::Result<()> {
+    let root = Path::new(CGROUPS);
+    if !root.exists() {
+        fs::create_dir(root)?;
+        mount("cgroup2", root, "cgroup2", MountFlags::empty(), None)?;
+        fs::write(root.join("cgroup.subtree_control"), "+memory")?;
+    }
+    let group = root.join("create");
+    fs::create_dir(&group)?;
+    let enter = format!("echo 0 > {}/cgroup.procs && exec \"$@\"", group.display());
+    let mut command = init::command("/bin/sh");
+    let path = configuration(case, by)?;
+    command.args(["-c", &enter, "sh", by.program(), "create", "-p", &path]);
+    run(&mut quietly(command)?)?;
+    let peak = fs::read_to_string(group.join("memory.peak")).map_err(|error| {
+        io::Error::other(format!("memory.peak of {}: {error}", group.display()))
+    })?;
+    let bytes: u64 = peak.trim().parse().map_err(|_| io::ErrorKind::InvalidData)?;
+    say(case, by, "peak-memory", 1, ("KiB", bytes as f64 / 1024.0))?;
+    destroy(by)?;
+    // Its last process, xl's own for the domain, ends while destroy is answered or soon after.
+    quiet::wait()?;
+    fs::remove_dir(&group)
+}
+
+/// The command with its output in a file: a process that stays holds it open.
+fn quietly(mut command: Command) -> io::Result<Command> {
+    let said = File::create("/run/bench.said")?;
+    command.stdout(said.try_clone()?).stderr(said);
+    Ok(command)
+}
+
+fn steps(case: &Case) -> io::Result<()> {
+    quiet::wait()?;
+    let log = File::create(LOG)?;
+    let mut command = create(case, By::Xlr)?;
+    run(command.env("XLR_LOG", "debug").stderr(log))?;
+    let log = fs::read_to_string(LOG)?;
+    let steps = step_times(&log);
+    if steps.is_empty() {
+        return Err(io::Error::other("XLR_LOG=debug tells of no step"));
+    }
+    for (step, milliseconds) in steps {
+        let phase = format!("step-{step}");
+        say(case, By::Xlr, &phase, 1, (Phase::UNIT, milliseconds))?;
+    }
+    destroy(By::Xlr)
+}
+
+/// Names and milliseconds of the steps: lines that end in `step=N took=1.5ms`, the name being the
+/// first word of the message.
+fn step_times(log: &str) -> Vec<(String, f64)> {
+    let one = |line: &str| {
+        let (head, took) = line.rsplit_once(" took=")?;
+        let (head, _) = head.rsplit_once(" step=")?;
+        let (_, message) = head.split_once(": ")?;
+        let name = message.split_whitespace().next()?;
+        Some((name.to_owned(), milliseconds(took.trim())?))
+    };
+    log.lines().filter_map(one).collect()
+}
+
+/// A duration as Rust prints it for debugging.
+fn milliseconds(text: &str) -> Option<f64> {
+    // The longer units first: every one of them ends like the last.
+    let units = [("ns", 1e-6), ("µs", 1e-3), ("ms", 1.0), ("s", 1e3)];
+    units.iter().find_map(|(unit, factor)| {
+        let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
+        Some(number * factor)
+    })
+}
+
+fn remove(path: &str) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_requests_of_new_connections_count() {
+        let trace = "OUT 0xa0 20260101 00:00:01 CONTROL (OK )\n\
+            DESTROY connection 0xa0\n\
+            CREATE connection 0xb0\n\
+            IN 0xb0 20260101 00:00:01 READ (/local/domain/0/name )\n\
+            OUT 0xb0 20260101 00:00:01 READ (Domain-0)\n\
+            IN 0xc0 20260101 00:00:01 DIRECTORY (backend/console )\n\
+            IN 0xb0 20260101 00:00:01 INTRODUCE (2 509243 1 )\n\
+            CREATE watch 0xd0\n\
+            DESTROY connection 0xb0\n\
+            CREATE connection 0xb0\n\
+            IN 0xb0 20260101 00:00:02 CONTROL (log off )\n";
+        assert_eq!(count_requests(trace), 2);
+        assert_eq!(count_requests("\n*** \n"), 0);
+    }
+
+    #[test]
+    fn steps_are_read_from_the_log() {
+        let log = "2026-01-01T00:00:00.1Z  INFO xl_rs::commands::create: kernel read took=0ns\n\
+            2026-01-01T00:00:00.2Z DEBUG xl_rs::commands::create: check-name       no other \
+            domain is called \"a: b\" step=0 took=34.5ms\n\
+            2026-01-01T00:00:00.3Z DEBUG xl_rs::commands::create: shared-info step=1 took=250µs\n";
+        assert_eq!(
+            step_times(log),
+            [("check-name".to_owned(), 34.5), ("shared-info".to_owned(), 0.25)]
+        );
+    }
+
+    #[test]
+    fn durations_of_every_size() {
+        for (text, expected) in [
+            ("12ns", Some(0.000_012)),
+            ("1.5µs", Some(0.0015)),
+            ("34.561414ms", Some(34.561_414)),
+            ("2.5s", Some(2500.0)),
+            ("5", None),
+            ("ms", None),
+        ] {
+            match (milliseconds(text), expected) {
+                (Some(found), Some(expected)) => assert!((found - expected).abs() < 1e-9, "{text}"),
+                (found, expected) => assert_eq!(found, expected, "{text}"),
+            }
+        }
+    }
+}
