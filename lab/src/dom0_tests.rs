@@ -33,10 +33,18 @@ impl Dom0Test {
     }
 }
 
-/// Builds and lists all of them.
-pub fn all(paths: &Paths) -> Result<Vec<Dom0Test>> {
+/// Builds and lists all of them whose name may contain `filter`.
+pub fn all(paths: &Paths, filter: Option<&str>) -> Result<Vec<Dom0Test>> {
     let mut tests = Vec::new();
+    // Nothing is built for a filter that asks for something else.
+    let wanted = |krate: &str, file: &str| {
+        let name = format!("{krate}/{file}");
+        filter.is_none_or(|filter| name.contains(filter) || filter.starts_with(&name))
+    };
     for (krate, file) in sources(paths, "tests", |name| name.starts_with("dom0_"))? {
+        if !wanted(&krate, &file) {
+            continue;
+        }
         report::step(&format!("building {krate}'s {file}"));
         let program = build(paths, &krate, &file, "lab", &["test", "--no-run", "--test"])?;
         let list = command::output(Command::new(&program).args(["--list", "--format", "terse"]))?;
@@ -48,6 +56,9 @@ pub fn all(paths: &Paths) -> Result<Vec<Dom0Test>> {
         }
     }
     for (krate, file) in sources(paths, "examples", |name| name.ends_with("selftest"))? {
+        if !wanted(&krate, &file) {
+            continue;
+        }
         report::step(&format!("building {krate}'s {file}"));
         let program = example(paths, &krate, &file, "lab")?;
         let (name, group) = (format!("{krate}/{file}"), group(&krate));

@@ -2,11 +2,12 @@
 
 use crate::artefact::Artefacts;
 use crate::case::{Ending, Group};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::paths::Paths;
 use crate::runner::{Item, Record, Runner};
 use crate::stage::{Count, Stages};
 use crate::{cases, dom0_tests, guest, kernel, program, report, skips};
+use std::collections::BTreeMap;
 
 /// What to run.
 pub struct Options {
@@ -20,13 +21,43 @@ pub struct Options {
     pub with_xlr: bool,
 }
 
-/// Runs the stages; the exit code is 0 only when nothing failed.
+/// Runs the stages; the exit code is 0 only when nothing failed. Whatever happens, the last line
+/// says how many passed, failed and were skipped.
 pub fn main(paths: &Paths, options: &Options) -> Result<i32> {
     let mut count = Count::default();
-    let mut artefacts = Artefacts::open(paths)?;
     let mut stages = Stages::new(paths);
+    let mut done = Done::default();
+    if let Err(error) = run(paths, options, &mut stages, &mut count, &mut done) {
+        count.failures.push(("the run itself".into(), chain(&error)));
+    }
+    stages.summary();
+    done.summary(options.ci);
+    for (name, why) in &count.failures {
+        println!("\nFAILED {name}\n  {}", why.replace('\n', "\n  "));
+    }
+    println!();
+    println!("{} passed, {} failed, {} skipped", count.passed, count.failures.len(), count.skipped);
+    Ok(i32::from(!count.failures.is_empty()))
+}
+
+/// What came of the cases.
+#[derive(Default)]
+struct Done {
+    records: Vec<Record>,
+    spent: BTreeMap<Group, f64>,
+}
+
+fn run(
+    paths: &Paths,
+    options: &Options,
+    stages: &mut Stages,
+    count: &mut Count,
+    done: &mut Done,
+) -> Result<()> {
+    let skips = skips::read(paths)?;
+    let mut artefacts = Artefacts::open(paths)?;
     if options.filter.is_none() && !options.cases_only {
-        stages.host(&mut artefacts, options.ci, &mut count)?;
+        stages.host(&mut artefacts, options.ci, count)?;
     }
     let items = stages.timed("build what runs in dom0", |_| select(paths, options))?;
     if items.is_empty() {
@@ -37,33 +68,35 @@ pub fn main(paths: &Paths, options: &Options) -> Result<i32> {
     } else {
         None
     };
-    stages.xtf(options.filter.is_none(), &mut count)?;
+    stages.xtf(options.filter.is_none(), count)?;
     if guest::small_kernel(paths).is_none() {
         stages.timed("small guest kernel (once)", kernel::build)?;
     }
-    let mut runner = Runner::new(paths, &mut artefacts, xlr, skips::read(paths)?);
+    let mut runner = Runner::new(paths, &mut artefacts, xlr, skips);
     report::step(&format!("{} cases on real Xen", items.len()));
-    let records = stages.timed("cases on real Xen", |_| Ok(runner.run(&items)))?;
-    let spent = runner.spent.clone();
-    for record in &records {
+    done.records = stages.timed("cases on real Xen", |_| Ok(runner.run(&items)))?;
+    done.spent = runner.spent;
+    for record in &done.records {
         count.add(&record.name, &record.ending);
     }
-    stages.summary();
-    for group in Group::ALL {
-        let seconds = spent.get(&group).copied().unwrap_or_default();
-        if seconds > 0.0 {
-            let budget = f64::from(u32::try_from(group.budget_seconds()).unwrap_or(u32::MAX));
-            let over = if options.ci && seconds > budget { "  OVER BUDGET" } else { "" };
+    Ok(())
+}
+
+impl Done {
+    /// Prints what the groups and the slowest cases took.
+    fn summary(&self, ci: bool) {
+        for (group, seconds) in &self.spent {
+            let budget = group.budget_seconds();
+            let over = if ci && *seconds > budget { "  OVER BUDGET" } else { "" };
             println!("  cases: {:<28} {seconds:7.1} s of {budget:.0}{over}", group.name());
         }
+        let mut order: Vec<&Record> = self.records.iter().collect();
+        order.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        for record in order.iter().take(5) {
+            let group = record.group.name();
+            println!("  slow:  {:<28} {:7.1} s ({group})", record.name, record.seconds);
+        }
     }
-    slowest(&records);
-    for (name, why) in &count.failures {
-        println!("\nFAILED {name}\n  {}", why.replace('\n', "\n  "));
-    }
-    println!();
-    println!("{} passed, {} failed, {} skipped", count.passed, count.failures.len(), count.skipped);
-    Ok(i32::from(!count.failures.is_empty()))
 }
 
 fn select(paths: &Paths, options: &Options) -> Result<Vec<Item>> {
@@ -74,16 +107,9 @@ fn select(paths: &Paths, options: &Options) -> Result<Vec<Item>> {
         .filter(|case| wanted(case.name))
         .map(Item::Case)
         .collect();
-    items.extend(dom0_tests::all(paths)?.into_iter().filter(|t| wanted(&t.name)).map(Item::Test));
+    let tests = dom0_tests::all(paths, options.filter.as_deref())?;
+    items.extend(tests.into_iter().filter(|test| wanted(&test.name)).map(Item::Test));
     Ok(items)
-}
-
-fn slowest(records: &[Record]) {
-    let mut order: Vec<&Record> = records.iter().collect();
-    order.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-    for record in order.iter().take(5) {
-        println!("  slow:  {:<28} {:7.1} s ({})", record.name, record.seconds, record.group.name());
-    }
 }
 
 impl Count {
