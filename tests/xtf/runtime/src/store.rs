@@ -26,7 +26,7 @@ const PATIENCE_S: u64 = 60;
 const RING: u32 = XENSTORE_RING_SIZE as u32;
 
 /// What went wrong with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Error {
     /// The store refused; its word, `ENOENT` or the like, zero-padded.
     Refused([u8; 16]),
@@ -57,6 +57,13 @@ impl fmt::Display for Error {
             Self::NotText => f.write_str("value is not text"),
             Self::Silent => f.write_str("no answer from the store for a minute"),
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    /// As for people: checks print errors next to values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

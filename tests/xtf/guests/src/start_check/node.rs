@@ -66,16 +66,17 @@ pub fn check(guest: &mut Guest) {
         text(guest, "name", name.as_str());
     }
     let vcpus = promised(guest, "vcpus").unwrap_or(1);
-    for vcpu in 0..vcpus {
-        text(guest, Text::of(format_args!("cpu/{vcpu}/availability")).as_str(), "online");
+    let max_vcpus = promised(guest, "max_vcpus").unwrap_or(vcpus);
+    let mut online = 0;
+    for vcpu in 0..max_vcpus {
+        let path = Text::of(format_args!("cpu/{vcpu}/availability"));
+        let path = path.as_str();
+        text(guest, path, if vcpu < vcpus { "online" } else { "offline" });
+        online += u64::from(guest.store.read(path) == Ok("online"));
     }
-    let more =
-        guest.store.read(Text::of(format_args!("cpu/{vcpus}/availability")).as_str()).map(|_| ());
-    check!(
-        guest,
-        more.is_err_and(|error| error.is("ENOENT")),
-        "the store has more than {vcpus} vcpus"
-    );
+    let path = Text::of(format_args!("cpu/{max_vcpus}/availability"));
+    let more = guest.store.read(path.as_str()).map(drop);
+    check!(guest, more.is_err_and(|error| error.is("ENOENT")), "more than {max_vcpus} vcpus");
 
     // Rights: its name is not the guest's to change, its data is.
     let refused = guest.store.write("name", "mine");
@@ -93,7 +94,7 @@ pub fn check(guest: &mut Guest) {
     let domid = guest.store.read_number("domid");
     check!(guest, domid.is_ok(), "domid: {domid:?}");
     println!(
-        "xtf: memory_kib={} vcpus={} domid={} name={}",
+        "xtf: memory_kib={} vcpus={online} max_vcpus={} domid={} name={}",
         info.nr_pages * 4,
         xtf::vcpu::count().unwrap_or(0),
         domid.unwrap_or(0),
