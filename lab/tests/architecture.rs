@@ -86,8 +86,9 @@ fn dependencies_point_downward() {
             .find(|(name, _)| *name == package.name)
             .unwrap_or_else(|| panic!("{} has no place in MAY_DEPEND_ON", package.name));
         for dependency in &package.inner_dependencies {
+            // A crate may name itself to have its own features in its tests.
             assert!(
-                allowed.contains(&dependency.as_str()),
+                *dependency == package.name || allowed.contains(&dependency.as_str()),
                 "{} depends on {dependency}, which does not stand below it",
                 package.name
             );
