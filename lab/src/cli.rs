@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Everything is kept under target/lab. The first use fetches Debian packages (about 150 MB)
 /// from the mirror of this machine's apt configuration; later uses need no network.
 #[derive(Parser)]
-#[command(name = "cargo lab", version, arg_required_else_help = true)]
+#[command(name = "cargo lab", bin_name = "cargo lab", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -43,7 +43,10 @@ enum Verb {
         /// Do not build xlr and do not put it into dom0
         #[arg(long, hide = true)]
         no_xlr: bool,
-        /// Only cases whose name contains this
+        /// Print the names of the cases and run nothing
+        #[arg(long)]
+        list: bool,
+        /// Only cases whose name contains this, and no other stage
         filter: Option<String>,
     },
     /// Boot a dom0 and open a shell in it
@@ -122,8 +125,9 @@ pub fn main() -> Result<i32> {
     let paths = Paths::find()?;
     match cli.verb {
         Verb::Demo { with_xl } => demo::main(&paths, with_xl),
-        Verb::Test { ci, cases, no_xlr, filter } => {
-            test::main(&paths, &test::Options { ci, filter, cases_only: cases, with_xlr: !no_xlr })
+        Verb::Test { ci, cases, no_xlr, list, filter } => {
+            let options = test::Options { ci, filter, cases_only: cases, with_xlr: !no_xlr };
+            if list { test::list(&paths, &options) } else { test::main(&paths, &options) }
         }
         Verb::Shell { machine } => shell::shell(&paths, &machine.options()),
         Verb::Run { machine, command } => shell::run(&paths, &machine.options(), &command),

@@ -59,6 +59,8 @@ fn tools() -> Result<()> {
         )));
     }
     report::step(&format!("installing {}", missing.join(" ")));
+    // A new machine may have no package lists yet.
+    command::run(Command::new("apt-get").args(["update", "-q"]))?;
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
     command.args(["install", "-y", "-q", "--no-install-recommends"]).args(missing);

@@ -21,6 +21,14 @@ pub struct Options {
     pub with_xlr: bool,
 }
 
+/// `--list`: the names of the cases that a run with these options has, one a line.
+pub fn list(paths: &Paths, options: &Options) -> Result<i32> {
+    for item in select(paths, options)? {
+        println!("{}", item.name());
+    }
+    Ok(0)
+}
+
 /// Runs the stages; the exit code is 0 only when nothing failed. Whatever happens, the last line
 /// says how many passed, failed and were skipped.
 pub fn main(paths: &Paths, options: &Options) -> Result<i32> {

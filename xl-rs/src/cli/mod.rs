@@ -31,8 +31,8 @@ pub struct Cli {
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 
-    /// Do not execute: create shows its plan (as `create --dry-run`)
-    #[arg(short = 'N', hide_short_help = true)]
+    /// Do not execute: create shows its plan, every other verb is refused
+    #[arg(short = 'N')]
     pub dry_run: bool,
 
     /// Accepted for the sake of scripts made for xl; nothing needs to be forced
@@ -70,7 +70,6 @@ pub enum Verb {
     /// Print the hypervisor's log
     Dmesg(DmesgArgs),
     /// Write shell completions or man pages
-    #[command(hide = true)]
     Generate(GenerateArgs),
 }
 

@@ -5,7 +5,7 @@
 
 use super::console::Console;
 use super::error::{CommandError, chain};
-use super::{list, print, print_json};
+use super::{list, print, print_json, tell};
 use crate::cli::{CreateArgs, PlanFormat};
 use crate::config::diagnostic::{Problem, Severity, render};
 use crate::config::parse::MAX_LENGTH;
@@ -13,7 +13,7 @@ use crate::config::resolve::Host;
 use crate::config::source::Sources;
 use crate::config::{Loaded, load};
 use domain_builder::apply::{ApplyOptions, Created, Progress, apply};
-use domain_builder::image::{self, CacheOptions, KernelImage};
+use domain_builder::image::{self, CacheOptions, KernelImage, Origin};
 use domain_builder::plan::facts::HostFacts;
 use domain_builder::plan::{Plan, plan};
 use domain_builder::spec::DomainSpec;
@@ -50,7 +50,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
         refused(&problems)
     })?;
 
-    let job = Job::prepare(&spec, &xen, &mut store)?;
+    let job = Job::prepare(&spec, &xen, &mut store, arguments.quiet)?;
     match arguments.dry_run {
         Some(PlanFormat::Text) => return print(job.plan.to_string().as_bytes()),
         Some(PlanFormat::Json) => {
@@ -63,13 +63,20 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
     tracing::info!(domid = created.domid.0, name = spec.name, "domain created");
     let begun = begin(arguments, &xen, &mut store, &created, &signals);
     drop(signals);
+    if begun.is_ok() && !arguments.quiet {
+        tell(format_args!(
+            "Nothing waits for the end of domain {}: once it has shut down it stays in the list until \
+             xlr shutdown -w or xlr destroy removes it.",
+            created.domid
+        ));
+    }
     match begun {
         Ok(None) => Ok(()),
         Ok(Some(mut console)) => console.copy().map(|_| ()),
         Err(error) => {
             // It never ran: an unusable domain would only hold memory.
             if let Err(left) = undo::destroy(&xen, &mut store, &created.identity()) {
-                eprintln!("xlr: {}", chain(&left));
+                tell(format_args!("xlr: {}", chain(&left)));
             }
             Err(error)
         }
@@ -115,8 +122,14 @@ struct Job {
 }
 
 impl Job {
-    fn prepare(spec: &DomainSpec, xen: &Xen, store: &mut Client) -> Result<Self, CommandError> {
+    fn prepare(
+        spec: &DomainSpec,
+        xen: &Xen,
+        store: &mut Client,
+        quiet: bool,
+    ) -> Result<Self, CommandError> {
         let kernel = image::load(&spec.kernel, &CacheOptions::default())?;
+        tell_origin(&kernel, quiet);
         let ramdisk = spec.ramdisk.as_deref().map(open_ramdisk).transpose()?;
         let (ramdisk, length) = match ramdisk {
             Some((file, length)) => (Some(file), Some(length)),
@@ -136,9 +149,9 @@ impl Job {
     ) -> Result<Created, CommandError> {
         let mut begun = Instant::now();
         let mut observer = |progress: Progress<'_>| match progress {
-            Progress::Begin { step, .. } => {
+            Progress::Begin { index, step } => {
                 begun = Instant::now();
-                tracing::trace!(%step, "begin");
+                tracing::trace!(step = index, text = %step, "begin");
             }
             Progress::End { index, step, .. } => {
                 let text = step.to_string();
@@ -153,6 +166,24 @@ impl Job {
         };
         Ok(apply(&self.plan, &self.kernel, self.ramdisk.as_ref(), xen, store, options)?)
     }
+}
+
+/// Says where the decoded kernel came from; a cache that cannot be used costs time at every create.
+fn tell_origin(kernel: &KernelImage, quiet: bool) {
+    let cache = match &kernel.origin {
+        Origin::Direct => "not needed",
+        Origin::CacheHit => "hit",
+        Origin::CacheStored => "stored",
+        Origin::CacheOff => "off",
+        Origin::CacheUnavailable(error) => {
+            if !quiet {
+                tell(format_args!("xlr: warning: {}", chain(error)));
+            }
+            "unavailable"
+        }
+    };
+    let (compression, took) = (kernel.compression, kernel.decode_time);
+    tracing::info!(path = %kernel.path.display(), compression, cache, ?took, "kernel read");
 }
 
 /// While this lives, signals that would end the process only set a flag.

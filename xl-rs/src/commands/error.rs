@@ -54,6 +54,15 @@ pub enum CommandError {
         /// A way to insist, where there is one.
         hint: &'static str,
     },
+    /// `-N` with a verb that has no plan to show.
+    #[error("-N works with create only; nothing was done")]
+    DryRun,
+    /// A domain that is to go on and was not stopped.
+    #[error("domain {domid} is not paused")]
+    NotPaused {
+        /// The domain.
+        domid: u16,
+    },
     /// Some of several domains.
     #[error("{failed} of {total} domains could not be {done}")]
     Some {
@@ -68,7 +77,7 @@ pub enum CommandError {
     #[error("no configuration: name a file, or give name and kernel as KEY=VALUE")]
     NoConfiguration,
     /// A file that cannot be read.
-    #[error("cannot read {}; check the path and its permissions", path.display())]
+    #[error("cannot read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -137,10 +146,10 @@ impl CommandError {
             },
             Self::Destroy(DestroyError::Xen(error)) => of_xen(error),
             Self::Destroy(DestroyError::Store(error)) => of_store(error),
-            Self::Configuration { .. } | Self::NoConfiguration | Self::Image(_) | Self::Plan(_) => {
+            Self::Configuration { .. } | Self::Read { .. } | Self::Image(_) | Self::Plan(_) => {
                 Exit::Configuration
             }
-            Self::NoSuchFact { .. } => Exit::Usage,
+            Self::NoSuchFact { .. } | Self::NoConfiguration | Self::DryRun => Exit::Usage,
             Self::Interrupted => Exit::Interrupted,
             _ => Exit::Failure,
         }

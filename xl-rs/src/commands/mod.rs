@@ -43,6 +43,10 @@ fn tell(text: impl Display) {
 }
 
 fn carry_out(cli: Cli) -> Result<(), CommandError> {
+    if cli.dry_run && !matches!(cli.verb, Verb::Create(_)) {
+        // Before anything is opened: who writes -N must not see a domain go.
+        return Err(CommandError::DryRun);
+    }
     match cli.verb {
         Verb::Create(mut arguments) => {
             if cli.dry_run {

@@ -20,5 +20,8 @@ pub fn pause(arguments: &DomainArg) -> Result<(), CommandError> {
 pub fn unpause(arguments: &DomainArg) -> Result<(), CommandError> {
     let xen = Xen::open()?;
     let info = domain::find(&xen, &mut Client::connect()?, &arguments.domain)?;
+    if !info.paused {
+        return Err(CommandError::NotPaused { domid: info.domid.0 });
+    }
     Ok(xen.unpause(info.domid)?)
 }
