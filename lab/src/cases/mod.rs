@@ -1,10 +1,16 @@
 //! All cases, by topic.
 
 mod boot;
+mod cache;
 mod commands;
+mod console;
 mod create;
 mod harness;
+mod interrupt;
+mod json;
+mod memory;
 mod nodes;
+mod policy;
 mod undo;
 mod xtf;
 
@@ -20,6 +26,12 @@ pub fn all() -> Vec<Case> {
         commands::CASES,
         nodes::CASES,
         undo::CASES,
+        interrupt::CASES,
+        memory::CASES,
+        policy::CASES,
+        cache::CASES,
+        console::CASES,
+        json::CASES,
     ]
     .concat()
 }

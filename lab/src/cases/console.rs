@@ -1,0 +1,348 @@
+//! `xlr console` and `create -c` on a terminal: what is shown, how it ends, what it leaves.
+
+use crate::case::{Case, Group};
+use crate::dom0::host::{Stop, Verdict, config, console_log, domid, run};
+use crate::dom0::init;
+use crate::dom0::snapshot;
+use crate::{ensure, fail, leftovers};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{LocalModes, OutputModes, tcgetattr};
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+/// The cases of this topic.
+pub const CASES: &[Case] = &[
+    Case::new("console/first-line-and-detach", Group::Toolstack, first_line_and_detach),
+    Case::new("console/typing", Group::Toolstack, typing),
+    Case::new("console/ends-with-the-domain", Group::Toolstack, ends_with_the_domain),
+    Case::new("console/guest-output-alone", Group::Toolstack, guest_output_alone),
+    Case::new("console/create-attached", Group::Toolstack, create_attached),
+    Case::new("console/xenconsoled-comes-back", Group::Toolstack, xenconsoled_comes_back),
+    Case::new("console/create-without-xenconsoled", Group::Toolstack, without_xenconsoled),
+];
+
+/// Ctrl-], as the terminal sends it.
+const DETACH: &[u8] = b"\x1d";
+/// Limit of everything that is waited for.
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// A guest that says `xtf: idle`, and `xtf: asked to end` when it is asked to, which it ignores.
+fn idle(name: &str) -> Result<String, Stop> {
+    let _ = std::fs::remove_file(console_log(name));
+    config(
+        name,
+        &format!(
+            "name = \"{name}\"\ntype = \"pv\"\nkernel = \"/guest/xtf/idle\"\n\
+             extra = \"on=ignore\"\nmemory = 8\nvcpus = 1\n"
+        ),
+    )
+}
+
+/// A paused guest's console is attached to, shows every byte from the first on, and Ctrl-] leaves
+/// the guest running and the terminal as it was.
+fn first_line_and_detach() -> Verdict {
+    let path = idle("shown")?;
+    run(&format!("/bin/xlr create -p {path}"))?.success()?;
+    let mut terminal = Terminal::start(&["/bin/xlr", "console", "shown"])?;
+    run("/bin/xlr unpause shown")?.success()?;
+    terminal.until("xtf: idle")?;
+    ensure!(terminal.is_raw()?, "the terminal is not raw while attached");
+    terminal.until("\n")?;
+    let logged = std::fs::read(console_log("shown"))?;
+    ensure!(
+        terminal.seen == logged && logged.starts_with(b"--- Xen Test Framework"),
+        "shown {:?}, said {:?}",
+        String::from_utf8_lossy(&terminal.seen),
+        String::from_utf8_lossy(&logged)
+    );
+    terminal.detach()?;
+    ensure!(domid("shown")?.is_some(), "the domain ended with its console");
+    run("/bin/xlr destroy shown")?.success()?;
+    Ok(())
+}
+
+/// What is typed reaches the guest's shell, control keys included.
+fn typing() -> Verdict {
+    let path = config(
+        "typed",
+        "name = \"typed\"\ntype = \"pv\"\nkernel = \"/guest/vmlinuz\"\n\
+         ramdisk = \"/guest/initramfs.gz\"\nextra = \"console=hvc0\"\nmemory = 128\nvcpus = 1\n",
+    )?;
+    let mut terminal = Terminal::start(&["/bin/xlr", "create", "-c", &path])?;
+    terminal.until("xlr-guest: ready")?;
+    terminal.until("# ")?;
+    terminal.type_in(b"echo $((6*7))-typed\r")?;
+    terminal.until("42-typed")?;
+    terminal.until("# ")?;
+    // Ctrl-C and Ctrl-D are the guest's: neither ends the console.
+    terminal.type_in(b"echo in$((3+4))to; cat\r")?;
+    terminal.until("in7to")?;
+    terminal.type_in(b"\x03")?;
+    terminal.until("^C")?;
+    terminal.type_in(b"\x04")?;
+    terminal.until("# ")?;
+    terminal.type_in(b"echo still-$((1+1))\r")?;
+    terminal.until("still-2")?;
+    terminal.detach()?;
+    run("/bin/xlr destroy typed")?.success()?;
+    Ok(())
+}
+
+/// When the domain is destroyed the console ends by itself, successfully.
+fn ends_with_the_domain() -> Verdict {
+    let path = idle("doomed")?;
+    let mut terminal = Terminal::start(&["/bin/xlr", "create", "-c", &path])?;
+    terminal.until("xtf: idle")?;
+    terminal.detach()?;
+    let mut second = Terminal::start(&["/bin/xlr", "console", "doomed"])?;
+    let id = domid("doomed")?.unwrap_or_default();
+    run(&format!("/usr/bin/xenstore-write /local/domain/{id}/control/shutdown poweroff"))?
+        .success()?;
+    second.until("xtf: asked to end")?;
+    run("/bin/xlr destroy doomed")?.success()?;
+    let code = second.end()?;
+    ensure!(code == 0, "exit code {code}: {}", second.text());
+    second.is_restored()
+}
+
+/// Standard output holds what the guest said, and nothing else does.
+fn guest_output_alone() -> Verdict {
+    let path = idle("piped")?;
+    run(&format!("/bin/xlr create -p {path}"))?.success()?;
+    let mut command = init::command("/bin/xlr");
+    command.args(["console", "piped"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = Kill(command.spawn()?);
+    let (Some(mut out), Some(mut err)) = (child.0.stdout.take(), child.0.stderr.take()) else {
+        fail!("no pipes to xlr console");
+    };
+    run("/bin/xlr unpause piped")?.success()?;
+    let mut said = Vec::new();
+    let mut byte = [0];
+    while !said.ends_with(b"xtf: idle\n") && !said.ends_with(b"xtf: idle\r\n") {
+        ensure!(out.read(&mut byte)? == 1, "ended after {:?}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&byte);
+    }
+    run("/bin/xlr destroy piped")?.success()?;
+    out.read_to_end(&mut said)?;
+    let mut other = String::new();
+    err.read_to_string(&mut other)?;
+    let code = child.0.wait()?.code();
+    ensure!(code == Some(0), "exit code {code:?}: {other}");
+    ensure!(other.is_empty(), "standard error: {other}");
+    let logged = std::fs::read(console_log("piped"))?;
+    ensure!(said == logged, "{:?} is not {:?}", String::from_utf8_lossy(&said), logged);
+    Ok(())
+}
+
+/// `create -c` shows the guest from its first byte; after Ctrl-] it runs on.
+fn create_attached() -> Verdict {
+    let path = idle("attached")?;
+    let mut terminal = Terminal::start(&["/bin/xlr", "create", "-c", &path])?;
+    terminal.until("xtf: idle")?;
+    terminal.until("\n")?;
+    let logged = std::fs::read(console_log("attached"))?;
+    ensure!(terminal.seen == logged, "shown {}, said {:?}", terminal.text(), logged);
+    terminal.detach()?;
+    let list = run("/xen/bin/xl list attached")?.success()?;
+    ensure!(!list.out.contains("--p---"), "the domain is paused: {}", list.out);
+    run("/bin/xlr destroy attached")?.success()?;
+    Ok(())
+}
+
+/// A console outlives the xenconsoled that serves it: its successor's terminal is used.
+fn xenconsoled_comes_back() -> Verdict {
+    let path = idle("served")?;
+    let mut terminal = Terminal::start(&["/bin/xlr", "create", "-c", &path])?;
+    terminal.until("xtf: idle")?;
+    stop_xenconsoled()?;
+    start_xenconsoled()?;
+    let id = domid("served")?.unwrap_or_default();
+    run(&format!("/usr/bin/xenstore-write /local/domain/{id}/control/shutdown poweroff"))?
+        .success()?;
+    terminal.until("xtf: asked to end")?;
+    terminal.detach()?;
+    run("/bin/xlr destroy served")?.success()?;
+    Ok(())
+}
+
+/// Without xenconsoled `create -c` says so, and leaves no domain that nobody sees.
+fn without_xenconsoled() -> Verdict {
+    let path = idle("unseen")?;
+    stop_xenconsoled()?;
+    let before = snapshot::take()?;
+    let said = run(&format!("/bin/xlr create -c {path}"));
+    let after = snapshot::take()?;
+    start_xenconsoled()?;
+    let said = said?.failure()?;
+    ensure!(said.code == 1, "exit code {}", said.code);
+    ensure!(said.err.contains("is xenconsoled running?"), "{}", said.err);
+    let left = leftovers::compare(&before, &after);
+    ensure!(left.is_empty(), "left: {}", left.join("; "));
+    // The same works once it runs again.
+    let mut terminal = Terminal::start(&["/bin/xlr", "create", "-c", &path])?;
+    terminal.until("xtf: idle")?;
+    terminal.detach()?;
+    run("/bin/xlr destroy unseen")?.success()?;
+    Ok(())
+}
+
+const PID_FILE: &str = "/run/xen/xenconsoled.pid";
+
+fn stop_xenconsoled() -> Verdict {
+    let text = std::fs::read_to_string(PID_FILE)?;
+    let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) else {
+        fail!("{PID_FILE} holds {text:?}");
+    };
+    let process = pidfd_open(pid, PidfdFlags::empty()).map_err(std::io::Error::from)?;
+    kill_process(pid, Signal::TERM).map_err(std::io::Error::from)?;
+    ensure!(readable(&process, Instant::now() + LIMIT)?, "xenconsoled does not end");
+    Ok(())
+}
+
+/// As process 1 starts it.
+fn start_xenconsoled() -> Verdict {
+    let args = ["--pid-file=/run/xen/xenconsoled.pid", "--log=guest", "--timestamp=none"];
+    let mut command = init::command("/xen/bin/xenconsoled");
+    let status = command.args(args).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    ensure!(status.success(), "xenconsoled: {status}");
+    Ok(())
+}
+
+/// Whether it becomes readable in time.
+fn readable(fd: &OwnedFd, deadline: Instant) -> Result<bool, Stop> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).unwrap_or_default();
+        match poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&left)) {
+            Ok(count) => return Ok(count > 0),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(std::io::Error::from(errno).into()),
+        }
+    }
+}
+
+/// A process that does not outlive the case.
+struct Kill(Child);
+
+impl Drop for Kill {
+    fn drop(&mut self) {
+        // One that has ended cannot be killed, and need not be.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A program on a terminal of its own.
+struct Terminal {
+    master: OwnedFd,
+    slave: OwnedFd,
+    child: Kill,
+    /// The terminal's settings before the program ran.
+    before: String,
+    /// All that it has shown.
+    seen: Vec<u8>,
+    /// How much of that was looked through.
+    read: usize,
+}
+
+impl Terminal {
+    fn start(words: &[&str]) -> Result<Terminal, Stop> {
+        let [program, args @ ..] = words else { fail!("an empty command") };
+        eprintln!("$ {} (on a terminal)", words.join(" "));
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let open = || {
+            let master = openpt(flags)?;
+            grantpt(&master)?;
+            unlockpt(&master)?;
+            let slave = ioctl_tiocgptpeer(&master, flags)?;
+            Ok::<_, Errno>((master, slave))
+        };
+        let (master, slave) = open().map_err(std::io::Error::from)?;
+        let mut command = init::command(program);
+        let clone = || slave.try_clone();
+        command.args(args).stdin(clone()?).stdout(clone()?).stderr(clone()?);
+        let before = settings(&slave)?;
+        let child = Kill(command.spawn()?);
+        Ok(Terminal { master, slave, child, before, seen: Vec::new(), read: 0 })
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
+
+    fn type_in(&mut self, bytes: &[u8]) -> Verdict {
+        let count = rustix::io::write(&self.master, bytes).map_err(std::io::Error::from)?;
+        ensure!(count == bytes.len(), "the terminal takes only {count} bytes");
+        Ok(())
+    }
+
+    /// Waits until the program has shown `needle`, after what was waited for before.
+    fn until(&mut self, needle: &str) -> Verdict {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let new = &self.seen[self.read..];
+            let at = new.windows(needle.len()).position(|part| part == needle.as_bytes());
+            if let Some(at) = at {
+                self.read += at + needle.len();
+                return Ok(());
+            }
+            ensure!(self.more(deadline)?, "no «{needle}»: {}", self.text());
+        }
+    }
+
+    /// Takes what the terminal shows next; false when the time is over.
+    fn more(&mut self, deadline: Instant) -> Result<bool, Stop> {
+        if !readable(&self.master, deadline)? {
+            return Ok(false);
+        }
+        let mut chunk = [0; 4096];
+        let count = rustix::io::read(&self.master, &mut chunk).map_err(std::io::Error::from)?;
+        self.seen.extend_from_slice(&chunk[..count]);
+        Ok(true)
+    }
+
+    fn is_raw(&self) -> Result<bool, Stop> {
+        let now = tcgetattr(&self.slave).map_err(std::io::Error::from)?;
+        let cooked = LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
+        Ok(!now.local_modes.intersects(cooked) && !now.output_modes.contains(OutputModes::OPOST))
+    }
+
+    /// Fails unless the settings are those from before the program.
+    fn is_restored(&self) -> Verdict {
+        let now = settings(&self.slave)?;
+        ensure!(now == self.before, "the terminal was {}, is {now}", self.before);
+        Ok(())
+    }
+
+    /// Detaches: the program ends successfully and the terminal is as before.
+    fn detach(&mut self) -> Verdict {
+        self.type_in(DETACH)?;
+        let code = self.end()?;
+        ensure!(code == 0, "exit code {code} after Ctrl-]: {}", self.text());
+        self.is_restored()
+    }
+
+    /// Waits until the program has ended.
+    fn end(&mut self) -> Result<i32, Stop> {
+        let process = pidfd_open(Pid::from_child(&self.child.0), PidfdFlags::empty())
+            .map_err(std::io::Error::from)?;
+        if !readable(&process, Instant::now() + LIMIT)? {
+            fail!("it does not end; shown: {}", self.text());
+        }
+        let status = self.child.0.wait()?;
+        while self.more(Instant::now())? {}
+        Ok(status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255))
+    }
+}
+
+/// All settings of a terminal, to be compared.
+fn settings(terminal: &OwnedFd) -> Result<String, Stop> {
+    let now = tcgetattr(terminal).map_err(std::io::Error::from)?;
+    Ok(format!("{now:?}"))
+}
