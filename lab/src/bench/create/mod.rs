@@ -21,10 +21,11 @@ use crate::frame::{Kind, Order};
 use crate::paths::Paths;
 use crate::qemu::{Clock, Machine};
 use crate::session::{Boot, Session};
-use crate::{console, dom0_tests, image, program, report};
+use crate::{command, console, dom0_tests, image, kernel, program, report};
 use cases::{By, CASES, Cache, Case, FLOOR, Kernel, Phase, SMALL_ELF, STOCK_ELF, chosen};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 /// The benchmark's name.
@@ -53,16 +54,11 @@ pub fn measure(paths: &Paths, options: &Options) -> Result<Measured> {
     }
     let small = paths.lab.join("kernel/vmlinux");
     if cases.iter().any(|case| case.kernel == Kernel::Small) && !small.exists() {
-        return Err(Error::Missing(
-            "the small guest kernel is not built: cargo lab kernel, or choose cases by name".into(),
-        ));
+        kernel::build(paths)?;
     }
-    let micro = paths.workspace.join("tests/xtf/target/guests/idle");
-    if cases.iter().any(|case| case.kernel == Kernel::Micro) && !micro.exists() {
-        return Err(Error::Missing(
-            "the microkernel guests are not built: tests/xtf/build.sh, or choose cases by name"
-                .into(),
-        ));
+    if cases.iter().any(|case| case.kernel == Kernel::Micro) {
+        report::step("building the microkernel guests");
+        command::output(Command::new("sh").arg(paths.workspace.join("tests/xtf/build.sh")))?;
     }
     let xlr = program::xlr(paths, "release")?;
     let floor = dom0_tests::example(paths, "lab", "create-floor", "release")?;
