@@ -142,8 +142,9 @@ fn guest_output_alone() -> Verdict {
 
 /// `create -c` shows the guest from its first byte; after Ctrl-] it runs on.
 fn create_attached() -> Verdict {
+    // Without -q a notice of xlr's own would stand before the guest's first byte.
     let path = idle("attached")?;
-    let mut terminal = Terminal::start(&["/bin/xlr", "create", "-c", &path])?;
+    let mut terminal = Terminal::start(&["/bin/xlr", "create", "-q", "-c", &path])?;
     terminal.until("xtf: idle")?;
     terminal.until("\n")?;
     let logged = std::fs::read(console_log("attached"))?;
