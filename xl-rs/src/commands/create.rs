@@ -63,7 +63,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
     tracing::info!(domid = created.domid.0, name = spec.name, "domain created");
     let begun = begin(arguments, &xen, &mut store, &created, &signals);
     drop(signals);
-    if begun.is_ok() && !arguments.quiet {
+    if begun.is_ok() && !arguments.quiet && !arguments.console {
         tell(format_args!(
             "Nothing waits for the end of domain {}: once it has shut down it stays in the list until \
              xlr shutdown -w or xlr destroy removes it.",
