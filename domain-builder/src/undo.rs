@@ -10,9 +10,13 @@
 
 use crate::nodes::{Live, removal, shared_parents};
 use libxc_safe::Xen;
+use std::time::{Duration, Instant};
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
 use xenstore::wire::{Reply, Request};
+
+/// How long a removal waits for xenconsoled to have answered the domain's introduction.
+const CONSOLE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Who a domain is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +181,7 @@ pub(crate) fn undo(
     }
     let mut left = Vec::new();
     if let Some(brought) = brought {
+        await_console(store, domid);
         // Two domains bear one UUID while one of them is migrated to this host: the last removes
         // /vm/UUID. Where the hypervisor does not answer it is kept: it can still be removed.
         let shared = xen.domains().map_or(true, |domains| {
@@ -189,6 +194,33 @@ pub(crate) fn undo(
         _ => {}
     }
     left
+}
+
+/// Lets xenconsoled have its word. It answers a domain's introduction by writing `console/tty`, in
+/// its own time; written after the removal, the node would bring its parents back for ever.
+/// Nobody may be serving consoles, so the wait ends after [`CONSOLE_DEADLINE`]. It has a connection
+/// of its own: the events that wait on the caller's are the caller's.
+fn await_console(store: &mut Client, domid: Domid) {
+    const TOKEN: &str = "undo";
+    let path = format!("/local/domain/{domid}/console/tty");
+    let written = |store: &mut Client| {
+        store.read_optional(&path).map_or(true, |tty| tty.is_some_and(|tty| !tty.is_empty()))
+    };
+    if written(store) || !store.is_introduced(domid).unwrap_or(false) {
+        return;
+    }
+    let Ok(mut own) = Client::connect() else { return };
+    if own.watch(&path, TOKEN).is_err() {
+        return;
+    }
+    let deadline = Instant::now() + CONSOLE_DEADLINE;
+    while !written(&mut own) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match own.next_event(Some(left)) {
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return,
+        }
+    }
 }
 
 fn remove_nodes(

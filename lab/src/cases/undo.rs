@@ -4,11 +4,14 @@ use crate::case::{Case, Group};
 use crate::dom0::host::{Stop, Verdict, argv, await_node, config, run};
 use crate::dom0::snapshot::{self, Snapshot};
 use crate::{ensure, leftovers};
+use std::time::Duration;
+use xenstore::client::Client;
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
     Case::new("undo/every-step", Group::Create, every_step),
     Case::new("undo/before-anything", Group::Create, before_anything),
+    Case::new("undo/console-late", Group::Create, console_late),
     Case::new("undo/taken", Group::Create, taken),
     Case::new("undo/two-at-once", Group::Create, two_at_once),
 ];
@@ -62,6 +65,29 @@ fn before_anything() -> Verdict {
     std::fs::remove_file("/tmp/truncated")?;
     std::fs::remove_file("/tmp/text")?;
     Ok(())
+}
+
+/// xenconsoled sleeps while a create is introduced and fails, and answers only then.
+fn console_late() -> Verdict {
+    let failed = |error: xenstore::client::Error| Stop::Failed(error.to_string());
+    let path = config("undone", GUEST)?;
+    let plan = run(&format!("/bin/xlr create --dry-run=json {path}"))?.success()?;
+    let plan: serde_json::Value = serde_json::from_str(&plan.out)?;
+    let end = plan["steps"].as_array().map_or(0, Vec::len).to_string();
+    let before = snapshot::take()?;
+    let mut store = Client::connect().map_err(failed)?;
+    store.watch("@introduceDomain", "lab").map_err(failed)?;
+    // Registering a watch fires it once.
+    store.next_event(Some(Duration::from_secs(10))).map_err(failed)?;
+    run("/bin/busybox killall -STOP xenconsoled")?.success()?;
+    let create = std::thread::spawn(move || {
+        argv(&["/bin/xlr", "create", "--fail-before-step", &end, &path])
+    });
+    let introduced = store.next_event(Some(Duration::from_secs(30))).map_err(failed)?;
+    run("/bin/busybox killall -CONT xenconsoled")?.success()?;
+    ensure!(introduced.is_some(), "the domain was not introduced");
+    create.join().map_err(|_| Stop::Failed("a thread panicked".into()))??.failure()?;
+    unchanged(&before, "a create that failed before xenconsoled answered")
 }
 
 /// A name or a UUID that another domain has is refused, and that domain is not touched.
