@@ -46,7 +46,7 @@ pub fn all(paths: &Paths, filter: Option<&str>) -> Result<Vec<Dom0Test>> {
             continue;
         }
         report::step(&format!("building {krate}'s {file}"));
-        let program = build(paths, &krate, &file, "lab", &["test", "--no-run", "--test"])?;
+        let program = build(paths, &krate, &file, "small", &["test", "--no-run", "--test"])?;
         let list = command::output(Command::new(&program).args(["--list", "--format", "terse"]))?;
         for line in String::from_utf8_lossy(&list).lines() {
             let Some(test) = line.strip_suffix(": test") else { continue };
@@ -60,7 +60,7 @@ pub fn all(paths: &Paths, filter: Option<&str>) -> Result<Vec<Dom0Test>> {
             continue;
         }
         report::step(&format!("building {krate}'s {file}"));
-        let program = example(paths, &krate, &file, "lab")?;
+        let program = example(paths, &krate, &file, "small")?;
         let (name, group) = (format!("{krate}/{file}"), group(&krate));
         tests.push(Dom0Test { name, program, test: None, group });
     }

@@ -22,7 +22,7 @@ pub struct Options {
 }
 
 fn boot(paths: &Paths, options: &Options, log_name: &str) -> Result<Session> {
-    let xlr = if options.with_xlr { Some(program::xlr(paths, "lab")?) } else { None };
+    let xlr = if options.with_xlr { Some(program::xlr(paths, "small")?) } else { None };
     let mut artefacts = Artefacts::open(paths)?;
     let boot = Boot {
         paths,

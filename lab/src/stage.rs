@@ -89,7 +89,7 @@ impl Stages {
         let out = self.timed(name, |paths| {
             let mut command = cargo();
             // The lab's profile: what is built here serves the programs in dom0, too.
-            command.args(["test", "--no-fail-fast", "--profile", "lab"]);
+            command.args(["test", "--no-fail-fast", "--profile", "small"]);
             command.args(if args.is_empty() { &["--workspace"][..] } else { args });
             command.envs(env.iter().map(|(key, value)| (key, value)));
             command.current_dir(&paths.workspace).stdin(Stdio::null());

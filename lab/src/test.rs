@@ -72,7 +72,7 @@ fn run(
         return Err(Error::Failed("no case matches: an empty selection is no success".into()));
     }
     let xlr = if options.with_xlr {
-        Some(stages.timed("build xlr", |_| program::xlr(paths, "lab"))?)
+        Some(stages.timed("build xlr", |_| program::xlr(paths, "small"))?)
     } else {
         None
     };
