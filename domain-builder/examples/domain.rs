@@ -87,6 +87,12 @@ fn spec(
         max_grant_frames: None,
         max_maptrack_frames: None,
         max_event_channels: None,
+        max_grant_version: None,
+        no_migrate: false,
+        msr_relaxed: false,
+        time_offset_seconds: 0,
+        driver_domain: false,
+        no_suspend_node: false,
     }
 }
 

@@ -56,6 +56,10 @@ pub struct NodePlan {
     pub max_vcpus: u32,
     /// Domain that serves the console.
     pub console_domid: u16,
+    /// The domain serves devices to others.
+    pub driver_domain: bool,
+    /// The node for the suspend event channel is left out.
+    pub no_suspend_node: bool,
 }
 
 /// Where a path begins.
@@ -256,7 +260,14 @@ fn vm_nodes(ops: &mut Ops, plan: &NodePlan) {
 }
 
 fn domain_nodes(ops: &mut Ops, plan: &NodePlan) {
-    ops.make(Root::Domain, "device/suspend/event-channel", Access::GuestOwns);
+    if !plan.no_suspend_node {
+        ops.make(Root::Domain, "device/suspend/event-channel", Access::GuestOwns);
+    }
+    if plan.driver_domain {
+        for name in ["libxl", "device-model"] {
+            ops.make(Root::Domain, name, Access::GuestOwns);
+        }
+    }
     for name in ["shutdown", "feature-poweroff", "feature-reboot", "feature-suspend", "sysrq"] {
         ops.make(Root::Domain, &format!("control/{name}"), Access::GuestOwns);
     }

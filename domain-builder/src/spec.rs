@@ -128,4 +128,16 @@ pub struct DomainSpec {
     pub max_maptrack_frames: Option<u32>,
     /// Highest event channel port; `None` takes xl's default of 1023.
     pub max_event_channels: Option<u32>,
+    /// Highest grant table version, 1 or 2; `None` takes the highest that Xen offers.
+    pub max_grant_version: Option<u8>,
+    /// The domain never moves to another host, so it may rely on this host's time stamp counter.
+    pub no_migrate: bool,
+    /// Accesses to unknown MSRs read as zero instead of faulting.
+    pub msr_relaxed: bool,
+    /// By how much the guest's wall clock is ahead of UTC.
+    pub time_offset_seconds: i64,
+    /// The domain serves devices to others: it gets the directories a toolstack in it needs.
+    pub driver_domain: bool,
+    /// Leaves out the node by which newer guests announce their suspend event channel.
+    pub no_suspend_node: bool,
 }

@@ -13,6 +13,7 @@ fn host() -> Host {
     Host {
         node_of_cpu: vec![Some(0), Some(0), Some(1), Some(1)],
         pools: vec![(String::from("Pool-0"), 0), (String::from("batch"), 3)],
+        utc_offset_seconds: 3600,
     }
 }
 
@@ -138,6 +139,27 @@ fn scheduling_and_limits() {
     bad("cap='-1'", "cap is out of range");
     bad("pool='none'", "there is no cpupool \"none\"");
     bad("tsc_mode='fast'", "tsc_mode is not known");
+}
+
+#[test]
+fn options_of_a_guest_without_devices() {
+    let spec = good("");
+    assert_eq!((spec.max_grant_version, spec.time_offset_seconds), (None, 0));
+    assert!(!spec.no_migrate && !spec.msr_relaxed && !spec.driver_domain && !spec.no_suspend_node);
+    assert_eq!(good("max_grant_version=1").max_grant_version, Some(1));
+    assert!(good("nomigrate=1").no_migrate && !good("nomigrate=0").no_migrate);
+    // Any number but 0 is true, as under xl.
+    assert!(good("msr_relaxed=7").msr_relaxed);
+    assert!(good("driver_domain='1'").driver_domain);
+    assert!(good("xend_suspend_evtchn_compat=1").no_suspend_node);
+    assert_eq!(good("rtc_timeoffset='-60'").time_offset_seconds, -60);
+    // The host of these tests is an hour ahead of UTC.
+    assert_eq!(good("localtime=1").time_offset_seconds, 3600);
+    assert_eq!(good("localtime=1;rtc_timeoffset=30").time_offset_seconds, 3630);
+    bad("max_grant_version=0", "max_grant_version is out of range");
+    bad("max_grant_version=3", "max_grant_version is out of range");
+    bad("nomigrate='yes'", "nomigrate is not a number");
+    bad("rtc_timeoffset=2147483648", "rtc_timeoffset is out of range");
 }
 
 #[test]

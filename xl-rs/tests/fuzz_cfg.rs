@@ -93,7 +93,11 @@ fn mutate(random: &mut Random) -> Vec<u8> {
 fn fuzz_cfg() {
     let iterations = std::env::var("XLR_FUZZ_ITERS").ok().and_then(|text| text.parse().ok());
     let mut random = Random(0x5eed_0f0c_0ff1_ce01);
-    let host = Host { node_of_cpu: vec![Some(0); 4], pools: vec![(String::from("Pool-0"), 0)] };
+    let host = Host {
+        node_of_cpu: vec![Some(0); 4],
+        pools: vec![(String::from("Pool-0"), 0)],
+        utc_offset_seconds: 0,
+    };
     let mut configurations = 0u64;
     for _ in 0..iterations.unwrap_or(DEFAULT_ITERATIONS) {
         let text = mutate(&mut random);

@@ -21,6 +21,7 @@ use libxc_safe::{
 };
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
+use xen_sys::arch_x86::XEN_X86_MSR_RELAXED;
 use xen_sys::grant_table::{GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE};
 use xen_sys::types::{Domid, Gfn, GrantRef, Mfn, Port};
 use xenstore::client::{Client, Nodes};
@@ -173,6 +174,8 @@ impl<'a> Run<'a> {
                 xen.set_memory_map(domid, &[all])?;
             }
             Step::Tsc { mode } => xen.set_tsc_info(domid, tsc_info(*mode))?,
+            Step::DisableMigrate => xen.disable_migrate(domid)?,
+            Step::TimeOffset { seconds } => xen.set_time_offset(domid, *seconds)?,
             Step::CpuPolicy { leaves } => {
                 let leaf = |l: &crate::plan::facts::CpuLeaf| Leaf {
                     leaf: l.leaf,
@@ -274,6 +277,7 @@ impl<'a> Run<'a> {
             max_maptrack_frames: params.max_maptrack_frames,
             max_grant_version: params.max_grant_version,
             cpupool: params.cpupool,
+            misc_flags: if params.msr_relaxed { XEN_X86_MSR_RELAXED } else { 0 },
             ..CreateDomain::default()
         })?;
         self.domid = Some(domid);

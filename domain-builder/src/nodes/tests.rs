@@ -137,6 +137,8 @@ fn plan() -> NodePlan {
         vcpus: 1,
         max_vcpus: 2,
         console_domid: 0,
+        driver_domain: false,
+        no_suspend_node: false,
     }
 }
 
@@ -226,6 +228,23 @@ fn a_console_in_another_domain() {
     check(r#"/local/domain/1/console/backend-id = "7" (n1,r7)"#);
     check(r#"/libxl/1/device/console/0/online = "1" (n0)"#);
     assert_eq!(removal(&live(&plan))[0], "/local/domain/7/backend/console/1");
+}
+
+#[test]
+fn a_driver_domain_has_directories_of_its_own() {
+    let plan = NodePlan { driver_domain: true, ..plan() };
+    let dump = store_after(&plan).dump();
+    for name in ["libxl", "device-model"] {
+        let line = format!(r#"/local/domain/1/{name} = "" (n1)"#);
+        assert!(dump.contains(&line), "{line} in {dump:#?}");
+    }
+}
+
+#[test]
+fn the_suspend_node_can_be_left_out() {
+    let plan = NodePlan { no_suspend_node: true, ..plan() };
+    let dump = store_after(&plan).dump();
+    assert!(!dump.iter().any(|line| line.contains("event-channel")), "{dump:#?}");
 }
 
 /// Nothing is left of a domain after its removal, but for directories that it shares.

@@ -14,6 +14,8 @@ pub mod steps;
 pub mod vcpu;
 
 #[cfg(test)]
+mod options_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::image::{ImageError, KernelImage};
@@ -94,6 +96,33 @@ pub enum PlanError {
         cpu: Option<u32>,
         /// CPUs of the host.
         cpus: u32,
+    },
+    /// A grant table version cannot be chosen, or not this one.
+    #[error(
+        "max_grant_version={version} cannot be had: Xen {}.{} {}; remove max_grant_version",
+        xen_version.0, xen_version.1,
+        offered.map_or(
+            "chooses the version for all domains alike (4.16 is the first that is asked)".to_owned(),
+            |highest| format!("offers versions up to {highest}"),
+        )
+    )]
+    GrantVersion {
+        /// The version.
+        version: u8,
+        /// Xen's version.
+        xen_version: (u16, u16),
+        /// The highest that it offers, if one can be chosen.
+        offered: Option<u8>,
+    },
+    /// Something that this Xen does not have.
+    #[error("{key} needs Xen {}.{}, this is {}.{}; remove {key}", since.0, since.1, xen_version.0, xen_version.1)]
+    Since {
+        /// The key.
+        key: &'static str,
+        /// The first Xen that has it.
+        since: (u16, u16),
+        /// Xen's version.
+        xen_version: (u16, u16),
     },
     /// A NUMA node that the host does not have.
     #[error("there is no NUMA node {node}: this host has the nodes 0 to {}", nodes - 1)]
@@ -222,6 +251,7 @@ fn check_spec(spec: &DomainSpec, host: &HostFacts) -> Result<(), PlanError> {
     if spec.cmdline.contains('\0') {
         return Err(PlanError::CmdlineNul);
     }
+    check_release(spec, host)?;
     if let Some(&node) = spec.numa_nodes.iter().find(|&&node| node >= host.numa_nodes) {
         return Err(PlanError::Node { node, nodes: host.numa_nodes });
     }
@@ -237,6 +267,21 @@ fn check_spec(spec: &DomainSpec, host: &HostFacts) -> Result<(), PlanError> {
     Ok(())
 }
 
+/// What only some releases of Xen have.
+fn check_release(spec: &DomainSpec, host: &HostFacts) -> Result<(), PlanError> {
+    let xen_version = host.xen_version;
+    if spec.msr_relaxed && xen_version < (4, 15) {
+        return Err(PlanError::Since { key: "msr_relaxed", since: (4, 15), xen_version });
+    }
+    let Some(version) = spec.max_grant_version else { return Ok(()) };
+    let offered = (xen_version >= (4, 16)).then_some(host.max_grant_version);
+    // Before 4.16 the default may still be what is asked for, but nobody can tell.
+    if offered.is_none_or(|highest| version > highest) {
+        return Err(PlanError::GrantVersion { version, xen_version, offered });
+    }
+    Ok(())
+}
+
 /// Steps up to the domain's limits and policy.
 fn domain_steps(steps: &mut Vec<Step>, spec: &DomainSpec, host: &HostFacts) {
     steps.push(Step::CheckName { name: spec.name.clone() });
@@ -246,8 +291,9 @@ fn domain_steps(steps: &mut Vec<Step>, spec: &DomainSpec, host: &HostFacts) {
         max_event_channel_port: spec.max_event_channels.unwrap_or(DEFAULT_EVENT_CHANNELS),
         max_grant_frames: spec.max_grant_frames,
         max_maptrack_frames: spec.max_maptrack_frames,
-        max_grant_version: host.max_grant_version,
+        max_grant_version: spec.max_grant_version.unwrap_or(host.max_grant_version),
         cpupool: spec.cpupool,
+        msr_relaxed: spec.msr_relaxed,
     }));
     let node_plan = node_plan(spec, host);
     let version = env!("CARGO_PKG_VERSION");
@@ -267,7 +313,13 @@ fn domain_steps(steps: &mut Vec<Step>, spec: &DomainSpec, host: &HostFacts) {
     });
     steps.push(Step::MemoryMap { ram_end: spec.max_memory_kib * 1024 });
     steps.push(Step::Tsc { mode: spec.tsc_mode });
-    let invariant_tsc = spec.tsc_mode == TscMode::AlwaysEmulate;
+    if spec.no_migrate && host.xen_version < (4, 15) {
+        steps.push(Step::DisableMigrate);
+    }
+    if spec.time_offset_seconds != 0 {
+        steps.push(Step::TimeOffset { seconds: spec.time_offset_seconds });
+    }
+    let invariant_tsc = spec.no_migrate || spec.tsc_mode == TscMode::AlwaysEmulate;
     let leaves = cpuid::changed_leaves(&host.cpu, invariant_tsc);
     if !leaves.is_empty() {
         steps.push(Step::CpuPolicy { leaves });
@@ -363,6 +415,8 @@ fn node_plan(spec: &DomainSpec, host: &HostFacts) -> NodePlan {
         vcpus: spec.vcpus,
         max_vcpus: spec.max_vcpus,
         console_domid: host.console_domid,
+        driver_domain: spec.driver_domain,
+        no_suspend_node: spec.no_suspend_node,
     }
 }
 

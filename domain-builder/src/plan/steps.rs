@@ -28,6 +28,8 @@ pub struct CreateParams {
     pub max_grant_version: u8,
     /// The cpupool, by id; before 4.17 the domain is moved there after its creation.
     pub cpupool: u32,
+    /// Accesses to unknown MSRs read as zero instead of faulting.
+    pub msr_relaxed: bool,
 }
 
 /// Affinity of one vcpu, physical CPUs ascending.
@@ -145,6 +147,13 @@ pub enum Step {
         /// The mode.
         mode: TscMode,
     },
+    /// Marks the domain as one that stays on this host; only Xen 4.14 has to be told.
+    DisableMigrate,
+    /// Shifts the wall clock that the guest sees.
+    TimeOffset {
+        /// How far ahead of UTC.
+        seconds: i64,
+    },
     /// Adjusts Xen's default CPUID policy for PV guests.
     CpuPolicy {
         /// Leaves to set; all others stay.
@@ -244,6 +253,8 @@ impl Step {
             Self::EventChannels { .. } => "event-channels",
             Self::MemoryMap { .. } => "memory-map",
             Self::Tsc { .. } => "tsc",
+            Self::DisableMigrate => "disable-migrate",
+            Self::TimeOffset { .. } => "time-offset",
             Self::CpuPolicy { .. } => "cpu-policy",
             Self::AddressSize { .. } => "address-size",
             Self::ClaimMemory { .. } => "claim-memory",
@@ -287,6 +298,7 @@ impl fmt::Display for Step {
             }
             Self::MemoryMap { ram_end } => write!(f, "RAM 0x0-{ram_end:#x}"),
             Self::Tsc { mode } => write!(f, "{mode:?}"),
+            Self::TimeOffset { seconds } => write!(f, "{seconds} s"),
             Self::CpuPolicy { leaves } => leaves.iter().try_for_each(|leaf| {
                 let CpuLeaf { leaf, subleaf: _, a, b, c, d } = leaf;
                 write!(f, "{leaf:#x}: {a:08x} {b:08x} {c:08x} {d:08x} ")
@@ -297,7 +309,7 @@ impl fmt::Display for Step {
                 write!(f, "{pages} pages")?;
                 node.map_or(Ok(()), |node| write!(f, " from node {node}"))
             }
-            Self::CancelClaim | Self::SharedInfo => Ok(()),
+            Self::CancelClaim | Self::DisableMigrate | Self::SharedInfo => Ok(()),
             Self::LoadKernel { loads } | Self::LoadRamdisk { loads } => write_loads(f, loads),
             Self::ClearPages { frames } => frames.iter().try_for_each(|run| write!(f, "{run} ")),
             Self::WriteP2m { frames } | Self::WriteBootPages { frames } => write!(f, "{frames}"),
@@ -333,7 +345,8 @@ fn write_create(f: &mut fmt::Formatter<'_>, params: &CreateParams) -> fmt::Resul
         limit(params.max_maptrack_frames),
         params.max_grant_version,
         params.cpupool
-    )
+    )?;
+    if params.msr_relaxed { f.write_str(" msr_relaxed") } else { Ok(()) }
 }
 
 fn write_nodes(f: &mut fmt::Formatter<'_>, nodes: &[StoreOp]) -> fmt::Result {

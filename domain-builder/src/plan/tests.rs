@@ -22,7 +22,7 @@ fn segment(index: usize, start: u64, file_bytes: u64, memory_bytes: u64) -> Kern
 }
 
 /// Sizes like those of a distribution's kernel, scaled to `code_bytes`.
-fn linux(code_bytes: u64) -> KernelFacts {
+pub(super) fn linux(code_bytes: u64) -> KernelFacts {
     let data = 16 * MIB + code_bytes.next_multiple_of(2 * MIB);
     KernelFacts {
         guest_os: "linux".to_owned(),
@@ -52,7 +52,7 @@ fn micro() -> KernelFacts {
     }
 }
 
-fn host() -> HostFacts {
+pub(super) fn host() -> HostFacts {
     HostFacts {
         xen_version: (4, 17),
         max_grant_version: 2,
@@ -64,7 +64,7 @@ fn host() -> HostFacts {
     }
 }
 
-fn spec(memory_kib: u64, vcpus: u32) -> DomainSpec {
+pub(super) fn spec(memory_kib: u64, vcpus: u32) -> DomainSpec {
     DomainSpec {
         name: "guest".to_owned(),
         uuid: [0xab; 16],
@@ -84,6 +84,12 @@ fn spec(memory_kib: u64, vcpus: u32) -> DomainSpec {
         max_grant_frames: None,
         max_maptrack_frames: None,
         max_event_channels: None,
+        max_grant_version: None,
+        no_migrate: false,
+        msr_relaxed: false,
+        time_offset_seconds: 0,
+        driver_domain: false,
+        no_suspend_node: false,
     }
 }
 

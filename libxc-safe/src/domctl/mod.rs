@@ -17,15 +17,16 @@ pub use vcpu::{Affinity, VcpuInfo};
 
 use rustix::io::Errno;
 use xen_sys::domctl::{
-    XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION, XEN_DOMCTL_destroydomain, XEN_DOMCTL_get_address_size,
-    XEN_DOMCTL_get_paging_mempool_size, XEN_DOMCTL_getnodeaffinity, XEN_DOMCTL_gettscinfo,
-    XEN_DOMCTL_hypercall_init, XEN_DOMCTL_max_mem, XEN_DOMCTL_max_vcpus, XEN_DOMCTL_pausedomain,
-    XEN_DOMCTL_resumedomain, XEN_DOMCTL_set_address_size, XEN_DOMCTL_set_paging_mempool_size,
-    XEN_DOMCTL_setdomainhandle, XEN_DOMCTL_setnodeaffinity, XEN_DOMCTL_settimeoffset,
-    XEN_DOMCTL_settscinfo, XEN_DOMCTL_shadow_op, XEN_DOMCTL_unpausedomain, xen_domctl,
-    xen_domctl_address_size, xen_domctl_hypercall_init, xen_domctl_max_mem, xen_domctl_max_vcpus,
-    xen_domctl_nodeaffinity, xen_domctl_paging_mempool, xen_domctl_setdomainhandle,
-    xen_domctl_settimeoffset, xen_domctl_shadow_op, xen_domctl_tsc_info,
+    XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION, XEN_DOMCTL_destroydomain, XEN_DOMCTL_disable_migrate,
+    XEN_DOMCTL_get_address_size, XEN_DOMCTL_get_paging_mempool_size, XEN_DOMCTL_getnodeaffinity,
+    XEN_DOMCTL_gettscinfo, XEN_DOMCTL_hypercall_init, XEN_DOMCTL_max_mem, XEN_DOMCTL_max_vcpus,
+    XEN_DOMCTL_pausedomain, XEN_DOMCTL_resumedomain, XEN_DOMCTL_set_address_size,
+    XEN_DOMCTL_set_paging_mempool_size, XEN_DOMCTL_setdomainhandle, XEN_DOMCTL_setnodeaffinity,
+    XEN_DOMCTL_settimeoffset, XEN_DOMCTL_settscinfo, XEN_DOMCTL_shadow_op,
+    XEN_DOMCTL_unpausedomain, xen_domctl, xen_domctl_address_size, xen_domctl_disable_migrate,
+    xen_domctl_hypercall_init, xen_domctl_max_mem, xen_domctl_max_vcpus, xen_domctl_nodeaffinity,
+    xen_domctl_paging_mempool, xen_domctl_setdomainhandle, xen_domctl_settimeoffset,
+    xen_domctl_shadow_op, xen_domctl_tsc_info,
 };
 use xen_sys::revision::DomctlRevision;
 use xen_sys::types::{Domid, Mfn};
@@ -237,6 +238,20 @@ impl Xen {
         let command = XEN_DOMCTL_settimeoffset;
         // SAFETY: settimeoffset carries no address.
         unsafe { self.domctl("XEN_DOMCTL_settimeoffset", command, domid, &mut payload) }?;
+        Ok(())
+    }
+
+    /// Marks a domain as one that is never moved to another host (Xen 4.14; later releases leave
+    /// that to the toolstack).
+    ///
+    /// # Errors
+    /// [`Error::Hypercall`]; ENOSYS from 4.15 on.
+    pub fn disable_migrate(&self, domid: Domid) -> Result<()> {
+        let mut payload = [0; PAYLOAD_BYTES];
+        put!(payload, xen_domctl_disable_migrate { disable: 1 });
+        let command = XEN_DOMCTL_disable_migrate;
+        // SAFETY: disable_migrate carries no address.
+        unsafe { self.domctl("XEN_DOMCTL_disable_migrate", command, domid, &mut payload) }?;
         Ok(())
     }
 

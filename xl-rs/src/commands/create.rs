@@ -28,6 +28,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+use tz::TimeZone;
 use uuid::Uuid;
 use xenstore::client::Client;
 
@@ -44,7 +45,8 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
         Some(_) => list::pool_names(&xen, &mut store)?,
         None => Vec::new(),
     };
-    let host = Host { node_of_cpu: node_of_cpu(&xen)?, pools };
+    let utc_offset_seconds = if config.local_time { utc_offset_seconds()? } else { 0 };
+    let host = Host { node_of_cpu: node_of_cpu(&xen)?, pools, utc_offset_seconds };
     let spec = config.resolve(&host, Uuid::new_v4()).map_err(|problems| {
         show(&problems, &sources, arguments.quiet);
         refused(&problems)
@@ -81,6 +83,14 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
             Err(error)
         }
     }
+}
+
+/// How far the host's time zone is ahead of UTC at this moment.
+fn utc_offset_seconds() -> Result<i32, CommandError> {
+    let zone = TimeZone::local().map_err(CommandError::TimeZone)?;
+    let now = zone.find_current_local_time_type();
+    let now = now.map_err(|error| CommandError::TimeZone(error.into()))?;
+    Ok(now.ut_offset())
 }
 
 /// The NUMA node of every CPU that is there; one whose node Xen does not know counts to the first.

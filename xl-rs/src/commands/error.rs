@@ -106,6 +106,9 @@ pub enum CommandError {
     /// The kernel.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// `localtime` without a time zone.
+    #[error("cannot tell this host's time zone for localtime=1; see /etc/localtime")]
+    TimeZone(#[source] tz::Error),
     /// What is asked for cannot be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),

@@ -74,6 +74,20 @@ pub struct DomainConfig {
     pub max_maptrack_frames: Option<u32>,
     /// `max_event_channels`.
     pub max_event_channels: Option<u32>,
+    /// `max_grant_version`.
+    pub max_grant_version: Option<u8>,
+    /// `nomigrate`.
+    pub no_migrate: bool,
+    /// `msr_relaxed`.
+    pub msr_relaxed: bool,
+    /// `rtc_timeoffset`.
+    pub time_offset_seconds: i64,
+    /// `localtime`: the guest's wall clock shows the host's zone.
+    pub local_time: bool,
+    /// `driver_domain`.
+    pub driver_domain: bool,
+    /// `xend_suspend_evtchn_compat`.
+    pub no_suspend_node: bool,
 }
 
 /// Gives the settings their meaning. `None` if one of the problems is an error.
@@ -103,6 +117,15 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
     let max_grant_frames = number(&mut reader, "max_grant_frames", 1..=0x7fff_ffff);
     let max_maptrack_frames = number(&mut reader, "max_maptrack_frames", 0..=0x7fff_ffff);
     let max_event_channels = number(&mut reader, "max_event_channels", 1..=0x1_ffff);
+    // Without grants a PV guest would have neither console nor xenstore.
+    let max_grant_version = number(&mut reader, "max_grant_version", 1..=2);
+    let no_migrate = reader.flag("nomigrate");
+    let msr_relaxed = reader.flag("msr_relaxed");
+    let offset_limits = i64::from(i32::MIN)..=i64::from(i32::MAX);
+    let time_offset_seconds = number(&mut reader, "rtc_timeoffset", offset_limits).unwrap_or(0);
+    let local_time = reader.flag("localtime");
+    let driver_domain = reader.flag("driver_domain");
+    let no_suspend_node = reader.flag("xend_suspend_evtchn_compat");
     for (key, what) in [("name", "the domain's name"), ("kernel", "the guest's kernel")] {
         if reader.get(key).is_none() {
             let missing = Problem::missing(format!("{key} is not set"));
@@ -134,6 +157,13 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
             max_grant_frames,
             max_maptrack_frames,
             max_event_channels,
+            max_grant_version,
+            no_migrate,
+            msr_relaxed,
+            time_offset_seconds,
+            local_time,
+            driver_domain,
+            no_suspend_node,
         }),
         _ => None,
     };

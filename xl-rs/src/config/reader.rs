@@ -84,6 +84,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A flag: any number but 0 sets it, as under xl.
+    pub fn flag(&mut self, key: &str) -> bool {
+        self.number(key, i64::MIN..=i64::MAX).is_some_and(|number| number.value != 0)
+    }
+
     /// An amount of memory in KiB: a number of MiB, or a string with a unit (`"4G"`, `"512MiB"`).
     pub fn memory_kib(&mut self, key: &str, limits_kib: RangeInclusive<u64>) -> Option<At<u64>> {
         let value = &self.get(key)?.value;

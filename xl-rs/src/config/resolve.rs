@@ -17,6 +17,8 @@ pub struct Host {
     pub node_of_cpu: Vec<Option<u32>>,
     /// Name and id of every cpupool.
     pub pools: Vec<(String, u32)>,
+    /// How far the host's time zone is ahead of UTC now; for `localtime`.
+    pub utc_offset_seconds: i32,
 }
 
 impl DomainConfig {
@@ -34,6 +36,7 @@ impl DomainConfig {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let zone_seconds = if self.local_time { i64::from(host.utc_offset_seconds) } else { 0 };
         Ok(DomainSpec {
             name: self.name.value,
             uuid: self.uuid.unwrap_or(random).into_bytes(),
@@ -53,6 +56,12 @@ impl DomainConfig {
             max_grant_frames: self.max_grant_frames,
             max_maptrack_frames: self.max_maptrack_frames,
             max_event_channels: self.max_event_channels,
+            max_grant_version: self.max_grant_version,
+            no_migrate: self.no_migrate,
+            msr_relaxed: self.msr_relaxed,
+            time_offset_seconds: self.time_offset_seconds + zone_seconds,
+            driver_domain: self.driver_domain,
+            no_suspend_node: self.no_suspend_node,
         })
     }
 }
