@@ -145,7 +145,7 @@ pub enum Problem {
     },
     /// A sound kernel that cannot be a PV guest.
     #[error(transparent)]
-    NotPv(#[from] super::pv::NotPv),
+    NotPv(#[from] NotPv),
 }
 
 impl Problem {
@@ -157,6 +157,50 @@ impl Problem {
             _ => Self::Io { operation, source },
         }
     }
+}
+
+/// Why a kernel cannot be started as a PV guest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPv {
+    /// Neither notes nor a `__xen_guest` section.
+    #[error(
+        "not a PV kernel: it carries no Xen notes; use one built with CONFIG_XEN_PV, \
+         or type=\"hvm\" where that is offered"
+    )]
+    NoNotes,
+    /// Only the PVH entry point is there.
+    #[error(
+        "not a PV kernel: its only Xen entry point is for PVH; use a kernel built with \
+         CONFIG_XEN_PV, or type=\"pvh\" where that is offered"
+    )]
+    PvhOnly,
+    /// LOADER is something else than `generic`.
+    #[error("the kernel wants the loader {loader:?}, which does not exist here; \"generic\" does")]
+    Loader {
+        /// What the note says.
+        loader: String,
+    },
+    /// XEN_VERSION is something else than `xen-3.0`.
+    #[error("the kernel is made for {version:?}; \"xen-3.0\" is what every Xen offers")]
+    XenVersion {
+        /// What the note says.
+        version: String,
+    },
+    /// A required feature that a PV guest never gets.
+    #[error("the kernel requires the feature {feature}, which PV guests do not have")]
+    Feature {
+        /// Name of the feature.
+        feature: String,
+    },
+    /// BSD_SYMTAB is `yes`.
+    #[error("the kernel wants its symbol table loaded (BSD_SYMTAB), which is not supported")]
+    SymbolTable,
+    /// Addresses that cannot be.
+    #[error("the kernel's notes and segments contradict each other: {reason}; build it again")]
+    Addresses {
+        /// Which ones.
+        reason: String,
+    },
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! Out: [`KernelImage`]. Segments are copied straight from the file to where the caller wants
 //! them; the whole image is never read into memory for that. Never changes after it is made.
 
+use super::cache::error::CacheError;
 use super::error::{ImageError, Problem};
 use super::notes::XenNotes;
 use super::source::Identity;
@@ -74,7 +75,7 @@ pub enum Origin {
     /// Decoded now; the caller asked for no cache.
     CacheOff,
     /// Decoded now; the cache could not be used. Worth a line to the user.
-    CacheUnavailable(super::cache::CacheError),
+    CacheUnavailable(CacheError),
 }
 
 /// What holds the bytes of the decoded ELF file.

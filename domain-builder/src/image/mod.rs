@@ -24,12 +24,13 @@ mod packed;
 mod pv;
 mod source;
 
-pub use cache::{CacheError, CacheOptions};
-pub use error::{ImageError, Problem};
+pub use cache::CacheOptions;
+pub use cache::error::CacheError;
+pub use error::{ImageError, NotPv, Problem};
 pub use features::{FEATURE_NAMES, Features};
 pub use kernel::{ContentHash, KernelImage, Origin, Segment};
 pub use notes::{L1MfnValid, NotesForm, XenNotes};
-pub use pv::{NotPv, PvLayout, PvSegment};
+pub use pv::{PvLayout, PvSegment};
 
 use cache::{Cache, Entry, KeepError, Kept};
 use kernel::Backing;

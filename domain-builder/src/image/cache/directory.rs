@@ -3,7 +3,7 @@
 //! In: a path. Out: operations on names inside the one directory that was checked; the path is not
 //! walked again. Never follows a link inside, and never uses a directory that others may write.
 
-use super::CacheError;
+use super::error::CacheError;
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags, Timespec, Timestamps};
 use std::fs::{DirBuilder, File, Metadata};
