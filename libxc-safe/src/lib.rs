@@ -14,6 +14,7 @@ mod buffer;
 mod domctl;
 mod error;
 mod evtchn;
+mod flask;
 mod foreign;
 mod gntalloc;
 mod gntdev;

@@ -38,5 +38,6 @@ pub mod types;
 pub mod vcpu;
 pub mod version;
 pub mod xen;
+pub mod xsm;
 
 pub use layout::Zeroed;

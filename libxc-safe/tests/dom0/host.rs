@@ -55,6 +55,8 @@ fn host(xen: &Xen) -> Outcome {
     ensure(nodes.iter().all(|node| node.size_bytes > 0), "memory in each node")?;
     let idle = xen.cpu_idle_ns().map_err(show)?;
     ensure(idle.iter().any(|time| *time > 0), "idle time")?;
+    // Debian builds its Xen without XSM.
+    ensure(!xen.has_flask().map_err(show)?, "no Flask policy")?;
     let heap = xen.free_heap_bytes(None).map_err(show)?;
     ensure(heap / 4096 <= info.total_pages, "a heap within the machine")?;
     Ok(format!(

@@ -1,0 +1,3 @@
+//! Security modules of the hypervisor.
+
+pub mod flask_op;
