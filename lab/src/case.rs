@@ -3,8 +3,7 @@
 //! Cases are compiled into the lab, run inside dom0 (`lab case NAME`), and end Passed, Failed or
 //! Skipped with a reason. They are listed by topic in `cases/`.
 
-use crate::cases;
-use crate::dom0::host::{Stop, Verdict};
+use crate::dom0::host::Verdict;
 use crate::qemu::Machine;
 
 /// The groups that have a time budget in CI.
@@ -52,6 +51,10 @@ pub struct Case {
     pub xen: &'static str,
     /// Memory of the machine.
     pub memory_mib: u32,
+    /// NUMA nodes of the machine.
+    pub numa_nodes: u32,
+    /// What Xen's command line has beside the lab's own.
+    pub xen_options: &'static str,
     /// Whether dom0 is unusable afterwards: such a case gets a boot of its own.
     pub wrecks: bool,
     /// Whether it is part of `--ci`: each capability once.
@@ -72,6 +75,8 @@ impl Case {
             group,
             xen: "4.17",
             memory_mib: 2048,
+            numa_nodes: 1,
+            xen_options: "",
             wrecks: false,
             ci: true,
             must_fail: None,
@@ -82,7 +87,13 @@ impl Case {
 
     /// The machine it wants.
     pub fn machine(&self) -> Machine {
-        Machine { xen: self.xen.into(), memory_mib: self.memory_mib, ..Machine::default() }
+        Machine {
+            xen: self.xen.into(),
+            memory_mib: self.memory_mib,
+            numa_nodes: self.numa_nodes,
+            xen_options: self.xen_options.into(),
+            ..Machine::default()
+        }
     }
 }
 
@@ -96,18 +107,4 @@ pub enum Ending {
     Failed(String),
     /// It could not be carried out, and why.
     Skipped(String),
-}
-
-/// `lab case NAME`, inside dom0: the last line of standard output is the ending as JSON.
-pub fn main(name: &str) -> std::io::Result<()> {
-    let ending = match cases::all().into_iter().find(|case| case.name == name) {
-        None => Ending::Failed(format!("no case {name}")),
-        Some(case) => match (case.run)() {
-            Ok(()) => Ending::Passed,
-            Err(Stop::Failed(why)) => Ending::Failed(why),
-            Err(Stop::Skipped(why)) => Ending::Skipped(why),
-        },
-    };
-    println!("{}", serde_json::to_string(&ending)?);
-    Ok(())
 }

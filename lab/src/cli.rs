@@ -92,6 +92,12 @@ struct MachineArgs {
     /// Memory of the machine in MiB
     #[arg(long, default_value_t = 2048)]
     memory_mib: u32,
+    /// NUMA nodes of the machine, each with one CPU
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
+    numa_nodes: u32,
+    /// More options for Xen's command line
+    #[arg(long, default_value = "")]
+    xen_options: String,
     /// Use the deterministic clock (one nanosecond per instruction)
     #[arg(long)]
     instructions: bool,
@@ -111,6 +117,8 @@ impl MachineArgs {
                 xen: self.xen.clone(),
                 memory_mib: self.memory_mib,
                 clock,
+                numa_nodes: self.numa_nodes,
+                xen_options: self.xen_options.clone(),
                 ..Machine::default()
             },
             with_xlr: !self.no_xlr,

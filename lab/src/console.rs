@@ -24,6 +24,15 @@ const KERNEL_TROUBLE: [&str; 12] = [
     "traps: ",
 ];
 
+/// Signs that Xen, or dom0's kernel, has come to its end.
+const CRASH: [&str; 4] =
+    ["(XEN) Panic on CPU", "(XEN) Hardware Dom0 crashed", "(XEN) Dom0 crashed", "Kernel panic"];
+
+/// Whether one of the lines tells of the end of Xen or of dom0's kernel.
+pub fn has_crash(text: &str) -> bool {
+    text.lines().any(|line| CRASH.iter().any(|sign| line.contains(sign)))
+}
+
 /// The first and last line of Xen's answer to the debug key `g`.
 const GRANTS_BEGIN: &str = "gnttab_usage_print_all [";
 /// See [`GRANTS_BEGIN`].
@@ -85,6 +94,19 @@ mod tests {
         assert_eq!(grants(DUMP).len(), 1);
         assert!(grants(DUMP)[0].starts_with("grant of d1"));
         assert!(trouble(DUMP).is_empty());
+    }
+
+    #[test]
+    fn a_crash_is_told_from_trouble() {
+        for (text, crash) in [
+            ("(XEN) mm.c:1234:d1v0 Bad type\n", false),
+            ("[ 1.0] Oops: 0000\n", false),
+            ("(XEN) ***\n(XEN) Panic on CPU 0:\n(XEN) FATAL TRAP\n", true),
+            ("[ 1.0] Kernel panic - not syncing: sysrq\n", true),
+            ("(XEN) Hardware Dom0 crashed: 'noreboot' set - not rebooting.\n", true),
+        ] {
+            assert_eq!(has_crash(text), crash, "{text}");
+        }
     }
 
     #[test]

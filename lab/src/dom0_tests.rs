@@ -2,8 +2,8 @@
 //!
 //! They are ordinary Rust tests marked `#[ignore]`. The lab builds them, puts them into dom0 and
 //! runs each test there as one case, named `CRATE/FILE::TEST`. A program
-//! `CRATE/examples/*selftest.rs` is one case as a whole, named `CRATE/FILE`: it exits with 0 when
-//! all is well.
+//! `CRATE/examples/*selftest.rs` (or a folder of that name with a `main.rs`) is one case as a whole
+//! on each Xen, named `CRATE/FILE` and `CRATE/FILE@XEN`: it exits with 0 when all is well.
 
 use crate::case::Group;
 use crate::command;
@@ -24,22 +24,30 @@ pub struct Dom0Test {
     pub test: Option<String>,
     /// The group whose time it takes.
     pub group: Group,
+    /// Xen's version.
+    pub xen: &'static str,
 }
+
+/// The releases on which a self-test runs; the first one alone in CI.
+const RELEASES: [&str; 3] = ["4.17", "4.14", "4.20"];
 
 impl Dom0Test {
     /// Where the program is in dom0.
     pub fn path_in_dom0(&self) -> String {
-        format!("/tests/{}", self.name.split("::").next().unwrap_or_default())
+        format!("/tests/{}", self.name.split([':', '@']).next().unwrap_or_default())
     }
 }
 
-/// Builds and lists all of them whose name may contain `filter`.
-pub fn all(paths: &Paths, filter: Option<&str>) -> Result<Vec<Dom0Test>> {
+/// Builds and lists all of them whose name may contain `filter`; for CI each capability once.
+pub fn all(paths: &Paths, filter: Option<&str>, ci: bool) -> Result<Vec<Dom0Test>> {
     let mut tests = Vec::new();
     // Nothing is built for a filter that asks for something else.
     let wanted = |krate: &str, file: &str| {
         let name = format!("{krate}/{file}");
-        filter.is_none_or(|filter| name.contains(filter) || filter.starts_with(&name))
+        // `@4.14` asks for a release of whatever there is.
+        filter.is_none_or(|filter| {
+            name.contains(filter) || filter.starts_with(&name) || filter.starts_with('@')
+        })
     };
     for (krate, file) in sources(paths, "tests", |name| name.starts_with("dom0_"))? {
         if !wanted(&krate, &file) {
@@ -52,7 +60,8 @@ pub fn all(paths: &Paths, filter: Option<&str>) -> Result<Vec<Dom0Test>> {
             let Some(test) = line.strip_suffix(": test") else { continue };
             let name = format!("{krate}/{file}::{test}");
             let (program, group) = (program.clone(), group(&krate));
-            tests.push(Dom0Test { name, program, test: Some(test.into()), group });
+            let xen = RELEASES[0];
+            tests.push(Dom0Test { name, program, test: Some(test.into()), group, xen });
         }
     }
     for (krate, file) in sources(paths, "examples", |name| name.ends_with("selftest"))? {
@@ -61,8 +70,12 @@ pub fn all(paths: &Paths, filter: Option<&str>) -> Result<Vec<Dom0Test>> {
         }
         report::step(&format!("building {krate}'s {file}"));
         let program = example(paths, &krate, &file, "small")?;
-        let (name, group) = (format!("{krate}/{file}"), group(&krate));
-        tests.push(Dom0Test { name, program, test: None, group });
+        for xen in RELEASES.into_iter().take(if ci { 1 } else { RELEASES.len() }) {
+            let at = if xen == RELEASES[0] { String::new() } else { format!("@{xen}") };
+            let name = format!("{krate}/{file}{at}");
+            let (program, group) = (program.clone(), group(&krate));
+            tests.push(Dom0Test { name, program, test: None, group, xen });
+        }
     }
     Ok(tests)
 }
@@ -83,7 +96,8 @@ fn sources(paths: &Paths, folder: &str, wanted: fn(&str) -> bool) -> Result<Vec<
         for file in files.flatten() {
             let path = file.path();
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let rust = path.extension().is_some_and(|ext| ext == "rs");
+            let rust =
+                path.extension().is_some_and(|ext| ext == "rs") || path.join("main.rs").exists();
             if rust && wanted(&name) && krate.path().join("Cargo.toml").exists() {
                 found.push((krate.file_name().to_string_lossy().into_owned(), name));
             }

@@ -75,6 +75,9 @@ pub struct Order {
     pub env: Vec<(String, String)>,
     /// Rows and columns when the command wants a terminal.
     pub terminal: Option<(u16, u16)>,
+    /// Whether standard output and standard error go one way, which keeps their order; all is
+    /// [`Kind::Output`] then.
+    pub merged: bool,
 }
 
 impl Frame {

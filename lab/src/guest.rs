@@ -4,7 +4,7 @@ use crate::artefact::Artefacts;
 use crate::cpio::Cpio;
 use crate::error::{Context as _, Error, Result};
 use crate::paths::Paths;
-use crate::{image, tools};
+use crate::{tools, unpacked};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub fn small_kernel(paths: &Paths) -> Option<PathBuf> {
 
 /// Adds everything under `guest/`.
 pub fn add(cpio: &mut Cpio, paths: &Paths, artefacts: &mut Artefacts) -> Result<()> {
-    let stock = image::stock_kernel(&artefacts.root("kernel")?)?;
+    let stock = unpacked::stock_kernel(&artefacts.root("kernel")?)?;
     cpio.file("guest/stock", 0o644, &std::fs::read(&stock).on("read", &stock)?);
     match small_kernel(paths) {
         Some(small) => {
@@ -24,7 +24,7 @@ pub fn add(cpio: &mut Cpio, paths: &Paths, artefacts: &mut Artefacts) -> Result<
         }
         None => cpio.link("guest/vmlinuz", "stock"),
     }
-    let initramfs = initramfs(paths, &image::busybox_path(&artefacts.root("busybox")?)?)?;
+    let initramfs = initramfs(paths, &unpacked::busybox(&artefacts.root("busybox")?)?)?;
     cpio.file("guest/initramfs.gz", 0o644, &initramfs);
     cpio.link("guest/initramfs", "initramfs.gz");
     let xtf = paths.workspace.join("tests/xtf/target/guests");

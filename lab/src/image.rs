@@ -10,13 +10,13 @@ use crate::cpio::Cpio;
 use crate::error::{Context as _, Error, Result};
 use crate::paths::Paths;
 use crate::qemu::OWN_PROGRAM;
-use crate::{guest, modules, tools, vmlinux};
+use crate::{guest, modules, tools, unpacked, vmlinux};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Bump when the recipe of the base changes.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 /// The files of one machine.
 pub struct Image {
@@ -40,7 +40,9 @@ pub fn prepare(paths: &Paths, artefacts: &mut Artefacts, version: &str) -> Resul
         gunzip(&xen_root.join(format!("boot/xen-{version}-amd64.gz")), to)
     })?;
     let kernel = images.join("vmlinux");
-    fresh(&kernel, &stamp(&kernel_root), |to| vmlinux::extract(&stock_kernel(&kernel_root)?, to))?;
+    fresh(&kernel, &stamp(&kernel_root), |to| {
+        vmlinux::extract(&unpacked::stock_kernel(&kernel_root)?, to)
+    })?;
     let base = images.join(format!("base-{version}-{RECIPE}.cpio"));
     let newest = newest_of(&[&xen_root, &kernel_root, &busybox_root])?;
     fresh(&base, &newest, |to| {
@@ -52,17 +54,6 @@ pub fn prepare(paths: &Paths, artefacts: &mut Artefacts, version: &str) -> Resul
         std::fs::write(to, cpio.finish()).on("write", to)
     })?;
     Ok(Image { xen, kernel, base })
-}
-
-/// The compressed stock kernel of the kernel set.
-pub fn stock_kernel(root: &Path) -> Result<PathBuf> {
-    let boot = root.join("boot");
-    let entries = std::fs::read_dir(&boot).on("list", &boot)?;
-    entries
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("vmlinuz")))
-        .ok_or_else(|| Error::Missing(format!("no vmlinuz in {}", boot.display())))
 }
 
 /// The archive of what changes from run to run.
@@ -109,6 +100,13 @@ fn gunzip(from: &Path, to: &Path) -> Result<()> {
     std::fs::write(to, bytes).on("write", to)
 }
 
+/// Somebody who may nothing stands beside root, as in every distribution.
+const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\n\
+    nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n";
+
+/// See [`PASSWD`]; Debian calls the group `nogroup`, others `nobody`.
+const GROUP: &[u8] = b"root:x:0:\nnogroup:x:65534:\nnobody:x:65534:\n";
+
 fn skeleton(cpio: &mut Cpio) {
     for dir in ["proc", "sys", "dev", "run", "tmp", "root", "var/log/xen/console", "mnt"] {
         cpio.dir(dir);
@@ -118,22 +116,13 @@ fn skeleton(cpio: &mut Cpio) {
     cpio.link("init", "bin/lab");
     cpio.device("dev/console", 0o600, 5, 1);
     cpio.device("dev/null", 0o666, 1, 3);
-    cpio.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n");
-    cpio.file("etc/group", 0o644, b"root:x:0:\n");
+    cpio.file("etc/passwd", 0o644, PASSWD);
+    cpio.file("etc/group", 0o644, GROUP);
     cpio.file("etc/hosts", 0o644, b"127.0.0.1 localhost\n");
 }
 
-/// The static busybox of the busybox set.
-pub fn busybox_path(root: &Path) -> Result<PathBuf> {
-    ["bin/busybox", "usr/bin/busybox"]
-        .iter()
-        .map(|name| root.join(name))
-        .find(|path| path.exists())
-        .ok_or_else(|| Error::Missing("no busybox in busybox-static".into()))
-}
-
 fn busybox(cpio: &mut Cpio, root: &Path) -> Result<()> {
-    let path = busybox_path(root)?;
+    let path = unpacked::busybox(root)?;
     let list = command::output(Command::new(&path).arg("--list"))?;
     cpio.file("bin/busybox", 0o755, &std::fs::read(&path).on("read", &path)?);
     for applet in String::from_utf8_lossy(&list).lines() {

@@ -36,6 +36,7 @@ mod slot;
 mod stage;
 mod test;
 mod tools;
+mod unpacked;
 mod vmlinux;
 
 use std::process::ExitCode;
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
         Some("warden") => qemu::warden(&args[1..]).map(|()| 0),
         Some("follow") => inside("follow", dom0::follow::main(&args[1..])),
         Some("snapshot") => inside("look around", dom0::snapshot::main().map(|()| 0)),
-        Some("case") if args.len() == 2 => inside("run", case::main(&args[1]).map(|()| 0)),
+        Some("case") if args.len() == 2 => inside("run", cases::main(&args[1]).map(|()| 0)),
         Some("bench-dom0") => inside("measure", bench::inside(&args[1..]).map(|()| 0)),
         Some("agent") => inside("serve", dom0::agent::main().map(|()| 0)),
         _ => cli::main(),

@@ -5,7 +5,7 @@
 //! goes away, however that happens.
 
 use crate::error::{Context as _, Error, Result};
-use crate::slot::{self, Slot};
+use crate::slot::Slot;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,11 +33,22 @@ pub struct Machine {
     pub dom0_memory_mib: u32,
     /// The clock.
     pub clock: Clock,
+    /// NUMA nodes, each with one CPU and an equal share of the memory.
+    pub numa_nodes: u32,
+    /// What Xen's command line has beside the lab's own.
+    pub xen_options: String,
 }
 
 impl Default for Machine {
     fn default() -> Machine {
-        Machine { xen: "4.17".into(), memory_mib: 2048, dom0_memory_mib: 512, clock: Clock::Wall }
+        Machine {
+            xen: "4.17".into(),
+            memory_mib: 2048,
+            dom0_memory_mib: 512,
+            clock: Clock::Wall,
+            numa_nodes: 1,
+            xen_options: String::new(),
+        }
     }
 }
 
@@ -48,16 +59,26 @@ impl Machine {
             Clock::Wall => "",
             Clock::Instructions => ", instruction clock",
         };
-        format!("Xen {}, {} MiB{clock}", self.xen, self.memory_mib)
+        let nodes = match self.numa_nodes {
+            1 => String::new(),
+            more => format!(", {more} NUMA nodes"),
+        };
+        let options = match &self.xen_options[..] {
+            "" => String::new(),
+            some => format!(", {some}"),
+        };
+        format!("Xen {}, {} MiB{nodes}{options}{clock}", self.xen, self.memory_mib)
     }
 
     /// Xen's command line. `spec-ctrl=eager-fpu`: under emulation lazy FPU switching corrupts
     /// registers of dom0 and guests.
     fn xen_arguments(&self) -> String {
+        // A second vcpu of dom0 only costs time.
+        let vcpus = if self.numa_nodes > 1 { " dom0_max_vcpus=1" } else { "" };
         format!(
             "console=com1 com1=115200,8n1 dom0_mem={0}M,max:{0}M loglvl=warning \
-             guest_loglvl=warning reboot=acpi bootscrub=0 spec-ctrl=eager-fpu",
-            self.dom0_memory_mib
+             guest_loglvl=warning reboot=acpi bootscrub=0 spec-ctrl=eager-fpu{vcpus} {1}",
+            self.dom0_memory_mib, self.xen_options
         )
     }
 
@@ -89,7 +110,7 @@ impl Machine {
                 _ => "max,-smap,-smep".into(),
             },
             "-smp".into(),
-            "1".into(),
+            self.numa_nodes.to_string(),
             "-m".into(),
             self.memory_mib.to_string(),
             "-kernel".into(),
@@ -112,6 +133,7 @@ impl Machine {
         let fixed =
             ["-net", "none", "-display", "none", "-vga", "none", "-monitor", "none", "-no-reboot"];
         args.extend(fixed.map(String::from));
+        args.extend(self.numa_arguments());
         if self.clock == Clock::Instructions {
             let clock = ["-icount", "shift=0,sleep=off", "-seed", "42"];
             args.extend(clock.map(String::from));
@@ -119,19 +141,40 @@ impl Machine {
         }
         args
     }
+
+    fn numa_arguments(&self) -> Vec<String> {
+        if self.numa_nodes < 2 {
+            return Vec::new();
+        }
+        let share_mib = self.memory_mib / self.numa_nodes;
+        let node = |n: u32| {
+            [
+                "-object".into(),
+                format!("memory-backend-ram,id=node{n},size={share_mib}M"),
+                "-numa".into(),
+                format!("node,nodeid={n},memdev=node{n},cpus={n}"),
+            ]
+        };
+        (0..self.numa_nodes).flat_map(node).collect()
+    }
 }
 
 /// A running emulator. Dropping it kills it.
 pub struct Qemu {
     child: Child,
-    slot: Slot,
+    _slot: Slot,
 }
 
 impl Qemu {
     /// Starts `machine` in `dir`, which holds `xen`, `vmlinux` and `initramfs`. Must be called
     /// from a thread that lives as long as the emulator shall.
-    pub fn start(machine: &Machine, root: &Path, dir: &Path, socket: &Path) -> Result<Qemu> {
-        let slot = slot::take()?;
+    pub fn start(
+        slot: Slot,
+        machine: &Machine,
+        root: &Path,
+        dir: &Path,
+        socket: &Path,
+    ) -> Result<Qemu> {
         let log = dir.join("qemu.log");
         let output = std::fs::File::create(&log).on("create", &log)?;
         let errors = output.try_clone().on("open", &log)?;
@@ -143,12 +186,7 @@ impl Qemu {
         let child = command
             .spawn()
             .map_err(|source| Error::Start { program: OWN_PROGRAM.into(), source })?;
-        Ok(Qemu { child, slot })
-    }
-
-    /// How long it was not started because others ran.
-    pub fn waited(&self) -> Duration {
-        self.slot.waited
+        Ok(Qemu { child, _slot: slot })
     }
 
     /// Whether it has ended, and how.

@@ -51,7 +51,7 @@ impl Item {
     fn machine(&self) -> Machine {
         match self {
             Item::Case(case) => case.machine(),
-            Item::Test(_) => Machine::default(),
+            Item::Test(test) => Machine { xen: test.xen.into(), ..Machine::default() },
         }
     }
 

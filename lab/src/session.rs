@@ -6,7 +6,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::frame::{Frame, Hello, Kind, Order, PAYLOAD_MAX};
 use crate::paths::Paths;
 use crate::qemu::{Machine, Qemu};
-use crate::{image, report};
+use crate::{console, image, report, slot};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::BufReader;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -20,6 +20,12 @@ const BOOT_LIMIT: Duration = Duration::from_secs(300);
 
 /// Limit for a step of the lab's own in dom0.
 const STEP_LIMIT: Duration = Duration::from_secs(60);
+
+/// How often the console is looked at while nothing comes from the agent.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a machine that has crashed may take to end: Xen waits five seconds before it reboots.
+const CRASH_LIMIT: Duration = Duration::from_secs(20);
 
 /// What a command in dom0 came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +63,8 @@ pub struct Session {
     /// How long the boot waited for other emulators to end.
     pub waited_seconds: f64,
     deadline: Instant,
+    /// How much of the console was looked at for a crash.
+    looked_at: u64,
     _socket_dir: SocketDir,
 }
 
@@ -94,14 +102,15 @@ impl Session {
         let socket_dir = SocketDir::new()?;
         let socket = socket_dir.0.join("agent");
         let listener = UnixListener::bind(&socket).on("bind", &socket)?;
+        let slot = slot::take()?;
+        let waited_seconds = slot.waited.as_secs_f64();
         report::step(&format!(
             "booting {} (initramfs {} MB)",
             boot.machine.name(),
             bytes.len() / 1_000_000
         ));
-        let mut qemu = Qemu::start(&boot.machine, &root, &dir, &socket)?;
+        let mut qemu = Qemu::start(slot, &boot.machine, &root, &dir, &socket)?;
         let start = Instant::now();
-        let waited_seconds = qemu.waited().as_secs_f64();
         let stream = accept(&listener, &mut qemu, &dir)?;
         let writer = stream.try_clone().on("open", &socket)?;
         let (sender, frames) = channel();
@@ -123,6 +132,7 @@ impl Session {
             boot_seconds: 0.0,
             waited_seconds,
             deadline,
+            looked_at: 0,
             _socket_dir: socket_dir,
         };
         let hello = session.await_hello()?;
@@ -143,25 +153,57 @@ impl Session {
     }
 
     fn next(&mut self, limit: Instant, what: &str) -> Result<Frame> {
-        let left = limit.saturating_duration_since(Instant::now());
-        match self.frames.recv_timeout(left) {
-            Ok(frame) => Ok(frame),
-            Err(RecvTimeoutError::Timeout) => Err(Error::Timeout {
-                what: what.into(),
-                seconds: left.as_secs_f64().round() as u64,
-            }),
-            Err(RecvTimeoutError::Disconnected) => {
-                let how = if self.qemu.wait(Duration::from_secs(5)) {
-                    self.qemu.ended().unwrap_or_default()
-                } else {
-                    "agent gone".into()
-                };
-                Err(Error::Machine(format!(
-                    "the machine went down during {what} ({how}); its console ended with:\n{}",
-                    self.console_tail()
-                )))
+        let begin = Instant::now();
+        // A machine that went down ends the channel. One that has crashed and hangs does not.
+        let mut hangs_at = None;
+        loop {
+            let left = limit.saturating_duration_since(Instant::now());
+            match self.frames.recv_timeout(left.min(LOOK)) {
+                Ok(frame) => return Ok(frame),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.went_down(what)),
+                Err(RecvTimeoutError::Timeout) if left <= LOOK => {
+                    let seconds = limit.saturating_duration_since(begin).as_secs_f64();
+                    let seconds = seconds.round() as u64;
+                    return Err(Error::Timeout { what: what.into(), seconds });
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if hangs_at.is_none() && self.crashed() {
+                hangs_at = Some(Instant::now() + CRASH_LIMIT);
+            }
+            if hangs_at.is_some_and(|at| Instant::now() > at) {
+                self.qemu.kill();
+                let tail = self.console_tail();
+                let text = format!("the machine crashed during {what} and did not end:\n{tail}");
+                return Err(Error::Machine(text));
             }
         }
+    }
+
+    fn went_down(&mut self, what: &str) -> Error {
+        let how = if self.qemu.wait(Duration::from_secs(5)) {
+            self.qemu.ended().unwrap_or_default()
+        } else {
+            "agent gone".into()
+        };
+        Error::Machine(format!(
+            "the machine went down during {what} ({how}); its console ended with:\n{}",
+            self.console_tail()
+        ))
+    }
+
+    /// Whether the console tells of the end of Xen or of dom0 since this was asked last.
+    fn crashed(&mut self) -> bool {
+        use std::io::{Read as _, Seek as _, SeekFrom};
+        let mut new = Vec::new();
+        let read = std::fs::File::open(self.dir.join("console.log")).and_then(|mut file| {
+            file.seek(SeekFrom::Start(self.looked_at))?;
+            file.read_to_end(&mut new)
+        });
+        // A line that is not whole yet is read again.
+        let whole = new.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        self.looked_at += whole as u64;
+        read.is_ok() && console::has_crash(&String::from_utf8_lossy(&new[..whole]))
     }
 
     /// The end of the console log.
@@ -245,9 +287,9 @@ impl Session {
         loop {
             let frame = match self.next(end, &what) {
                 Ok(frame) => frame,
-                Err(error @ Error::Timeout { .. }) => {
+                Err(Error::Timeout { .. }) => {
                     self.send(&Frame::new(Kind::Kill, id, []))?;
-                    return Err(error);
+                    return Err(Error::Timeout { what, seconds: limit.as_secs() });
                 }
                 Err(error) => return Err(error),
             };

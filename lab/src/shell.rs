@@ -8,7 +8,8 @@ use crate::program;
 use crate::qemu::Machine;
 use crate::session::{Boot, Session, show};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use std::io::{IsTerminal as _, Write as _, stdin};
+use std::io::{IsTerminal as _, Write as _, stderr, stdin, stdout};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
 /// What `run` and `shell` share.
@@ -41,7 +42,7 @@ pub fn run(paths: &Paths, options: &Options, command: &[String]) -> Result<i32> 
         [line] => vec!["/bin/sh".into(), "-c".into(), line.clone()],
         words => words.to_vec(),
     };
-    let order = Order { argv, ..Order::default() };
+    let order = Order { argv, merged: one_way(), ..Order::default() };
     let code = session.stream(&order, options.limit, |kind, bytes| match kind {
         Kind::Error => {
             let _ = std::io::stderr().write_all(bytes);
@@ -50,6 +51,16 @@ pub fn run(paths: &Paths, options: &Options, command: &[String]) -> Result<i32> 
     })?;
     session.power_off()?;
     Ok(code)
+}
+
+/// Whether the lab's standard output and standard error end in the same place: what a command writes
+/// to both must come there in the order in which it wrote it.
+fn one_way() -> bool {
+    let of = |stream: BorrowedFd<'_>| rustix::fs::fstat(stream).map(|at| (at.st_dev, at.st_ino));
+    match (of(stdout().as_fd()), of(stderr().as_fd())) {
+        (Ok(out), Ok(error)) => out == error,
+        _ => false,
+    }
 }
 
 /// An interactive shell in dom0.
@@ -61,6 +72,7 @@ pub fn shell(paths: &Paths, options: &Options) -> Result<i32> {
         argv: vec!["/bin/sh".into(), "-i".into()],
         env: vec![("PS1".into(), "dom0# ".into())],
         terminal: terminal.then_some(size),
+        ..Order::default()
     };
     let raw = if terminal { Some(RawTerminal::enter()?) } else { None };
     let code = session.interact(&order);

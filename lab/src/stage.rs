@@ -3,7 +3,9 @@
 use crate::artefact::Artefacts;
 use crate::error::{Context as _, Error, Result, chain};
 use crate::paths::Paths;
+use crate::skips::Skip;
 use crate::{command, report};
+use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -42,11 +44,17 @@ impl Stages {
     }
 
     /// Everything that runs on the host.
-    pub fn host(&mut self, artefacts: &mut Artefacts, ci: bool, count: &mut Count) -> Result<()> {
+    pub fn host(
+        &mut self,
+        artefacts: &mut Artefacts,
+        ci: bool,
+        skips: &[Skip],
+        count: &mut Count,
+    ) -> Result<()> {
         if ci {
             self.lint(count);
         }
-        self.cargo_tests("unit, property, fuzz tests", &[], &[], count)?;
+        self.cargo_tests("unit, property, fuzz tests", &[], &[], skips, count)?;
         let mut headers = Vec::new();
         for version in HEADERS {
             let root = artefacts.root(&format!("headers-{version}"))?;
@@ -54,7 +62,7 @@ impl Stages {
             headers.push((format!("XEN_HEADERS_{}", version.replace('.', "_")), include));
         }
         let args = ["-p", "xen-sys", "--features", "header-check", "--test", "headers"];
-        self.cargo_tests("layouts against Xen's headers", &args, &headers, count)
+        self.cargo_tests("layouts against Xen's headers", &args, &headers, skips, count)
     }
 
     fn lint(&mut self, count: &mut Count) {
@@ -83,25 +91,25 @@ impl Stages {
         name: &str,
         args: &[&str],
         env: &[(String, String)],
+        skips: &[Skip],
         count: &mut Count,
     ) -> Result<()> {
         report::step(name);
-        let out = self.timed(name, |paths| {
+        let (text, good) = self.timed(name, |paths| {
             let mut command = cargo();
             // The lab's profile: what is built here serves the programs in dom0, too.
             command.args(["test", "--no-fail-fast", "--profile", "small"]);
             command.args(if args.is_empty() { &["--workspace"][..] } else { args });
             command.envs(env.iter().map(|(key, value)| (key, value)));
             command.current_dir(&paths.workspace).stdin(Stdio::null());
-            command.output().map_err(|source| Error::Start { program: "cargo test".into(), source })
+            together(&mut command)
+                .map_err(|source| Error::Start { program: "cargo test".into(), source })
         })?;
-        let text = String::from_utf8_lossy(&out.stdout).into_owned();
         let failed_before = count.failures.len();
-        let passed = parse(&text, count);
+        let passed = parse(&text, skips, count);
         report::note(&format!("{passed} passed"));
-        if !out.status.success() && count.failures.len() == failed_before {
-            let said = String::from_utf8_lossy(&out.stderr);
-            let errors: Vec<&str> = said.lines().filter(|l| !l.contains("Compiling")).collect();
+        if !good && count.failures.len() == failed_before {
+            let errors: Vec<&str> = text.lines().filter(|l| !l.contains("Compiling")).collect();
             count.failures.push((name.into(), command::tail(&errors.join("\n"), 40)));
         }
         Ok(())
@@ -146,20 +154,61 @@ fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Counts libtest's lines; returns how many passed. Ignored tests are not counted: those that
-/// need dom0 run there as cases, and libtest tells no reason for others.
-fn parse(text: &str, count: &mut Count) -> u64 {
+/// Runs a command to its end: what it wrote to standard output and standard error, in the order in
+/// which it did, and whether it succeeded.
+fn together(command: &mut Command) -> std::io::Result<(String, bool)> {
+    let (mut reader, writer) = std::io::pipe()?;
+    let mut child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
+    // The command holds the other ends of the pipe.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut said = Vec::new();
+    reader.read_to_end(&mut said)?;
+    Ok((String::from_utf8_lossy(&said).into_owned(), child.wait()?.success()))
+}
+
+/// Counts libtest's lines below cargo's own, which name the program; returns how many passed. An
+/// ignored test is a skip that needs a listed reason, like any other, unless it is one of those
+/// that run in dom0 as cases ([`crate::dom0_tests`]).
+fn parse(text: &str, skips: &[Skip], count: &mut Count) -> u64 {
     let mut passed = 0;
+    let mut program = String::new();
     for line in text.lines() {
+        if let Some(name) = program_of(line) {
+            program = name;
+        }
         let Some(rest) = line.strip_prefix("test ") else { continue };
         if rest.ends_with(" ... ok") {
             passed += 1;
         } else if let Some(name) = rest.strip_suffix(" ... FAILED") {
             count.failures.push((name.into(), details(text, name)));
+        } else if let Some((name, _)) = rest.split_once(" ... ignored")
+            && !program.starts_with(IN_DOM0)
+        {
+            let full = format!("{program}::{name}");
+            if skips.iter().any(|skip| skip.case == full) {
+                count.skipped += 1;
+            } else {
+                count.failures.push((full, "ignored, but not listed in lab/skips.toml".into()));
+            }
         }
     }
     count.passed += passed;
     passed
+}
+
+/// How the programs are called whose ignored tests run in dom0.
+const IN_DOM0: &str = "dom0_";
+
+/// The program whose tests follow a line of cargo's such as
+/// `Running tests/wire.rs (target/debug/deps/wire-0123)` or `Doc-tests xenstore`.
+fn program_of(line: &str) -> Option<String> {
+    let line = line.trim_start();
+    if let Some(krate) = line.strip_prefix("Doc-tests ") {
+        return Some(krate.to_string());
+    }
+    let (_, path) = line.strip_prefix("Running ")?.rsplit_once(" (")?;
+    let (_, file) = path.trim_end_matches(')').rsplit_once('/')?;
+    Some(file.rsplit_once('-').map_or(file, |(name, _)| name).to_string())
 }
 
 /// What a failed test printed.
@@ -177,10 +226,26 @@ mod tests {
 
     #[test]
     fn libtest_output_is_counted() {
-        let text = "test a ... ok\ntest b ... FAILED\ntest c ... ignored, needs dom0\n\
+        let text = "   Compiling x\n     Running unittests src/lib.rs (target/deps/krate-01ab)\n\
+                    test a ... ok\ntest b ... FAILED\ntest c ... ignored, too slow\n\
+                    test m::d ... ignored\n\
+                    \x20    Running tests/dom0_host.rs (target/deps/dom0_host-77)\n\
+                    test e ... ignored, needs dom0\n\
+                    \x20  Doc-tests krate\ntest src/lib.rs - f (line 3) ... ignored\n\
                     ---- b stdout ----\nwhy\n---- x\n";
         let mut count = Count::default();
-        assert_eq!(parse(text, &mut count), 1);
-        assert_eq!(count.failures, [("b".to_string(), "why".to_string())]);
+        let skip = Skip { case: "krate::m::d".into(), reason: "why not".into() };
+        assert_eq!(parse(text, &[skip], &mut count), 1);
+        assert_eq!(count.skipped, 1);
+        let failed: Vec<&str> = count.failures.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(failed, ["b", "krate::c", "krate::src/lib.rs - f (line 3)"]);
+        assert_eq!(count.failures[0].1, "why");
+    }
+
+    #[test]
+    fn output_keeps_its_order() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo 1; echo 2 >&2; echo 3; exit 4"]);
+        assert_eq!(together(&mut command).expect("ran"), ("1\n2\n3\n".into(), false));
     }
 }

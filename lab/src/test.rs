@@ -65,7 +65,7 @@ fn run(
     let skips = skips::read(paths)?;
     let mut artefacts = Artefacts::open(paths)?;
     if options.filter.is_none() && !options.cases_only {
-        stages.host(&mut artefacts, options.ci, count)?;
+        stages.host(&mut artefacts, options.ci, &skips, count)?;
     }
     let items = stages.timed("build what runs in dom0", |_| select(paths, options))?;
     if items.is_empty() {
@@ -115,7 +115,7 @@ fn select(paths: &Paths, options: &Options) -> Result<Vec<Item>> {
         .filter(|case| wanted(case.name))
         .map(Item::Case)
         .collect();
-    let tests = dom0_tests::all(paths, options.filter.as_deref())?;
+    let tests = dom0_tests::all(paths, options.filter.as_deref(), options.ci)?;
     items.extend(tests.into_iter().filter(|test| wanted(&test.name)).map(Item::Test));
     Ok(items)
 }

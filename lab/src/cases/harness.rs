@@ -24,6 +24,11 @@ pub const CASES: &[Case] = &[
     },
     bad("harness/ends-without-a-word", "no verdict", ends_without_a_word),
     Case { wrecks: true, ..bad("harness/crashes-dom0", "the machine went down", crashes_dom0) },
+    Case {
+        wrecks: true,
+        xen_options: "noreboot",
+        ..bad("harness/crashes-and-hangs", "crashed during", crashes_dom0)
+    },
 ];
 
 fn leaves_a_domain() -> Verdict {

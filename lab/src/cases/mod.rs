@@ -14,7 +14,8 @@ mod policy;
 mod undo;
 mod xtf;
 
-use crate::case::Case;
+use crate::case::{Case, Ending};
+use crate::dom0::host::Stop;
 
 /// Every case, in the order in which they run.
 pub fn all() -> Vec<Case> {
@@ -34,4 +35,18 @@ pub fn all() -> Vec<Case> {
         json::CASES,
     ]
     .concat()
+}
+
+/// `lab case NAME`, inside dom0: the last line of standard output is the ending as JSON.
+pub fn main(name: &str) -> std::io::Result<()> {
+    let ending = match all().into_iter().find(|case| case.name == name) {
+        None => Ending::Failed(format!("no case {name}")),
+        Some(case) => match (case.run)() {
+            Ok(()) => Ending::Passed,
+            Err(Stop::Failed(why)) => Ending::Failed(why),
+            Err(Stop::Skipped(why)) => Ending::Skipped(why),
+        },
+    };
+    println!("{}", serde_json::to_string(&ending)?);
+    Ok(())
 }

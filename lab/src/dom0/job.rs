@@ -52,7 +52,7 @@ impl Job {
             }
         };
         command.args(args).envs(order.env.iter().map(|(name, value)| (name, value)));
-        let (mut child, input, streams) = spawn(&mut command, terminal.as_ref())?;
+        let (mut child, input, streams) = spawn(&mut command, terminal.as_ref(), order.merged)?;
         let group = Pid::from_child(&child);
         let pidfd = pidfd_open(group, PidfdFlags::empty())?;
         let port = port.clone();
@@ -110,13 +110,23 @@ fn open_terminal((rows, columns): (u16, u16)) -> io::Result<Terminal> {
 
 type Spawned = (Child, Option<File>, Vec<Stream>);
 
-fn spawn(command: &mut Command, terminal: Option<&Terminal>) -> io::Result<Spawned> {
+fn spawn(command: &mut Command, terminal: Option<&Terminal>, merged: bool) -> io::Result<Spawned> {
     if let Some(Terminal { master, slave }) = terminal {
         command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave.try_clone()?);
         let child = command.spawn()?;
         let input = File::from(master.try_clone()?);
         let stream = Stream { kind: Kind::Output, file: File::from(master.try_clone()?) };
         return Ok((child, Some(input), vec![stream]));
+    }
+    if merged {
+        let (reader, writer) = io::pipe()?;
+        command.stdin(Stdio::piped()).stdout(writer.try_clone()?).stderr(writer);
+        let mut child = command.spawn()?;
+        // The command holds the other ends of the pipe until it is dropped.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let input = child.stdin.take().map(|pipe| File::from(OwnedFd::from(pipe)));
+        let stream = Stream { kind: Kind::Output, file: File::from(OwnedFd::from(reader)) };
+        return Ok((child, input, vec![stream]));
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;

@@ -105,6 +105,7 @@ fn one_boot(
         memory_mib: if options.full { 3584 } else { 2560 },
         dom0_memory_mib: 1024,
         clock,
+        ..Machine::default()
     };
     let boot = Boot {
         paths,
