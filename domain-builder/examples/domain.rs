@@ -112,7 +112,7 @@ fn prepare(spec: &DomainSpec) -> Result<Job, Box<dyn Error>> {
     let ramdisk = spec.ramdisk.as_ref().map(File::open).transpose()?;
     let ramdisk_bytes =
         ramdisk.as_ref().map(|file| file.metadata().map(|m| m.len())).transpose()?;
-    let host = HostFacts::read(&xen, &mut store)?;
+    let host = HostFacts::read(&xen, &mut store, spec)?;
     let plan = plan(spec, &kernel, ramdisk_bytes, &host)?;
     Ok(Job { xen, store, kernel, ramdisk, plan })
 }

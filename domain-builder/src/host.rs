@@ -1,11 +1,15 @@
 //! Asks the host what a plan needs to know of it.
 //!
-//! In: the open hypervisor and store. Out: [`HostFacts`]. The only part of the planning that does
-//! I/O; two calls to the hypervisor for CPUID policies, one for sizes, one round trip to xenstored.
+//! In: the open hypervisor and store, the domain to be. Out: [`HostFacts`]. The only part of the
+//! planning that does I/O; two calls to the hypervisor for CPUID policies, one for sizes, one for the security module, one round
+//! trip to xenstored; where NUMA nodes are to be chosen among, one call for each vcpu of the host.
 
 use crate::plan::cpuid::host_cpu;
-use crate::plan::facts::{CpuLeaf, HostFacts};
-use libxc_safe::{CpuPolicy, SystemPolicy, Xen};
+use crate::plan::facts::{CpuLeaf, HostFacts, NodeLoad};
+use crate::plan::placement;
+use crate::spec::DomainSpec;
+use libxc_safe::{CpuPolicy, DomainInfo, SystemPolicy, Xen};
+use std::collections::BTreeSet;
 use xenstore::client::{Client, Nodes};
 use xenstore::wire::{Reply, Request};
 
@@ -32,14 +36,19 @@ const STORE_DOMID: &str = "/tool/xenstored/domid";
 const CONSOLE_DOMID: &str = "/tool/xenconsoled/domid";
 
 impl HostFacts {
-    /// Reads the facts.
+    /// Reads the facts that a plan for `spec` needs.
     ///
     /// # Errors
     /// [`HostError`]; a daemon that does not say which domain it runs in is taken to be in dom0.
-    pub fn read(xen: &Xen, store: &mut Client) -> Result<Self, HostError> {
+    pub fn read(xen: &Xen, store: &mut Client, spec: &DomainSpec) -> Result<Self, HostError> {
         let physinfo = xen.physinfo()?;
         let host = leaves(&xen.system_cpu_policy(SystemPolicy::Host)?);
         let pv_default = leaves(&xen.system_cpu_policy(SystemPolicy::PvDefault)?);
+        // On one node there is nothing to choose and nothing to ask; its number is the highest.
+        let (numa_nodes, node_loads) = match physinfo.nodes {
+            0 | 1 => (vec![physinfo.max_node_id], Vec::new()),
+            _ => nodes(xen, spec)?,
+        };
         let replies = store.batch(
             &[Request::read(STORE_DOMID), Request::read(CONSOLE_DOMID)]
                 .into_iter()
@@ -53,12 +62,73 @@ impl HostFacts {
             // Releases before 4.16 do not say, and do not ask.
             max_grant_version: if physinfo.capabilities.grants_v2() { 2 } else { 1 },
             cpu: host_cpu(&host, &pv_default),
-            numa_nodes: physinfo.nodes,
+            numa_nodes,
+            node_loads,
             cpus: physinfo.max_cpu_id + 1,
+            flask: xen.has_flask()?,
             store_domid: next()?,
             console_domid: next()?,
         })
     }
+}
+
+/// The numbers of the nodes, and what each has to offer to a domain that leaves the choice to us.
+fn nodes(xen: &Xen, spec: &DomainSpec) -> Result<(Vec<u32>, Vec<NodeLoad>), HostError> {
+    let nodes = xen.numa_nodes()?;
+    let ids = nodes.iter().map(|node| node.id).collect();
+    if !placement::is_wanted(spec) {
+        return Ok((ids, Vec::new()));
+    }
+    let places = xen.cpu_topology()?;
+    let node_of = |cpu: u32| {
+        let place = places.get(cpu as usize).copied().flatten();
+        place.and_then(|place| place.node)
+    };
+    let pool = xen.cpupools()?.into_iter().find(|pool| pool.id == spec.cpupool);
+    let pool: BTreeSet<u32> = pool.into_iter().flat_map(|pool| pool.cpus).collect();
+    let running = running(xen, spec.cpupool, |cpu| node_of(cpu).filter(|_| pool.contains(&cpu)))?;
+    let loads = nodes.iter().map(|node| {
+        let all = 0..u32::try_from(places.len()).unwrap_or(u32::MAX);
+        let cpus: Vec<u32> = all.filter(|&cpu| node_of(cpu) == Some(node.id)).collect();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        NodeLoad {
+            id: node.id,
+            free_kib: node.free_bytes / 1024,
+            pool_cpus: count(cpus.iter().filter(|cpu| pool.contains(cpu)).count()),
+            cpus,
+            vcpus: count(running.iter().filter(|&&on| on == node.id).count()),
+        }
+    });
+    Ok((ids, loads.collect()))
+}
+
+/// For every vcpu of the pool's domains each node on which it may run and has its memory.
+fn running(
+    xen: &Xen,
+    pool: u32,
+    node_of: impl Fn(u32) -> Option<u32>,
+) -> Result<Vec<u32>, HostError> {
+    let nodes_of = |domain: &DomainInfo| -> Result<Vec<u32>, libxc_safe::Error> {
+        let Some(last) = domain.max_vcpu_id else { return Ok(Vec::new()) };
+        let memory = xen.node_affinity(domain.domid)?;
+        let mut all = Vec::new();
+        for vcpu in 0..=last {
+            let cpus = xen.vcpu_affinity(domain.domid, vcpu)?.hard;
+            let nodes: BTreeSet<u32> = cpus.into_iter().filter_map(&node_of).collect();
+            all.extend(nodes.into_iter().filter(|node| memory.contains(node)));
+        }
+        Ok(all)
+    };
+    let mut found = Vec::new();
+    for domain in xen.domains()?.iter().filter(|domain| domain.cpupool == pool) {
+        match nodes_of(domain) {
+            Ok(nodes) => found.extend(nodes),
+            // It went away since the list was made, or is being built and has no vcpus yet.
+            Err(error) if error.is_no_such_domain() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
 }
 
 fn leaves(policy: &CpuPolicy) -> Vec<CpuLeaf> {

@@ -112,7 +112,8 @@ pub struct DomainSpec {
     pub max_vcpus: u32,
     /// Affinity per vcpu; shorter than `max_vcpus` means the rest is free.
     pub affinity: Vec<VcpuAffinity>,
-    /// NUMA nodes memory shall come from; empty lets the builder follow the affinity.
+    /// NUMA nodes memory shall come from; empty lets it follow the affinity, and where that is
+    /// empty, too, the builder chooses ([`crate::plan::placement`]).
     pub numa_nodes: Vec<u32>,
     /// Scheduler parameters.
     pub sched: SchedParams,

@@ -74,6 +74,21 @@ pub struct HostCpu {
     pub pv_default: Vec<CpuLeaf>,
 }
 
+/// What automatic placement compares of a NUMA node; see [`super::placement`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeLoad {
+    /// Its number.
+    pub id: u32,
+    /// Free memory.
+    pub free_kib: u64,
+    /// Its CPUs, ascending.
+    pub cpus: Vec<u32>,
+    /// How many of them the domain's cpupool has.
+    pub pool_cpus: u32,
+    /// Vcpus of all domains that may run on one of those, and whose memory may come from here.
+    pub vcpus: u32,
+}
+
 /// What the plan must know of the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFacts {
@@ -83,10 +98,15 @@ pub struct HostFacts {
     pub max_grant_version: u8,
     /// Host CPU flags that the CPUID policy follows.
     pub cpu: HostCpu,
-    /// Number of NUMA nodes; 1 on a host without NUMA.
-    pub numa_nodes: u32,
+    /// Numbers of the NUMA nodes, ascending; they need not be contiguous. A host without NUMA has
+    /// one.
+    pub numa_nodes: Vec<u32>,
+    /// What each node has to offer; empty where there is nothing to choose.
+    pub node_loads: Vec<NodeLoad>,
     /// Number of physical CPUs, for checking affinities.
     pub cpus: u32,
+    /// Whether a Flask policy (XSM) is active, under which every domain needs a label.
+    pub flask: bool,
     /// Domain that serves xenstore; 0 unless there is a stub domain.
     pub store_domid: u16,
     /// Domain that serves consoles; 0 unless there is a driver domain for it.

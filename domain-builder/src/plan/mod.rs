@@ -9,12 +9,11 @@ pub mod facts;
 pub mod layout;
 pub mod loads;
 pub mod page_tables;
+pub mod placement;
 pub mod start_info;
 pub mod steps;
 pub mod vcpu;
 
-#[cfg(test)]
-mod options_tests;
 #[cfg(test)]
 mod tests;
 
@@ -124,13 +123,19 @@ pub enum PlanError {
         /// Xen's version.
         xen_version: (u16, u16),
     },
+    /// Every domain would need a label that we do not know.
+    #[error(
+        "this Xen runs a Flask policy (XSM), under which every domain needs a label, and labels \
+         are not supported; boot Xen with flask=disabled, or use xl for this domain"
+    )]
+    Flask,
     /// A NUMA node that the host does not have.
-    #[error("there is no NUMA node {node}: this host has the nodes 0 to {}", nodes - 1)]
+    #[error("there is no NUMA node {node}: this host has {nodes:?}; see xlr info -n")]
     Node {
         /// The node.
         node: u32,
         /// Nodes of the host.
-        nodes: u32,
+        nodes: Vec<u32>,
     },
 }
 
@@ -203,6 +208,7 @@ pub fn plan_facts(
     host: &HostFacts,
 ) -> Result<Plan, PlanError> {
     check_spec(spec, host)?;
+    let spec = &*placement::placed(spec, host);
     let layout = Layout::new(kernel, ramdisk_bytes, spec.memory_kib * 1024 / PAGE_BYTES)?;
     let start_info = StartInfo {
         flags: match layout.ramdisk {
@@ -231,6 +237,9 @@ pub fn plan_facts(
 }
 
 fn check_spec(spec: &DomainSpec, host: &HostFacts) -> Result<(), PlanError> {
+    if host.flask {
+        return Err(PlanError::Flask);
+    }
     if spec.name.is_empty() || spec.name.contains(['/', '\0']) {
         return Err(PlanError::Name { name: spec.name.clone() });
     }
@@ -252,8 +261,8 @@ fn check_spec(spec: &DomainSpec, host: &HostFacts) -> Result<(), PlanError> {
         return Err(PlanError::CmdlineNul);
     }
     check_release(spec, host)?;
-    if let Some(&node) = spec.numa_nodes.iter().find(|&&node| node >= host.numa_nodes) {
-        return Err(PlanError::Node { node, nodes: host.numa_nodes });
+    if let Some(&node) = spec.numa_nodes.iter().find(|node| !host.numa_nodes.contains(node)) {
+        return Err(PlanError::Node { node, nodes: host.numa_nodes.clone() });
     }
     for (vcpu, affinity) in (0u32..).zip(&spec.affinity) {
         for set in [&affinity.hard, &affinity.soft].into_iter().flatten() {

@@ -10,6 +10,7 @@ mod interrupt;
 mod json;
 mod memory;
 mod nodes;
+mod numa;
 mod policy;
 mod undo;
 mod xtf;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Case> {
         interrupt::CASES,
         memory::CASES,
         policy::CASES,
+        numa::CASES,
         cache::CASES,
         console::CASES,
         json::CASES,

@@ -145,7 +145,7 @@ impl Job {
             Some((file, length)) => (Some(file), Some(length)),
             None => (None, None),
         };
-        let plan = plan(spec, &kernel, length, &HostFacts::read(xen, store)?)?;
+        let plan = plan(spec, &kernel, length, &HostFacts::read(xen, store, spec)?)?;
         Ok(Self { plan, kernel, ramdisk })
     }
 

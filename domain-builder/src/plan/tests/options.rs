@@ -1,11 +1,9 @@
 //! Options of a domain: each reaches the step that it is for, and what this Xen does not have is
 //! refused before anything is done.
 
-use super::facts::HostFacts;
-use super::steps::{CreateParams, Step};
-use super::tests::{host, linux, spec};
-use super::{Plan, PlanError, plan_facts};
-use crate::spec::DomainSpec;
+use super::*;
+use crate::plan::steps::{CreateParams, Step};
+use crate::plan::{Plan, PlanError, plan_facts};
 
 fn made(host: &HostFacts, change: impl FnOnce(&mut DomainSpec)) -> Result<Plan, PlanError> {
     let mut spec = spec(64 << 10, 1);
