@@ -90,8 +90,13 @@ fn memory_and_vcpus() {
     bad("vcpus=09", "vcpus is not a number");
     bad("vcpus=[1]", "vcpus is not a number");
     bad("memory='lots'", "memory is not an amount of memory");
-    bad("memory=0", "memory is out of range");
-    bad("memory='17T'", "memory is out of range");
+    bad("memory=0", "memory is too small");
+    bad("memory='17T'", "memory is too large");
+    bad("memory='-1'", "memory is negative");
+    bad("memory=-1", "a number without quotes has no sign, found '-'");
+    bad("memory='4X'", "memory has an unknown unit");
+    assert_eq!(good("memory='2GiB'").memory_kib, 2 << 20);
+    assert_eq!(good("memory='512M'").memory_kib, 512 << 10);
 }
 
 #[test]
@@ -135,7 +140,7 @@ fn scheduling_and_limits() {
     assert_eq!(spec.max_maptrack_frames, Some(0));
     assert_eq!(spec.max_event_channels, Some(127));
     bad("cpu_weight=0", "cpu_weight is out of range");
-    bad("cap=-1", "expected a value, found '-'");
+    bad("cap=-1", "a number without quotes has no sign, found '-'");
     bad("cap='-1'", "cap is out of range");
     bad("pool='none'", "there is no cpupool \"none\"");
     bad("tsc_mode='fast'", "tsc_mode is not known");
@@ -192,13 +197,14 @@ fn names_and_uuids() {
 #[test]
 fn types_match_by_prefix_as_under_xl() {
     for text in
-        ["type='pv'", "type='p'", "builder='generic'", "builder='linux'", "type='pv';builder='hvm'"]
+        ["type='pv'", "type='p'", "builder='generic'", "builder='linux'", "type='pv';builder='gen'"]
     {
         good(text);
     }
     bad("type='pvh'", "PVH guests are not supported by this version");
     bad("type='h'", "HVM guests are not supported by this version");
     bad("builder='hvm'", "HVM guests are not supported by this version");
+    bad("type='pv';builder='hvm'", "HVM guests are not supported by this version");
     bad("type='pvx'", "type \"pvx\" is not known");
 }
 
@@ -218,7 +224,7 @@ fn keys_without_effect_are_said() {
     warned("hap=1", "hap has no effect: it concerns HVM and PVH guests only");
     bad(
         "disk=['/dev/vg/x,raw,xvda,rw']",
-        "disk cannot be honoured: devices of this kind are not supported by this version",
+        "disk cannot be honoured: devices of this kind are not supported by this version of xlr",
     );
     good("disk=[];vif=[];nestedhvm=0;bootloader=''");
     // A file made for the Xen test framework.

@@ -11,6 +11,7 @@ mod json;
 mod memory;
 mod nodes;
 mod numa;
+mod options;
 mod policy;
 mod undo;
 mod xtf;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Case> {
         create::CASES,
         commands::CASES,
         nodes::CASES,
+        options::CASES,
         undo::CASES,
         interrupt::CASES,
         memory::CASES,

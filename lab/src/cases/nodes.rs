@@ -9,8 +9,14 @@ use std::collections::BTreeMap;
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
-    Case::new("nodes/equal-to-xl", Group::Create, || equal_to_xl(1)),
-    Case { ci: false, ..Case::new("nodes/equal-to-xl-4-vcpus", Group::Create, || equal_to_xl(4)) },
+    Case::new("nodes/equal-to-xl", Group::Create, || equal_to_xl(1, "")),
+    Case::new("nodes/equal-to-xl-driver-domain", Group::Create, || {
+        equal_to_xl(1, "driver_domain = 1\nxend_suspend_evtchn_compat = 1\n")
+    }),
+    Case {
+        ci: false,
+        ..Case::new("nodes/equal-to-xl-4-vcpus", Group::Create, || equal_to_xl(4, ""))
+    },
 ];
 
 /// Nodes that differ on purpose: path below the domain, whose it is, and the reason.
@@ -24,13 +30,13 @@ const FIRST_USE: &[&str] = &["/libxl", "/vm"];
 const VARYING: &[&str] = &["start_time", "ring-ref", "port", "tty", "randomval"];
 
 /// Creates the same configuration with both tools, paused, and compares every node.
-fn equal_to_xl(vcpus: u32) -> Verdict {
+fn equal_to_xl(vcpus: u32, more: &str) -> Verdict {
     let path = config(
         "twin",
         &format!(
             "name = \"twin\"\nuuid = \"11111111-2222-3333-4444-555555555555\"\ntype = \"pv\"\n\
              kernel = \"/guest/vmlinuz\"\nramdisk = \"/guest/initramfs.gz\"\n\
-             extra = \"console=hvc0\"\nmemory = 64\nmaxmem = 96\nvcpus = {vcpus}\n"
+             extra = \"console=hvc0\"\nmemory = 64\nmaxmem = 96\nvcpus = {vcpus}\n{more}"
         ),
     )?;
     let theirs = nodes_of(&["/xen/bin/xl", "create", "-p", &path])?;

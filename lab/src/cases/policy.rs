@@ -9,19 +9,26 @@ use std::collections::BTreeMap;
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
-    Case::new("policy/one-vcpu", Group::Create, || equal_to_xl(1)),
-    Case::new("policy/four-vcpus", Group::Create, || equal_to_xl(4)),
+    Case::new("policy/one-vcpu", Group::Create, || equal_to_xl(1, "")),
+    Case::new("policy/four-vcpus", Group::Create, || equal_to_xl(4, "")),
+    Case::new("policy/nomigrate", Group::Create, || equal_to_xl(1, "nomigrate = 1\n")),
+    Case {
+        xen: "4.14",
+        ..Case::new("policy/nomigrate-xen-4.14", Group::Create, || {
+            equal_to_xl(1, "nomigrate = 1\n")
+        })
+    },
 ];
 
 /// What may differ: leaf or MSR as printed below, and the reason. Nothing does.
 const INTENDED: &[(&str, &str)] = &[];
 
-fn equal_to_xl(vcpus: u32) -> Verdict {
+fn equal_to_xl(vcpus: u32, more: &str) -> Verdict {
     let path = config(
         "policy",
         &format!(
             "name = \"policy\"\ntype = \"pv\"\nkernel = \"/guest/vmlinuz\"\n\
-             memory = 64\nvcpus = {vcpus}\n"
+             memory = 64\nvcpus = {vcpus}\n{more}"
         ),
     )?;
     let xen = Xen::open().map_err(|error| error.to_string())?;

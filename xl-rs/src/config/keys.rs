@@ -37,8 +37,11 @@ const SCHEDULER: &str = "the credit schedulers have no such parameter";
 const NO_BOOTLOADER: &str = "there is no bootloader";
 const NO_SHIM: &str = "there is no PV shim";
 const NO_PCI: &str = "there are no PCI devices";
-const DEVICE: &str = "devices of this kind are not supported by this version";
-const UNSUPPORTED: &str = "it is not supported by this version";
+const DEVICE: &str = "devices of this kind are not supported by this version of xlr";
+const RESOURCE: &str = "resources of the host are not handed out by this version of xlr";
+const UNSUPPORTED: &str = "it is not supported by this version of xlr";
+const XSM: &str = "XSM labels are not supported by this version of xlr";
+const STORE: &str = "xenstored's limits are not set by this version of xlr";
 
 const fn key(name: &'static str, fate: Fate) -> Key {
     Key { name, fate }
@@ -83,8 +86,8 @@ pub const KEYS: &[Key] = &[
     key("pvshim_path", Ignored(NO_SHIM)),
     key("pvshim_cmdline", Ignored(NO_SHIM)),
     key("pvshim_extra", Ignored(NO_SHIM)),
-    key("seclabel", Refused("XSM labels are not supported")),
-    key("init_seclabel", Refused("XSM labels are not supported")),
+    key("seclabel", Refused(XSM)),
+    key("init_seclabel", Refused(XSM)),
     key("max_grant_frames", Honoured),
     key("max_maptrack_frames", Honoured),
     key("max_grant_version", Honoured),
@@ -94,12 +97,15 @@ pub const KEYS: &[Key] = &[
     key("cpuid", Refused(UNSUPPORTED)),
     key("driver_domain", Honoured),
     key("device_tree", Ignored(ARM)),
-    key("passthrough", Refused(UNSUPPORTED)),
+    key(
+        "passthrough",
+        Refused("it serves PCI devices, which this version of xlr does not support"),
+    ),
     key("xend_suspend_evtchn_compat", Honoured),
-    key("vmtrace_buf_kb", Refused(UNSUPPORTED)),
+    key("vmtrace_buf_kb", Refused("Xen traces HVM and PVH guests only")),
     key("vpmu", Ignored(ARM)),
-    key("xenstore_feature_mask", Refused(UNSUPPORTED)),
-    key("xenstore_quota", Refused(UNSUPPORTED)),
+    key("xenstore_feature_mask", Refused(STORE)),
+    key("xenstore_quota", Refused(STORE)),
     key("disk", Refused(DEVICE)),
     key("vif", Refused(DEVICE)),
     key("vif2", Ignored(LEGACY)),
@@ -117,10 +123,10 @@ pub const KEYS: &[Key] = &[
     key("pci_msitranslate", Ignored(NO_PCI)),
     key("pci_seize", Ignored(NO_PCI)),
     key("pci_power_mgmt", Ignored(NO_PCI)),
-    key("e820_host", Refused(UNSUPPORTED)),
-    key("ioports", Refused(DEVICE)),
-    key("iomem", Refused(DEVICE)),
-    key("irqs", Refused(DEVICE)),
+    key("e820_host", Refused("it serves PCI devices, which this version of xlr does not support")),
+    key("ioports", Refused(RESOURCE)),
+    key("iomem", Refused(RESOURCE)),
+    key("irqs", Refused(RESOURCE)),
     key("dtdev", Ignored(ARM)),
     key("gfx_passthru", Ignored(HVM)),
     key("vdispl", Refused(DEVICE)),
@@ -135,7 +141,7 @@ pub const KEYS: &[Key] = &[
     key("oos", Ignored(HVM)),
     key("shadow_memory", Ignored(HVM)),
     key("nestedhvm", Ignored(HVM)),
-    key("timer_mode", Ignored(HVM)),
+    key("timer_mode", Refused(HVM)),
     key("boot", Ignored(HVM)),
     key("hdtype", Ignored(HVM)),
     key("bios", Ignored(HVM)),

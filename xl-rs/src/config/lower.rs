@@ -4,11 +4,12 @@
 //! [`super::resolve`]. Which keys are read here is what [`super::keys`] calls honoured.
 
 use super::cpulist::{self, Term};
+use super::device;
 use super::diagnostic::Problem;
 use super::keys::{self, Fate};
-use super::reader::{At, Reader};
+use super::reader::{At, Reader, as_text};
 use super::settings::{Setting, Settings};
-use super::tree::{Kind, Span};
+use super::tree::{Kind, Span, Value};
 use domain_builder::spec::{EndAction, EndActions, SchedParams, TscMode};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -95,6 +96,7 @@ pub struct DomainConfig {
 pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
     let mut reader = Reader::new(settings);
     for (name, setting) in settings {
+        reader.problems.extend(descriptions(name, &setting.value));
         reader.problems.extend(verdict(name, setting));
     }
     guest_type(&mut reader);
@@ -129,12 +131,17 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
     for (key, what) in [("name", "the domain's name"), ("kernel", "the guest's kernel")] {
         if reader.get(key).is_none() {
             let missing = Problem::missing(format!("{key} is not set"));
-            reader.problems.push(missing.help(format!("add a line: {key} = \"…\" ({what})")));
+            let help = match misspelt(settings, key) {
+                Some(slip) => format!("{slip} looks like it: write {key} = \"…\""),
+                None => format!("add a line: {key} = \"…\" ({what})"),
+            };
+            reader.problems.push(missing.help(help));
         }
     }
     let mut problems = reader.problems;
-    // The order of the text is the order in which people mend it.
-    problems.sort_by_key(|problem| problem.span);
+    // The order of the text is the order in which people mend it; what is missing comes last, for
+    // a slip in the text may be why.
+    problems.sort_by_key(|problem| (problem.span.is_none(), problem.span));
     let refused =
         problems.iter().any(|problem| problem.severity == super::diagnostic::Severity::Error);
     let config = match (name, kernel) {
@@ -170,12 +177,42 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
     (config, problems)
 }
 
+/// A key that is set, is not known, and is spelt much like this one.
+fn misspelt<'a>(settings: &'a Settings, key: &str) -> Option<&'a str> {
+    let unknown = settings.keys().filter(|name| keys::find(name).is_none());
+    unknown.map(String::as_str).find(|name| keys::nearest(name) == Some(key))
+}
+
+/// What is wrong with the descriptions of devices in a list. They are read although they are
+/// refused as a whole: a mistake in one is told as such, with its place.
+fn descriptions(key: &str, value: &Value) -> Vec<Problem> {
+    let Kind::List(items) = &value.kind else { return Vec::new() };
+    let wrong = |item: &Value| {
+        let text = match as_text(item) {
+            Ok(text) => text,
+            Err(_) if device::check(key, "").is_none() => return None,
+            Err(found) => {
+                let message = format!("an item of {key} must be a string, not {found}");
+                return Some(Problem::error(item.span, message, "not a string"));
+            }
+        };
+        let error = device::check(key, text)?.err()?;
+        let span = item.span.inside_literal(text.len(), error.range.start, error.range.end);
+        Some(Problem::error(span, format!("{key}: {error}"), "here").help(error.help))
+    };
+    items.iter().filter_map(wrong).collect()
+}
+
 /// What the table of keys says to this one.
 fn verdict(name: &str, setting: &Setting) -> Option<Problem> {
     let span = setting.key_span;
     match keys::find(name).map(|key| key.fate) {
         Some(Fate::Honoured | Fate::Part) => None,
-        Some(Fate::Refused(_) | Fate::Ignored(_)) if asks_for_nothing(&setting.value.kind) => None,
+        Some(Fate::Refused(_) | Fate::Ignored(_))
+            if asks_for_nothing(name, &setting.value.kind) =>
+        {
+            None
+        }
         Some(Fate::Refused(why)) => Some(
             Problem::error(span, format!("{name} cannot be honoured: {why}"), "not supported")
                 .help("remove the line, or create this domain with another toolstack"),
@@ -194,30 +231,24 @@ fn verdict(name: &str, setting: &Setting) -> Option<Problem> {
     }
 }
 
-fn asks_for_nothing(kind: &Kind) -> bool {
+fn asks_for_nothing(name: &str, kind: &Kind) -> bool {
     match kind {
+        Kind::String(bytes) if name == "passthrough" => bytes == b"disabled" || bytes == b"default",
         Kind::String(bytes) => bytes.is_empty() || bytes == b"0",
         Kind::Number(text) => super::reader::c_number(text) == Some(0),
         Kind::List(items) => items.is_empty(),
     }
 }
 
-/// `type`, or the older `builder`; xl takes any prefix of a type's name, in this order.
+/// `type` and the older `builder`; xl takes any prefix of a type's name, in this order. Both at
+/// once have to agree.
 fn guest_type(reader: &mut Reader<'_>) {
-    let (key, found) = match reader.filled("type") {
-        Some(found) => {
-            if reader.get("builder").is_some() {
-                reader.text("builder");
-            }
-            ("type", found)
-        }
-        None => match reader.filled("builder") {
-            Some(found) => ("builder", found),
-            None => return,
-        },
-    };
-    let names: &[&str] =
-        if key == "type" { &["hvm", "pv", "pvh"] } else { &["hvm", "generic", "linux"] };
+    one_type(reader, "type", &["hvm", "pv", "pvh"]);
+    one_type(reader, "builder", &["hvm", "generic", "linux"]);
+}
+
+fn one_type(reader: &mut Reader<'_>, key: &str, names: &[&str]) {
+    let Some(found) = reader.filled(key) else { return };
     match names.iter().find(|name| name.starts_with(&found.value)) {
         Some(&("pv" | "generic" | "linux")) => {}
         Some(name) => {
@@ -304,13 +335,20 @@ fn cmdline(reader: &mut Reader<'_>) -> String {
 fn memory(reader: &mut Reader<'_>) -> (u64, u64) {
     let memory = reader.memory_kib("memory", MEMORY_LIMITS_KIB);
     let most = reader.memory_kib("maxmem", MEMORY_LIMITS_KIB);
+    let default_kib = most.as_ref().map_or(DEFAULT_MEMORY_KIB, |most| most.value);
     if reader.get("memory").is_none() {
-        let message = "memory is not set: the domain gets xl's default of 32 MiB";
+        let source = if most.is_some() { "what maxmem says" } else { "xl's default" };
+        let message =
+            format!("memory is not set: the domain gets {source}, {} MiB", default_kib >> 10);
         let severity = super::diagnostic::Severity::Warning;
         let warning = Problem { severity, ..Problem::missing(message) };
-        reader.problems.push(warning.help("add a line: memory = 512"));
+        let help = match misspelt(reader.settings(), "memory") {
+            Some(slip) => format!("{slip} looks like it: write memory = 512"),
+            None => String::from("add a line: memory = 512"),
+        };
+        reader.problems.push(warning.help(help));
     }
-    let memory_kib = memory.map_or(DEFAULT_MEMORY_KIB, |memory| memory.value);
+    let memory_kib = memory.map_or(default_kib, |memory| memory.value);
     let Some(most) = most else { return (memory_kib, memory_kib) };
     if most.value < memory_kib {
         let message = format!("maxmem is less than memory, {} MiB", memory_kib >> 10);

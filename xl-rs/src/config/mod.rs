@@ -4,6 +4,7 @@
 //! Nothing here asks Xen or xenstore anything; [`load`] reads no more than the text it is given.
 
 pub mod cpulist;
+pub mod device;
 pub mod diagnostic;
 pub mod keys;
 pub mod lower;
@@ -34,6 +35,13 @@ pub struct Loaded {
 pub fn load(sources: Sources) -> Loaded {
     let mut problems = Vec::new();
     let mut trees = Vec::new();
+    let binary = sources.iter().find(|(_, source)| source.is_binary());
+    if let Some(name) = binary.map(|(_, source)| source.name.clone()) {
+        let message = format!("{name} is a binary file, not a configuration");
+        let help = "give the configuration here; the kernel goes into its kernel line";
+        problems.push(Problem::missing(message).help(help));
+        return Loaded { sources, config: None, problems };
+    }
     for (index, source) in sources.iter() {
         let (tree, found) = parse::parse(&source.text, index);
         trees.push(tree);

@@ -54,6 +54,7 @@ enum What {
     CarriageReturn,
     UpperCaseKey,
     Nested,
+    Sign,
 }
 
 impl ParseError<&[u8]> for Fault {
@@ -167,6 +168,7 @@ impl<'a> Grammar<'a> {
             Some(b'0'..=b'9') => number(input)?,
             Some(b'[') if depth == MAX_DEPTH => return fail(input, What::Nested),
             Some(b'[') => self.list(input, depth)?,
+            Some(b'-' | b'+') => return fail(input, What::Sign),
             _ => return fail(input, What::ExpectedValue),
         };
         Ok((rest, Value { kind, span: self.span(input, rest) }))
@@ -255,6 +257,12 @@ impl<'a> Grammar<'a> {
                 Problem::error(span, "the file has DOS line ends", "carriage return")
                     .help("convert it: sed -i 's/\\r$//' FILE")
             }
+            What::Sign => Problem::error(
+                span,
+                format!("a number without quotes has no sign, found {found}"),
+                "sign",
+            )
+            .help("where a negative number makes sense, write it in quotes: \"-1\""),
             What::Nested => Problem::error(
                 span,
                 format!("lists are nested deeper than {MAX_DEPTH}"),
@@ -429,7 +437,8 @@ mod tests {
         refuse("a=\nb=1", 2, "found the end of the line", 1);
         refuse("a=", 2, "found the end of the text", 0);
         refuse("a=foo", 2, "expected a value, found 'f'", 0);
-        refuse("a=-1", 2, "expected a value, found '-'", 0);
+        refuse("a=-1", 2, "has no sign, found '-'", 0);
+        refuse("a=[+1]", 3, "has no sign, found '+'", 0);
         refuse("memory=4G", 8, "end of the line, found 'G'", 0);
         refuse("a=1 b=2", 4, "end of the line", 0);
         refuse("a=[1 2]", 5, "expected , or ], found '2'", 0);

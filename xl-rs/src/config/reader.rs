@@ -6,7 +6,7 @@
 
 use super::diagnostic::Problem;
 use super::settings::{Setting, Settings};
-use super::tree::{Kind, Span, Value};
+use super::tree::{Kind, Operator, Span, Value};
 use std::ops::RangeInclusive;
 
 /// A thing and where it was written.
@@ -39,6 +39,12 @@ impl<'a> Reader<'a> {
         self.settings.get(key)
     }
 
+    /// All settings.
+    #[must_use]
+    pub fn settings(&self) -> &'a Settings {
+        self.settings
+    }
+
     /// A string. A bare number counts as its text, as under xl. Must be UTF-8 without NUL, since
     /// it goes into paths, nodes and command lines.
     pub fn text(&mut self, key: &str) -> Option<At<String>> {
@@ -66,7 +72,7 @@ impl<'a> Reader<'a> {
 
     /// A whole number within `range`, in C's notation (`0x` hexadecimal, leading `0` octal).
     pub fn number(&mut self, key: &str, range: RangeInclusive<i64>) -> Option<At<i64>> {
-        let value = &self.get(key)?.value;
+        let value = &self.one_number(key)?.value;
         let limits = format!("a number from {} to {}", range.start(), range.end());
         match as_text(value).ok().and_then(c_number) {
             Some(number) if range.contains(&number) => Some(At { value: number, span: value.span }),
@@ -77,7 +83,8 @@ impl<'a> Reader<'a> {
             }
             None => {
                 let message = format!("{key} is not a number");
-                let help = format!("write {key} = {}, without a unit", example(&range));
+                let example = 1.clamp(*range.start(), *range.end());
+                let help = format!("write {key} = {example}, without a unit");
                 self.refuse(value.span, message, &format!("expected {limits}"), Some(help));
                 None
             }
@@ -91,22 +98,42 @@ impl<'a> Reader<'a> {
 
     /// An amount of memory in KiB: a number of MiB, or a string with a unit (`"4G"`, `"512MiB"`).
     pub fn memory_kib(&mut self, key: &str, limits_kib: RangeInclusive<u64>) -> Option<At<u64>> {
-        let value = &self.get(key)?.value;
-        match as_text(value).ok().and_then(memory) {
-            Some(kib) if limits_kib.contains(&kib) => Some(At { value: kib, span: value.span }),
-            Some(_) => {
-                let (low, high) = (limits_kib.start() >> 10, limits_kib.end() >> 10);
-                let label = format!("expected {low} to {high} MiB");
-                self.refuse(value.span, format!("{key} is out of range"), &label, None);
-                None
-            }
-            None => {
-                let message = format!("{key} is not an amount of memory");
-                let help = format!("write {key} = 512 for 512 MiB, or {key} = \"4G\"");
-                self.refuse(value.span, message, "expected a number of MiB", Some(help));
-                None
-            }
+        let value = &self.one_number(key)?.value;
+        let found = as_text(value).map_err(|_| Amount::Nonsense).and_then(memory);
+        let found = match found {
+            Ok(kib) if kib < *limits_kib.start() => Err(Amount::TooSmall),
+            Ok(kib) if kib > *limits_kib.end() => Err(Amount::TooLarge),
+            found => found,
+        };
+        let wrong = match found {
+            Ok(kib) => return Some(At { value: kib, span: value.span }),
+            Err(wrong) => wrong,
+        };
+        let (low, high) = (limits_kib.start() >> 10, limits_kib.end() >> 10);
+        let limits = format!("expected {low} to {high} MiB");
+        let (what, label) = match wrong {
+            Amount::Negative => ("is negative", limits.as_str()),
+            Amount::TooSmall => ("is too small", limits.as_str()),
+            Amount::TooLarge => ("is too large", limits.as_str()),
+            Amount::Unit => ("has an unknown unit", "units are K, M, G and T"),
+            Amount::Nonsense => ("is not an amount of memory", "expected a number of MiB"),
+        };
+        let help = format!("write {key} = 512 for 512 MiB, or {key} = \"4G\"");
+        self.refuse(value.span, format!("{key} {what}"), label, Some(help));
+        None
+    }
+
+    /// The setting, unless it was joined from parts: that makes no number, as under xl, which
+    /// falls back to its default then.
+    fn one_number(&mut self, key: &str) -> Option<&'a Setting> {
+        let setting = self.get(key)?;
+        if setting.operator == Operator::Append {
+            let message = format!("{key} is a number and cannot be joined with +=");
+            let help = format!("write {key} = …");
+            self.refuse(setting.key_span, message, "+= joins text and lists", Some(help));
+            return None;
         }
+        Some(setting)
     }
 
     /// A string, or the strings of a list; the flag tells whether it was a list.
@@ -134,7 +161,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn as_text(value: &Value) -> Result<&str, &'static str> {
+pub(super) fn as_text(value: &Value) -> Result<&str, &'static str> {
     match &value.kind {
         Kind::Number(text) => Ok(text),
         Kind::List(_) => Err("a list"),
@@ -143,11 +170,6 @@ fn as_text(value: &Value) -> Result<&str, &'static str> {
             std::str::from_utf8(bytes).map_err(|_| "bytes that are not UTF-8 text")
         }
     }
-}
-
-/// A number that shows the form.
-fn example(range: &RangeInclusive<i64>) -> i64 {
-    1.clamp(*range.start(), *range.end())
 }
 
 /// A whole number as `strtol` with base 0 reads it, but only if nothing is left over.
@@ -171,21 +193,34 @@ pub fn c_number(text: &str) -> Option<i64> {
     i64::try_from(if negative { -number } else { number }).ok()
 }
 
+/// Why a text is no amount of memory, or not one that can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Amount {
+    Negative,
+    TooSmall,
+    TooLarge,
+    Unit,
+    Nonsense,
+}
+
 /// KiB from a number of MiB or a number with a unit.
-fn memory(text: &str) -> Option<u64> {
+fn memory(text: &str) -> Result<u64, Amount> {
     let text = text.trim();
-    let split = text.find(|character: char| "kKmMgGtT".contains(character));
-    let (digits, unit) = text.split_at(split.unwrap_or(text.len()));
+    // In a hexadecimal number letters are digits.
+    let hexadecimal = text.starts_with("0x") || text.starts_with("0X");
+    let letter = |c: char| c.is_ascii_alphabetic() && !hexadecimal || "kKmMgGtT".contains(c);
+    let (digits, unit) = text.split_at(text.find(letter).unwrap_or(text.len()));
+    let number = c_number(digits.trim_end()).ok_or(Amount::Nonsense)?;
     let shift = match unit.to_ascii_lowercase().as_str() {
         "" => 10,
         "k" | "kb" | "kib" => 0,
         "m" | "mb" | "mib" => 10,
         "g" | "gb" | "gib" => 20,
         "t" | "tb" | "tib" => 30,
-        _ => return None,
+        _ => return Err(Amount::Unit),
     };
-    let number = u64::try_from(c_number(digits.trim_end())?).ok()?;
-    number.checked_mul(1 << shift)
+    let number = u64::try_from(number).map_err(|_| Amount::Negative)?;
+    number.checked_mul(1 << shift).ok_or(Amount::TooLarge)
 }
 
 #[cfg(test)]
@@ -222,24 +257,30 @@ mod tests {
 
     #[test]
     fn memory_takes_units() {
+        use Amount::{Negative, Nonsense, TooLarge, Unit};
         for (text, kib) in [
-            ("512", Some(512 << 10)),
-            ("0x200", Some(512 << 10)),
-            ("4G", Some(4 << 20)),
-            ("4 GiB", Some(4 << 20)),
-            ("4gb", Some(4 << 20)),
-            ("64m", Some(64 << 10)),
-            ("2048k", Some(2048)),
-            ("1T", Some(1 << 30)),
-            ("", None),
-            ("G", None),
-            ("4X", None),
-            ("4GG", None),
-            ("4Gx", None),
-            ("4Gbb", None),
-            ("-1", None),
-            ("1.5G", None),
-            ("9223372036854775807T", None),
+            ("512", Ok(512 << 10)),
+            ("0x200", Ok(512 << 10)),
+            ("0x1dK", Ok(29)),
+            ("4G", Ok(4 << 20)),
+            ("4 GiB", Ok(4 << 20)),
+            ("4gb", Ok(4 << 20)),
+            ("64m", Ok(64 << 10)),
+            ("2048k", Ok(2048)),
+            ("1T", Ok(1 << 30)),
+            ("", Err(Nonsense)),
+            ("G", Err(Nonsense)),
+            ("lots", Err(Nonsense)),
+            ("1.5G", Err(Nonsense)),
+            ("-", Err(Nonsense)),
+            ("4X", Err(Unit)),
+            ("4GG", Err(Unit)),
+            ("4Gx", Err(Unit)),
+            ("4Gbb", Err(Unit)),
+            ("4 pages", Err(Unit)),
+            ("-1", Err(Negative)),
+            ("-1G", Err(Negative)),
+            ("9223372036854775807T", Err(TooLarge)),
         ] {
             assert_eq!(memory(text), kib, "{text:?}");
         }

@@ -15,6 +15,8 @@ pub struct Setting {
     pub key_span: Span,
     /// What it holds after everything was joined.
     pub value: Value,
+    /// How it was last written; `+=` makes no number.
+    pub operator: Operator,
 }
 
 /// Every key that was set.
@@ -28,8 +30,11 @@ pub fn fold(trees: &[Tree], sources: &Sources) -> (Settings, Vec<Problem>) {
     let mut problems = Vec::new();
     for assignment in trees.iter().flat_map(|tree| &tree.assignments) {
         let Some(before) = settings.get_mut(&assignment.key) else {
-            let setting =
-                Setting { key_span: assignment.key_span, value: assignment.value.clone() };
+            let setting = Setting {
+                key_span: assignment.key_span,
+                value: assignment.value.clone(),
+                operator: assignment.operator,
+            };
             settings.insert(assignment.key.clone(), setting);
             continue;
         };
@@ -52,6 +57,7 @@ pub fn fold(trees: &[Tree], sources: &Sources) -> (Settings, Vec<Problem>) {
             }
         }
         before.key_span = assignment.key_span;
+        before.operator = assignment.operator;
     }
     (settings, problems)
 }
@@ -101,7 +107,7 @@ mod tests {
         let (settings, found) = fold(&trees, &sources);
         let assignments = settings
             .into_iter()
-            .map(|(key, Setting { key_span, value })| Assignment {
+            .map(|(key, Setting { key_span, value, .. })| Assignment {
                 key,
                 key_span,
                 operator: Operator::Set,

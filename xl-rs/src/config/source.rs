@@ -13,6 +13,16 @@ pub struct Source {
     pub text: Vec<u8>,
 }
 
+impl Source {
+    /// Whether this is no text at all: showing a line of it would help nobody.
+    #[must_use]
+    pub fn is_binary(&self) -> bool {
+        let head = &self.text[..self.text.len().min(4096)];
+        let strange = |byte: &&u8| byte.is_ascii_control() && !matches!(byte, 9..=13 | 27);
+        head.contains(&0) || head.iter().filter(strange).count() > head.len() / 16
+    }
+}
+
 /// All texts of one configuration, in the order in which they apply.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {

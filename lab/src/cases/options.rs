@@ -1,0 +1,78 @@
+//! Keys of xl.cfg whose effect only a running guest, or Xen itself, can show.
+
+use crate::case::{Case, Group};
+use crate::dom0::host::{Stop, Verdict, await_text, config, console, domid, report, run};
+use crate::ensure;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The cases of this topic.
+pub const CASES: &[Case] = &[
+    Case::new("options/wall-clock", Group::Create, wall_clock),
+    Case::new("options/grant-version", Group::Create, grant_version),
+    Case::new("options/msr-relaxed", Group::Create, || {
+        boot("relaxed", "", "msr_relaxed = 1").map(drop)
+    }),
+    Case { xen: "4.14", ..Case::new("options/xen-4.14", Group::Create, refused_by_4_14) },
+];
+
+fn text(name: &str, words: &str, more: &str) -> String {
+    format!(
+        "name = \"{name}\"\ntype = \"pv\"\nkernel = \"/guest/vmlinuz\"\n\
+         ramdisk = \"/guest/initramfs.gz\"\nextra = \"console=hvc0 {words}\"\n\
+         memory = 128\n{more}\n"
+    )
+}
+
+/// Boots a guest with a further line of configuration; what it printed.
+fn boot(name: &str, words: &str, more: &str) -> Result<Vec<u8>, Stop> {
+    let path = config(name, &text(name, words, more))?;
+    let mut log = console(name)?;
+    run(&format!("/bin/xlr create {path}"))?.success()?;
+    await_text(&mut log, "xlr-guest: ready", 60)?;
+    run(&format!("/bin/xlr destroy {name}"))?.success()?;
+    Ok(log.text)
+}
+
+/// The guest's wall clock is a day ahead of dom0's.
+fn wall_clock() -> Verdict {
+    const DAY: i64 = 86_400;
+    // The emulated machine is slow; a boot takes seconds, never an hour.
+    const SLACK: i64 = 3_600;
+    let printed = boot("clock", "", &format!("rtc_timeoffset = {DAY}"))?;
+    let theirs = report(&printed).get("utc_seconds").and_then(|text| text.parse::<i64>().ok());
+    let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let ours = i64::try_from(ours).unwrap_or(i64::MAX);
+    let ahead = theirs.map(|theirs| theirs - ours);
+    ensure!(
+        ahead.is_some_and(|ahead| (ahead - DAY).abs() < SLACK),
+        "the guest is ahead by {ahead:?} seconds, not by {DAY}"
+    );
+    Ok(())
+}
+
+/// A guest that prefers version 2 gets it unless it may only have version 1.
+fn grant_version() -> Verdict {
+    for version in [1, 2] {
+        let name = format!("grants-{version}");
+        let more = format!("max_grant_version = {version}");
+        let printed = boot(&name, "grant_table.version=2", &more)?;
+        let wanted = format!("Grant tables using version {version} layout");
+        let printed = String::from_utf8_lossy(&printed);
+        ensure!(printed.contains(&wanted), "no «{wanted}» in:\n{printed}");
+    }
+    Ok(())
+}
+
+/// What Xen 4.14 does not have is refused before anything is made.
+fn refused_by_4_14() -> Verdict {
+    for (more, said) in [
+        ("max_grant_version = 1", "Xen 4.14 chooses the version for all domains alike"),
+        ("msr_relaxed = 1", "msr_relaxed needs Xen 4.15, this is 4.14"),
+    ] {
+        let path = config("old", &text("old", "", more))?;
+        let found = run(&format!("/bin/xlr create -p {path}"))?.failure()?;
+        ensure!(found.err.contains(said), "no «{said}» in {}", found.err);
+        ensure!(domid("old")?.is_none(), "a domain was left");
+    }
+    Ok(())
+}
