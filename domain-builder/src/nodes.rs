@@ -260,7 +260,9 @@ fn vm_nodes(ops: &mut Ops, plan: &NodePlan) {
 }
 
 fn domain_nodes(ops: &mut Ops, plan: &NodePlan) {
-    if !plan.no_suspend_node {
+    if plan.no_suspend_node {
+        ops.make(Root::Domain, "device", Access::GuestOwns);
+    } else {
         ops.make(Root::Domain, "device/suspend/event-channel", Access::GuestOwns);
     }
     if plan.driver_domain {

@@ -62,7 +62,11 @@ impl Stages {
             headers.push((format!("XEN_HEADERS_{}", version.replace('.', "_")), include));
         }
         let args = ["-p", "xen-sys", "--features", "header-check", "--test", "headers"];
-        self.cargo_tests("layouts against Xen's headers", &args, &headers, skips, count)
+        self.cargo_tests("layouts against Xen's headers", &args, &headers, skips, count)?;
+        let root = artefacts.root("xen-4.17")?.join("usr/lib/x86_64-linux-gnu");
+        headers.push(("XEN_LIBRARIES_4_17".into(), root.display().to_string()));
+        let args = ["-p", "xl-rs", "--features", "libxlu-check", "--test", "libxlu"];
+        self.cargo_tests("xl.cfg against libxlutil", &args, &headers, skips, count)
     }
 
     fn lint(&mut self, count: &mut Count) {

@@ -2,6 +2,10 @@
 //!
 //! Seeded by a constant; `XLR_FUZZ_ITERS` sets how many texts are tried.
 
+#[path = "support/random.rs"]
+mod random;
+
+use random::Random;
 use uuid::Uuid;
 use xl_rs::config::diagnostic::render;
 use xl_rs::config::load;
@@ -45,19 +49,6 @@ const PIECES: &[&[u8]] = &[
     b"[[[[[[[[",
     b"name",
 ];
-
-/// xorshift64*: small, seeded, good enough to break texts with.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        high as usize % limit.max(1)
-    }
-}
 
 fn mutate(random: &mut Random) -> Vec<u8> {
     let mut text = CORPUS[random.below(CORPUS.len())].as_bytes().to_vec();

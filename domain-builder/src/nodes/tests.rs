@@ -245,6 +245,7 @@ fn the_suspend_node_can_be_left_out() {
     let plan = NodePlan { no_suspend_node: true, ..plan() };
     let dump = store_after(&plan).dump();
     assert!(!dump.iter().any(|line| line.contains("event-channel")), "{dump:#?}");
+    assert!(dump.contains(&String::from(r#"/local/domain/1/device = "" (n1)"#)), "{dump:#?}");
 }
 
 /// Nothing is left of a domain after its removal, but for directories that it shares.

@@ -127,7 +127,9 @@ const IDLE_PREFIXES: &[&str] = &["tapdisk", "tap", "tap2", "aio", "ioemu", "file
 /// [`SpecError`] with the part at fault.
 pub fn parse(text: &str) -> Result<Disk, SpecError> {
     let whole = Part::whole(text);
-    if let Some((at, found)) = text.char_indices().find(|(_, found)| found.is_control()) {
+    if let Some((at, found)) =
+        text.char_indices().find(|(_, found)| found.is_control() && *found != '\t')
+    {
         let part = Part { text: &text[at..at + found.len_utf8()], at };
         return Err(part.error("a disk holds no control characters", "remove it"));
     }

@@ -1,7 +1,7 @@
 //! A PCI device: `[DDDD:]BB:DD.F[@VSLOT][,key=value…]`, or `name=…` in place of the address.
 //!
-//! Numbers are hexadecimal. Stricter than libxlutil, which reads the numbers with `sscanf` and so
-//! takes signs, blanks and `0x` among them, and takes any text for a flag.
+//! Numbers are hexadecimal. Stricter than libxlutil, which does not look at what follows an address
+//! behind `bdf=`, and takes any text for a flag.
 
 use super::{Part, SpecError};
 use nom::bytes::complete::take_while_m_n;
