@@ -46,8 +46,8 @@ enum Verb {
         /// Print the names of the cases and run nothing
         #[arg(long)]
         list: bool,
-        /// Only cases whose name contains this, and no other stage
-        filter: Option<String>,
+        /// Only cases whose name contains one of these, and no other stage
+        filters: Vec<String>,
     },
     /// Boot a dom0 and open a shell in it
     Shell {
@@ -133,8 +133,8 @@ pub fn main() -> Result<i32> {
     let paths = Paths::find()?;
     match cli.verb {
         Verb::Demo { with_xl } => demo::main(&paths, with_xl),
-        Verb::Test { ci, cases, no_xlr, list, filter } => {
-            let options = test::Options { ci, filter, cases_only: cases, with_xlr: !no_xlr };
+        Verb::Test { ci, cases, no_xlr, list, filters } => {
+            let options = test::Options { ci, filters, cases_only: cases, with_xlr: !no_xlr };
             if list { test::list(&paths, &options) } else { test::main(&paths, &options) }
         }
         Verb::Shell { machine } => shell::shell(&paths, &machine.options()),

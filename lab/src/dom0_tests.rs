@@ -38,16 +38,17 @@ impl Dom0Test {
     }
 }
 
-/// Builds and lists all of them whose name may contain `filter`; for CI each capability once.
-pub fn all(paths: &Paths, filter: Option<&str>, ci: bool) -> Result<Vec<Dom0Test>> {
+/// Builds and lists all of them whose name may contain one of `filters`; for CI each capability once.
+pub fn all(paths: &Paths, filters: &[String], ci: bool) -> Result<Vec<Dom0Test>> {
     let mut tests = Vec::new();
     // Nothing is built for a filter that asks for something else.
     let wanted = |krate: &str, file: &str| {
         let name = format!("{krate}/{file}");
         // `@4.14` asks for a release of whatever there is.
-        filter.is_none_or(|filter| {
+        let may = |filter: &String| {
             name.contains(filter) || filter.starts_with(&name) || filter.starts_with('@')
-        })
+        };
+        filters.is_empty() || filters.iter().any(may)
     };
     for (krate, file) in sources(paths, "tests", |name| name.starts_with("dom0_"))? {
         if !wanted(&krate, &file) {

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 pub struct Options {
     /// Only what CI needs: each capability once.
     pub ci: bool,
-    /// Only cases whose name contains this; no other stage then.
-    pub filter: Option<String>,
+    /// Only cases whose name contains one of these, and no other stage; all where there is none.
+    pub filters: Vec<String>,
     /// Only the cases on real Xen.
     pub cases_only: bool,
     /// Whether xlr is built and put into dom0.
@@ -64,7 +64,7 @@ fn run(
 ) -> Result<()> {
     let skips = skips::read(paths)?;
     let mut artefacts = Artefacts::open(paths)?;
-    if options.filter.is_none() && !options.cases_only {
+    if options.filters.is_empty() && !options.cases_only {
         stages.host(&mut artefacts, options.ci, &skips, count)?;
     }
     let items = stages.timed("build what runs in dom0", |_| select(paths, options))?;
@@ -76,7 +76,7 @@ fn run(
     } else {
         None
     };
-    stages.xtf(options.filter.is_none(), count)?;
+    stages.xtf(options.filters.is_empty(), count)?;
     if guest::small_kernel(paths).is_none() {
         stages.timed("small guest kernel (once)", kernel::build)?;
     }
@@ -108,14 +108,15 @@ impl Done {
 }
 
 fn select(paths: &Paths, options: &Options) -> Result<Vec<Item>> {
-    let wanted = |name: &str| options.filter.as_ref().is_none_or(|filter| name.contains(filter));
+    let filters = &options.filters;
+    let wanted = |name: &str| filters.is_empty() || filters.iter().any(|part| name.contains(part));
     let mut items: Vec<Item> = cases::all()
         .into_iter()
         .filter(|case| !options.ci || case.ci)
         .filter(|case| wanted(case.name))
         .map(Item::Case)
         .collect();
-    let tests = dom0_tests::all(paths, options.filter.as_deref(), options.ci)?;
+    let tests = dom0_tests::all(paths, filters, options.ci)?;
     items.extend(tests.into_iter().filter(|test| wanted(&test.name)).map(Item::Test));
     Ok(items)
 }
