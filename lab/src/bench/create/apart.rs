@@ -6,8 +6,8 @@
 //! page tables and other kernel memory included; steps are what `XLR_LOG=debug` says.
 
 use super::cases::{By, Case, DOMAIN, Phase};
-use super::inside::{configuration, say};
 use super::quiet;
+use super::sample::{configuration, say};
 use crate::dom0::init;
 use rustix::mount::{MountFlags, mount};
 use std::collections::BTreeSet;

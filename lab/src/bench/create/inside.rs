@@ -6,12 +6,12 @@
 //! second that the other side would have done before it.
 
 use super::cases::{By, Cache, Case, DOMAIN, FLOOR, Phase, chosen};
+use super::sample::{configuration, say};
 use super::{Work, apart, quiet};
-use crate::bench::record::Record;
 use crate::dom0::follow::Follow;
 use crate::dom0::{host, init, snapshot};
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -101,35 +101,6 @@ fn floor(case: &Case, round: u32) -> io::Result<()> {
         io::Error::other(format!("the floor failed: {}", String::from_utf8_lossy(&out.stderr)))
     })?;
     say_time(case, By::Floor, Phase::CreatePaused, round, Duration::from_nanos(nanoseconds))
-}
-
-/// Writes the configuration file.
-pub fn configuration(case: &Case, by: By) -> io::Result<String> {
-    let path = format!("/run/bench-{}.cfg", by.name());
-    fs::write(&path, case.configuration(by))?;
-    Ok(path)
-}
-
-/// Prints a record.
-pub fn say(
-    case: &Case,
-    by: By,
-    phase: &str,
-    round: u32,
-    (unit, value): (&str, f64),
-) -> io::Result<()> {
-    let record = Record {
-        phase: phase.into(),
-        case: case.name(),
-        by: by.name().into(),
-        round,
-        unit: unit.into(),
-        value,
-        clock: String::new(),
-    };
-    let mut out = io::stdout().lock();
-    writeln!(out, "{}", serde_json::to_string(&record)?)?;
-    out.flush()
 }
 
 fn say_time(case: &Case, by: By, phase: Phase, round: u32, took: Duration) -> io::Result<()> {

@@ -10,6 +10,7 @@ mod apart;
 mod cases;
 pub mod inside;
 mod quiet;
+mod sample;
 
 use super::record::{Record, clock_name, select};
 use super::row::{Better, Reference, Row};
