@@ -1,14 +1,14 @@
 //! Asks the host what a plan needs to know of it.
 //!
 //! In: the open hypervisor and store, the domain to be. Out: [`HostFacts`]. The only part of the
-//! planning that does I/O; two calls to the hypervisor for CPUID policies, one for sizes, one for the security module, one round
+//! planning that does I/O; two calls to the hypervisor for CPUID policies, three for what kind of host this is, one round
 //! trip to xenstored; where NUMA nodes are to be chosen among, one call for each vcpu of the host.
 
 use crate::plan::cpuid::host_cpu;
 use crate::plan::facts::{CpuLeaf, HostFacts, NodeLoad};
 use crate::plan::placement;
 use crate::spec::DomainSpec;
-use libxc_safe::{CpuPolicy, DomainInfo, SystemPolicy, Xen};
+use libxc_safe::{CpuPolicy, DomainInfo, Domid, SystemPolicy, Xen};
 use std::collections::BTreeSet;
 use xenstore::client::{Client, Nodes};
 use xenstore::wire::{Reply, Request};
@@ -66,6 +66,7 @@ impl HostFacts {
             node_loads,
             cpus: physinfo.max_cpu_id + 1,
             flask: xen.has_flask()?,
+            pvh_dom0: xen.existing_domain_info(Domid::DOM0)?.hvm,
             store_domid: next()?,
             console_domid: next()?,
         })

@@ -107,6 +107,8 @@ pub struct HostFacts {
     pub cpus: u32,
     /// Whether a Flask policy (XSM) is active, under which every domain needs a label.
     pub flask: bool,
+    /// Whether dom0 is a PVH domain rather than a PV one.
+    pub pvh_dom0: bool,
     /// Domain that serves xenstore; 0 unless there is a stub domain.
     pub store_domid: u16,
     /// Domain that serves consoles; 0 unless there is a driver domain for it.

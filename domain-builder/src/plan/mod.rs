@@ -129,6 +129,12 @@ pub enum PlanError {
          are not supported; boot Xen with flask=disabled, or use xl for this domain"
     )]
     Flask,
+    /// Foreign frames are mapped in another way there.
+    #[error(
+        "dom0 is a PVH domain, from which creating PV domains is not supported; boot Xen without \
+         dom0=pvh, or use xl for this domain"
+    )]
+    PvhDom0,
     /// A NUMA node that the host does not have.
     #[error("there is no NUMA node {node}: this host has {nodes:?}; see xlr info -n")]
     Node {
@@ -239,6 +245,9 @@ pub fn plan_facts(
 fn check_spec(spec: &DomainSpec, host: &HostFacts) -> Result<(), PlanError> {
     if host.flask {
         return Err(PlanError::Flask);
+    }
+    if host.pvh_dom0 {
+        return Err(PlanError::PvhDom0);
     }
     if spec.name.is_empty() || spec.name.contains(['/', '\0']) {
         return Err(PlanError::Name { name: spec.name.clone() });

@@ -70,6 +70,7 @@ pub(super) fn host() -> HostFacts {
         numa_nodes: vec![0],
         node_loads: Vec::new(),
         flask: false,
+        pvh_dom0: false,
         cpus: 4,
         store_domid: 0,
         console_domid: 0,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::plan::steps::Step;
-use crate::plan::{Plan, PlanError, plan_facts};
+use crate::plan::{Plan, plan_facts};
 use crate::spec::{CpuSet, VcpuAffinity};
 use proptest::prelude::*;
 
@@ -95,10 +95,15 @@ fn steps_follow_the_specification() {
 }
 
 #[test]
-fn a_flask_policy_is_refused() {
-    let host = HostFacts { flask: true, ..host() };
-    let error = plan_facts(&spec(64 * 1024, 1), &micro(), None, &host).unwrap_err();
-    assert!(matches!(error, PlanError::Flask), "{error}");
+fn hosts_on_which_a_domain_could_not_live_are_refused() {
+    fn check(change: impl FnOnce(&mut HostFacts), part: &str) {
+        let mut host = host();
+        change(&mut host);
+        let error = plan_facts(&spec(64 * 1024, 1), &micro(), None, &host).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    check(|host| host.flask = true, "flask=disabled");
+    check(|host| host.pvh_dom0 = true, "without dom0=pvh");
 }
 
 proptest! {
