@@ -1,4 +1,4 @@
-//! The xenstore protocol: wire types and clients.
+//! The xenstore protocol: wire types, clients, and the core of a server.
 //!
 //! In: bytes of a connection, or calls of a program. Out: typed requests, replies and watch events.
 //!
@@ -6,6 +6,7 @@
 //!   the encoding, and an incremental parser. It does no I/O; a server uses it as a client does.
 //! * [`client`]: the blocking client, with pipelining, transactions and watches.
 //! * `aio` (feature `tokio`): the same client for concurrent tasks.
+//! * [`store`]: what a server knows and answers, without I/O.
 //!
 //! Nothing here makes a hypercall or knows what a node means; the names of sections that comments
 //! cite are those of the protocol's specification, `misc/xenstore.txt` of the Xen documentation.
@@ -17,6 +18,7 @@ pub mod client;
 mod errno;
 mod path;
 mod permissions;
+pub mod store;
 pub mod wire;
 
 pub use errno::{Errno, Failure};

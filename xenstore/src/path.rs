@@ -73,6 +73,11 @@ impl Path {
         Ok(Self(bytes.iter().map(|&b| char::from(b)).collect()))
     }
 
+    /// A path that is known to be one, such as a part of another.
+    pub(crate) const fn unchecked(text: String) -> Self {
+        Self(text)
+    }
+
     /// The path below this one: `self/name`.
     ///
     /// # Errors
