@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
-use xl_rs::cli;
+use xl_rs::cli::{self, program};
 use xl_rs::commands;
 use xl_rs::exit::Exit;
 
 fn main() -> ExitCode {
+    program::set(std::env::args_os().next().as_deref());
     let cli = match cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
@@ -20,12 +21,13 @@ fn main() -> ExitCode {
             return exit.into();
         }
     };
-    start_log(cli.verbose);
+    start_log(cli.verbose, cli.timestamps);
     commands::run(cli).into()
 }
 
-/// Sends the log to standard error: what `XLR_LOG` chooses, else what `-v` asks for.
-fn start_log(verbose: u8) {
+/// Sends the log to standard error: what `XLR_LOG` chooses, else what `-v` asks for. Who follows a
+/// command by `-v` reads plain lines; who chooses parts by `XLR_LOG` sees when and where, too.
+fn start_log(verbose: u8, timestamps: bool) {
     let level = match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
@@ -33,15 +35,26 @@ fn start_log(verbose: u8) {
         _ => LevelFilter::TRACE,
     };
     let mut targets = Targets::new().with_default(level);
+    let mut plain = true;
     if let Ok(chosen) = std::env::var("XLR_LOG") {
         match chosen.parse() {
-            Ok(chosen) => targets = chosen,
-            Err(error) => eprintln!("xlr: XLR_LOG is not understood and was ignored: {error}"),
+            Ok(chosen) => (targets, plain) = (chosen, false),
+            Err(error) => {
+                let name = program::name();
+                eprintln!("{name}: XLR_LOG is not understood and was ignored: {error}");
+            }
         }
     }
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_filter(targets);
-    tracing_subscriber::registry().with(layer).init();
+        .with_ansi(colour)
+        .with_target(!plain)
+        .with_level(!plain);
+    let log = tracing_subscriber::registry();
+    if plain && !timestamps {
+        log.with(layer.without_time().with_filter(targets)).init();
+    } else {
+        log.with(layer.with_filter(targets)).init();
+    }
 }

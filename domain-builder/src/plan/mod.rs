@@ -29,7 +29,7 @@ use steps::{Affinity, CreateParams, Step, VcpuStart};
 use xen_sys::xen::SIF_MOD_START_PFN;
 
 /// Memory above the target that the domain may have, as xl allows it (`LIBXL_MAXMEM_CONSTANT`).
-const MAX_MEMORY_SLACK_KIB: u64 = 1024;
+pub const MAX_MEMORY_SLACK_KIB: u64 = 1024;
 /// xl's default for `event_channels=`.
 const DEFAULT_EVENT_CHANNELS: u32 = 1023;
 /// Most vcpus of a PV domain (`MAX_VIRT_CPUS`).

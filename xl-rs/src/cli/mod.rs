@@ -3,17 +3,27 @@
 //!
 //! Verbs, flags and their letters are xl's. Nothing here does anything; [`crate::commands`] does.
 
+pub mod program;
+mod tuning;
 mod verbs;
+pub mod xl;
 
+pub use tuning::{
+    BugReportArgs, DebugKeysArgs, MemoryArgs, RenameArgs, SysrqArgs, UptimeArgs, VcpuListArgs,
+    VcpuPinArgs, VcpuSetArgs,
+};
 pub use verbs::{
     ConsoleArgs, CreateArgs, DestroyArgs, DmesgArgs, DomainArg, DomidArgs, DomnameArgs,
     GenerateArgs, Generated, InfoArgs, ListArgs, PlanFormat, ShutdownArgs,
 };
 
+use std::ffi::OsString;
 use std::sync::LazyLock;
 
-use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use xen_sys::revision::{DomctlRevision, SysctlRevision};
+use xl::Meant;
 
 /// A lean toolstack for Xen.
 ///
@@ -21,7 +31,7 @@ use xen_sys::revision::{DomctlRevision, SysctlRevision};
 /// columns are xl's; a domain is named by its name or its domid. Verbs may be shortened as long as
 /// they stay unambiguous.
 #[derive(Debug, Parser)]
-#[command(name = "xlr", bin_name = "xlr", version, long_version = LONG_VERSION.as_str(), infer_subcommands = true)]
+#[command(name = "xlr", bin_name = "xlr", version, long_version = LONG_VERSION.as_str())]
 #[command(after_long_help = EXIT_CODES.as_str())]
 #[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
 pub struct Cli {
@@ -31,13 +41,21 @@ pub struct Cli {
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 
-    /// Do not execute: create shows its plan, every other verb is refused
+    /// Do not execute: create shows its plan, vcpu-pin its sets; every other verb is refused
     #[arg(short = 'N')]
     pub dry_run: bool,
 
     /// Accepted for the sake of scripts made for xl; nothing needs to be forced
     #[arg(short = 'f', hide = true)]
     pub force: bool,
+
+    /// Accepted for the sake of scripts made for xl; there is no progress to be shown
+    #[arg(short = 't', hide = true)]
+    pub carriage_return: bool,
+
+    /// Begin each line of the log with the time
+    #[arg(short = 'T')]
+    pub timestamps: bool,
 
     /// What to do.
     #[command(subcommand)]
@@ -61,6 +79,22 @@ pub enum Verb {
     Unpause(DomainArg),
     /// Attach to a domain's console
     Console(ConsoleArgs),
+    /// Give a domain another name
+    Rename(RenameArgs),
+    /// Print how long domains have been running
+    Uptime(UptimeArgs),
+    /// List the vcpus of domains
+    VcpuList(VcpuListArgs),
+    /// Choose the CPUs that a vcpu may and should run on
+    VcpuPin(VcpuPinArgs),
+    /// Set how many vcpus of a domain are online
+    VcpuSet(VcpuSetArgs),
+    /// Set how much memory a domain may have at most
+    MemMax(MemoryArgs),
+    /// Set how much memory a domain shall have
+    MemSet(MemoryArgs),
+    /// Send a system request to a domain's kernel
+    Sysrq(SysrqArgs),
     /// Print the domid of a name
     Domid(DomidArgs),
     /// Print the name of a domid
@@ -69,6 +103,10 @@ pub enum Verb {
     Info(InfoArgs),
     /// Print the hypervisor's log
     Dmesg(DmesgArgs),
+    /// Press debug keys of the hypervisor
+    DebugKeys(DebugKeysArgs),
+    /// Write what a maintainer needs to know into one file
+    BugReport(BugReportArgs),
     /// Write shell completions or man pages
     Generate(GenerateArgs),
 }
@@ -102,18 +140,85 @@ pub fn definition() -> clap::Command {
 ///
 /// # Errors
 /// What clap has to say, help and version included.
-pub fn read(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
-    let arguments: Vec<_> = arguments.into_iter().collect();
-    let mut command = definition();
-    if called_as_xl(arguments.first()) {
-        command = command.bin_name("xl");
+pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut arguments: Vec<_> = arguments.into_iter().collect();
+    let name = program::of(arguments.first().map(OsString::as_os_str));
+    let mut command = definition().bin_name(name);
+    let verb = name_verb(&mut arguments, &mut command)?;
+    if verb.as_deref() == Some("create") {
+        verbs::separate_plan_format(&mut arguments);
     }
-    let matches = command.try_get_matches_from(arguments)?;
-    <Cli as clap::FromArgMatches>::from_arg_matches(&matches)
+    let matches = command
+        .try_get_matches_from_mut(arguments)
+        .map_err(|error| name_flag(error, verb.as_deref(), &mut command))?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let Verb::Create(create) = &mut cli.verb {
+        let wrong = |text| verb_error(&mut command, "create", ErrorKind::TooManyValues, text);
+        create.put_file_first().map_err(wrong)?;
+    }
+    Ok(cli)
 }
 
-fn called_as_xl(program: Option<&std::ffi::OsString>) -> bool {
-    program.and_then(|path| std::path::Path::new(path).file_name()).is_some_and(|name| name == "xl")
+/// Puts the whole verb in the place of a shortened one, and returns it.
+fn name_verb(
+    arguments: &mut [OsString],
+    command: &mut clap::Command,
+) -> Result<Option<String>, clap::Error> {
+    // No flag before the verb takes a value: the first word that is no flag is the verb.
+    let is_flag = |argument: &OsString| argument.to_str().is_some_and(|word| word.starts_with('-'));
+    let Some(place) = arguments.iter_mut().skip(1).find(|argument| !is_flag(argument)) else {
+        return Ok(None);
+    };
+    let Some(word) = place.to_str().map(str::to_owned) else { return Ok(None) };
+    let ours: Vec<String> =
+        command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let ours: Vec<&str> = ours.iter().map(String::as_str).chain(["help"]).collect();
+    let text = match xl::resolve(&word, &ours) {
+        Meant::Ours(verb) => {
+            *place = OsString::from(verb);
+            return Ok(Some(verb.to_owned()));
+        }
+        Meant::Unknown => return Ok(None),
+        Meant::Theirs(verb) => format!("'{verb}' is a verb of xl that xlr does not have yet"),
+        Meant::Ambiguous(verbs) => {
+            format!("'{word}' can mean {}: write more of it", verbs.join(", "))
+        }
+    };
+    Err(command.error(ErrorKind::InvalidSubcommand, text))
+}
+
+/// An error that is shown with the usage of the verb.
+fn verb_error(
+    command: &mut clap::Command,
+    verb: &str,
+    kind: ErrorKind,
+    text: String,
+) -> clap::Error {
+    match command.find_subcommand_mut(verb) {
+        Some(verb) => verb.error(kind, text),
+        None => command.error(kind, text),
+    }
+}
+
+/// Says of a flag that xl has and xlr has not that this is so. A tip on how to pass an unknown flag
+/// as a value would only mislead.
+fn name_flag(
+    mut error: clap::Error,
+    verb: Option<&str>,
+    command: &mut clap::Command,
+) -> clap::Error {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return error;
+    }
+    if let (Some(ContextValue::String(flag)), Some(verb)) =
+        (error.get(ContextKind::InvalidArg), verb)
+        && xl::has_flag(verb, flag)
+    {
+        let text = format!("'{flag}' is a flag of xl {verb} that xlr does not have yet");
+        return verb_error(command, verb, ErrorKind::UnknownArgument, text);
+    }
+    error.remove(ContextKind::Suggested);
+    error
 }
 
 #[cfg(test)]
@@ -131,6 +236,25 @@ mod tests {
         let text = error.to_string();
         for part in [env!("CARGO_PKG_VERSION"), "domctl 0x12 (Xen 4.14)", "sysctl 0x13"] {
             assert!(text.contains(part), "{part:?} is missing in {text}");
+        }
+    }
+
+    /// What a user of xl looks for in vain is named; nothing is tipped that would not work.
+    #[test]
+    fn what_only_xl_has_is_said_to_be_so() {
+        for (line, words, never) in [
+            ("migrate 1 host", "'migrate' is a verb of xl that xlr does not have yet", "tip:"),
+            ("migrate-r", "'migrate-receive' is a verb of xl", "tip:"),
+            ("create -V a.cfg", "'-V' is a flag of xl create", "tip:"),
+            ("cr --vncviewer a.cfg", "'--vncviewer' is a flag of xl create", "tip:"),
+            ("destroy -x a", "unexpected argument '-x'", "tip:"),
+            ("dom 1", "can mean domid, domname", "tip:"),
+            ("lisst", "a similar subcommand exists: 'list'", "xl "),
+            ("list --lnog", "'--long'", "-- --lnog"),
+        ] {
+            let arguments = std::iter::once("xlr").chain(line.split_whitespace());
+            let error = read(arguments.map(Into::into)).expect_err(line).to_string();
+            assert!(error.contains(words) && !error.contains(never), "{line}: {error}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Arguments of `create`.
@@ -48,7 +49,45 @@ pub enum PlanFormat {
     Json,
 }
 
+/// Reads `-njson` as `-n=json`: clap would take it for five flags.
+pub(super) fn separate_plan_format(arguments: &mut [OsString]) {
+    for argument in arguments {
+        let format = argument.to_str().and_then(|text| text.strip_prefix("-n"));
+        if let Some(format @ ("json" | "text")) = format {
+            *argument = OsString::from(format!("-n={format}"));
+        }
+    }
+}
+
 impl CreateArgs {
+    /// Brings the configuration file to the front, wherever it stands among the assignments.
+    ///
+    /// # Errors
+    /// What cannot be meant: two files, or the format of a plan apart from its flag.
+    pub fn put_file_first(&mut self) -> Result<(), String> {
+        self.arguments.sort_by_key(|argument| argument.contains('='));
+        let given = self.file.iter().chain(&self.arguments).filter(|a| !a.contains('='));
+        let format = given.clone().find(|file| matches!(file.as_str(), "json" | "text"));
+        if let (Some(format), Some(_)) = (format, self.dry_run) {
+            return Err(format!(
+                "{format} is taken for a file here; write --dry-run={format} for the plan in that \
+                 form, ./{format} for the file"
+            ));
+        }
+        let first = self.arguments.first().filter(|argument| !argument.contains('='));
+        let second = match (&self.file, first) {
+            (Some(file), Some(second)) => Some((file, second)),
+            _ => first.zip(self.arguments.get(1).filter(|argument| !argument.contains('='))),
+        };
+        match second {
+            Some((first, second)) => Err(format!(
+                "two configuration files, {first} and {second}: create makes one domain from one \
+                 file; settings after it are written KEY=VALUE"
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// The configuration file and the assignments, told apart as xl does: the first argument is the
     /// file unless it holds an equals sign or a file was given by flag.
     #[must_use]
@@ -68,16 +107,28 @@ pub struct ListArgs {
     #[arg(value_name = "DOMAIN")]
     pub domains: Vec<String>,
 
-    /// Add UUID and shutdown reason
+    /// Print each domain's whole configuration as JSON, as xl saves it
+    #[arg(short, long)]
+    pub long: bool,
+
+    /// Add UUID, shutdown reason and security label
     #[arg(short, long)]
     pub verbose: bool,
+
+    /// Add the security label
+    #[arg(short = 'Z', long)]
+    pub context: bool,
 
     /// Add the CPU pool
     #[arg(short, long)]
     pub cpupool: bool,
 
+    /// Add the NUMA nodes that memory is taken from
+    #[arg(short, long)]
+    pub numa: bool,
+
     /// Print JSON, one object per domain
-    #[arg(long)]
+    #[arg(long, conflicts_with = "long")]
     pub json: bool,
 }
 
@@ -134,6 +185,22 @@ pub struct ConsoleArgs {
     /// Number of the console; only 0 exists
     #[arg(short = 'n', value_name = "NUMBER", default_value = "0", value_parser = clap::value_parser!(u8).range(0..=0))]
     pub number: u8,
+
+    /// The key that detaches, as ^ and a letter or as the character itself
+    #[arg(short = 'e', value_name = "KEY", default_value = "^]", value_parser = key)]
+    pub escape: u8,
+}
+
+/// Reads a key: `^X` is X with Ctrl.
+fn key(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        [only] => Ok(*only),
+        // What a terminal sends for Ctrl and one of @, A to Z, [, \, ], ^, _.
+        [b'^', key] if matches!(key.to_ascii_uppercase(), b'@'..=b'_') => {
+            Ok(key.to_ascii_uppercase() & 0x1f)
+        }
+        _ => Err(String::from("write one character, or ^ and one for Ctrl with it, as in ^]")),
+    }
 }
 
 /// Arguments of `domid`.
@@ -141,13 +208,31 @@ pub struct ConsoleArgs {
 pub struct DomidArgs {
     /// The domain's name
     pub name: String,
+
+    /// Print JSON: name and domid
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `domname`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct DomnameArgs {
     /// The domain's domid
+    #[arg(value_parser = domid)]
     pub domid: u16,
+
+    /// Print JSON: name and domid
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reads a domid.
+fn domid(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| {
+        String::from(
+            "Invalid domain id: give a number as list shows it; domid finds that of a name",
+        )
+    })
 }
 
 /// Arguments of `info`.
@@ -172,6 +257,10 @@ pub struct DmesgArgs {
     /// Clear the log after printing it
     #[arg(short, long)]
     pub clear: bool,
+
+    /// Print JSON: the log as one text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `generate`.
@@ -252,8 +341,50 @@ mod tests {
         assert!(matches!(cli("cr a.cfg").expect("cr").verb, Verb::Create(_)));
         assert!(matches!(cli("domi n").expect("domi").verb, Verb::Domid(_)));
         assert!(matches!(cli("dest n").expect("dest").verb, Verb::Destroy(_)));
-        for ambiguous in ["c a.cfg", "dom n", "d n"] {
+        assert!(matches!(cli("-v vcpu-l").expect("after a flag").verb, Verb::VcpuList(_)));
+        for ambiguous in ["c a.cfg", "dom n", "d n", "l", "con 3"] {
             assert!(cli(ambiguous).is_err(), "{ambiguous}");
+        }
+    }
+
+    /// One file, at any place; everything else is refused with a word.
+    #[test]
+    fn create_takes_one_file() {
+        let arguments = create("memory=1 a.cfg vcpus=2");
+        assert_eq!(arguments.file_and_assignments().0, Some("a.cfg"));
+        assert_eq!(arguments.file_and_assignments().1, ["memory=1", "vcpus=2"]);
+        for (line, words) in [
+            ("create a.cfg b.cfg", "two configuration files, a.cfg and b.cfg"),
+            ("create a.cfg memory=1 b.cfg", "two configuration files, a.cfg and b.cfg"),
+            ("create -f a.cfg b.cfg", "two configuration files, a.cfg and b.cfg"),
+            ("create -n json a.cfg", "--dry-run=json"),
+            ("create -n json", "--dry-run=json"),
+            ("create a.cfg -n text", "--dry-run=text"),
+            ("create -nyaml a.cfg", "unexpected argument '-y'"),
+        ] {
+            let error = cli(line).expect_err(line).to_string();
+            assert!(error.contains(words), "{line}: {error}");
+        }
+        assert_eq!(create("-n=json a.cfg").dry_run, Some(PlanFormat::Json));
+        assert_eq!(create("-njson a.cfg").dry_run, Some(PlanFormat::Json));
+        assert_eq!(create("-n ./json").file_and_assignments().0, Some("./json"));
+    }
+
+    #[test]
+    fn keys() {
+        for (text, byte) in [
+            ("^]", Some(0x1d)),
+            ("^a", Some(1)),
+            ("^A", Some(1)),
+            ("^@", Some(0)),
+            ("q", Some(b'q')),
+            ("^", Some(b'^')),
+            ("", None),
+            ("^1", None),
+            ("ab", None),
+            ("^ab", None),
+        ] {
+            assert_eq!(key(text).ok(), byte, "{text:?}");
         }
     }
 

@@ -15,22 +15,24 @@
 //! xenstore's watches, which also tell the end of the domain. Only guest output goes to standard
 //! output. Never takes a path from a node that the guest can write.
 
-use super::domain;
 use super::error::CommandError;
+use super::{domain, tell};
 use crate::cli::ConsoleArgs;
 use libxc_safe::{DomainInfo, Xen};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
 
-/// Ctrl-], which detaches.
-const DETACH: u8 = 0x1d;
+/// Ctrl-], which detaches unless another key was chosen.
+pub const DETACH: u8 = 0x1d;
 /// Bytes moved at once; also the most input that waits for a guest that does not read.
 const CHUNK: usize = 4096;
 /// How long the tty of a domain may stay unnamed before that is reported.
@@ -57,6 +59,12 @@ pub enum ConsoleError {
         domid: Domid,
         /// The node's value.
         path: String,
+    },
+    /// A signal ended it; the terminal is as before.
+    #[error("detached from the console of domain {domid} by a signal; the domain runs on")]
+    Signal {
+        /// The domain.
+        domid: Domid,
     },
     /// A call failed.
     #[error("console of domain {domid}: cannot {operation}")]
@@ -89,7 +97,7 @@ pub fn run(arguments: &ConsoleArgs) -> Result<(), CommandError> {
         return Err(CommandError::Dom0 { hint: ": it has no console of this kind" });
     }
     let mut console = Console::attach(&xen, &mut store, &info)?;
-    console.copy()?;
+    console.copy(Some(arguments.escape), true)?;
     Ok(())
 }
 
@@ -106,6 +114,10 @@ pub struct Console<'a> {
     /// Input that the guest has not taken yet.
     input: Vec<u8>,
     input_open: bool,
+    /// The key that detaches.
+    detach: u8,
+    /// Readable once a signal has asked the process to end.
+    signals: UnixStream,
 }
 
 impl<'a> Console<'a> {
@@ -120,7 +132,10 @@ impl<'a> Console<'a> {
         store.watch(&node, "console-tty")?;
         store.watch("@releaseDomain", "console-end")?;
         let (info, input) = (info.clone(), Vec::new());
-        let mut console = Self { xen, store, info, node, tty: None, input, input_open: true };
+        let (tty, input_open, detach) = (None, true, DETACH);
+        let (signals, signalled) =
+            UnixStream::pair().map_err(|e| io_error(info.domid, "prepare for signals", e))?;
+        let mut console = Self { xen, store, info, node, tty, input, input_open, detach, signals };
         let deadline = Instant::now() + PATIENCE;
         while !console.open()? && console.exists()? {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -128,18 +143,33 @@ impl<'a> Console<'a> {
                 return Err(ConsoleError::NotServed { domid: console.info.domid }.into());
             }
         }
+        // From here on signals wait for the copying, which puts the terminal back.
+        for signal in [SIGTERM, SIGHUP, SIGINT, SIGQUIT] {
+            let end = signalled.try_clone().map_err(|e| console.io("handle signals", e))?;
+            signal_hook::low_level::pipe::register(signal, end)
+                .map_err(|error| console.io("handle signals", error))?;
+        }
         Ok(console)
     }
 
-    /// Copies until the domain is gone or the user detaches.
-    pub fn copy(&mut self) -> Result<Ended, CommandError> {
+    /// Copies until the domain is gone or the user detaches, by Ctrl-] unless another key is given.
+    /// With `hint`, a user at a terminal is told that key first.
+    pub fn copy(&mut self, key: Option<u8>, hint: bool) -> Result<Ended, CommandError> {
+        self.detach = key.unwrap_or(DETACH);
         let stdin = io::stdin();
+        if hint && isatty(&stdin) && isatty(io::stderr()) {
+            let key = key_name(self.detach);
+            tell(format_args!("Console of domain {}; {key} leaves it.", self.info.domid));
+        }
         let _raw = RawTerminal::enter(&stdin).map_err(|e| self.io("set up the terminal", e))?;
         loop {
             // Events may have come along with the answer to a request, where poll does not see them.
             let mut events = self.store.events_waiting() > 0;
             if !events {
                 let ready = self.wait(&stdin)?;
+                if ready.signal {
+                    return Err(ConsoleError::Signal { domid: self.info.domid }.into());
+                }
                 if ready.output && !self.take_output()? {
                     // Hung up: another terminal may have been named already.
                     self.open()?;
@@ -201,7 +231,8 @@ impl<'a> Console<'a> {
     }
 
     fn wait(&self, stdin: &io::Stdin) -> Result<Ready, CommandError> {
-        let mut fds = vec![PollFd::new(&*self.store, PollFlags::IN)];
+        let signals = PollFd::new(&self.signals, PollFlags::IN);
+        let mut fds = vec![PollFd::new(&*self.store, PollFlags::IN), signals];
         let input = (self.input_open && self.input.is_empty()).then(|| {
             fds.push(PollFd::new(stdin, PollFlags::IN));
             fds.len() - 1
@@ -222,7 +253,7 @@ impl<'a> Console<'a> {
         let output = tty.is_some_and(|index| {
             fds[index].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
         });
-        Ok(Ready { store: ready(0), input: input.is_some_and(ready), output })
+        Ok(Ready { store: ready(0), signal: ready(1), input: input.is_some_and(ready), output })
     }
 
     /// Passes on what the guest has said; tells whether the terminal still stands.
@@ -250,7 +281,7 @@ impl<'a> Console<'a> {
             Ok(0) => self.input_open = false,
             Ok(count) => {
                 let typed = &chunk[..count];
-                let detach = typed.iter().position(|&byte| byte == DETACH);
+                let detach = typed.iter().position(|&byte| byte == self.detach);
                 self.input.extend_from_slice(&typed[..detach.unwrap_or(count)]);
                 if detach.is_some() {
                     self.give_input()?;
@@ -302,16 +333,29 @@ impl<'a> Console<'a> {
     }
 
     fn io(&self, operation: &'static str, source: impl Into<io::Error>) -> ConsoleError {
-        ConsoleError::Io { domid: self.info.domid, operation, source: source.into() }
+        io_error(self.info.domid, operation, source)
     }
+}
+
+fn io_error(domid: Domid, operation: &'static str, source: impl Into<io::Error>) -> ConsoleError {
+    ConsoleError::Io { domid, operation, source: source.into() }
 }
 
 /// What there is to do.
 #[derive(Clone, Copy, Debug)]
 struct Ready {
     store: bool,
+    signal: bool,
     input: bool,
     output: bool,
+}
+
+/// A key as people write it.
+fn key_name(key: u8) -> String {
+    match key {
+        0..0x20 => format!("Ctrl-{}", char::from(key | 0x40)),
+        _ => char::from(key).to_string(),
+    }
 }
 
 fn make_raw(tty: impl AsFd) -> Result<Termios, Errno> {
@@ -341,6 +385,18 @@ impl Drop for RawTerminal<'_> {
             // Nothing more can be done for a terminal that does not take its old settings back.
             let _ = tcsetattr(self.stdin, OptionalActions::Flush, before);
             let _ = io::stderr().write_all(b"\r\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key_name;
+
+    #[test]
+    fn keys_have_names() {
+        for (key, name) in [(0x1d, "Ctrl-]"), (1, "Ctrl-A"), (0, "Ctrl-@"), (b'q', "q")] {
+            assert_eq!(key_name(key), name);
         }
     }
 }

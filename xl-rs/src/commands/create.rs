@@ -64,7 +64,6 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
     let created = job.build(&xen, &mut store, arguments.fail_before_step, &signals)?;
     tracing::info!(domid = created.domid.0, name = spec.name, "domain created");
     let begun = begin(arguments, &xen, &mut store, &created, &signals);
-    drop(signals);
     if begun.is_ok() && !arguments.quiet && !arguments.console {
         tell(format_args!(
             "Nothing waits for the end of domain {}: once it has shut down it stays in the list until \
@@ -74,7 +73,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
     }
     match begun {
         Ok(None) => Ok(()),
-        Ok(Some(mut console)) => console.copy().map(|_| ()),
+        Ok(Some(mut console)) => console.copy(None, !arguments.quiet).map(|_| ()),
         Err(error) => {
             // It never ran: an unusable domain would only hold memory.
             if let Err(left) = undo::destroy(&xen, &mut store, &created.identity()) {

@@ -1,9 +1,10 @@
 //! `domname`: the name of a domid.
 
 use super::error::CommandError;
-use super::{domain, print};
+use super::{domain, print, print_json};
 use crate::cli::DomnameArgs;
 use libxc_safe::Xen;
+use serde_json::json;
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
 
@@ -13,5 +14,9 @@ pub fn run(arguments: &DomnameArgs) -> Result<(), CommandError> {
     let missing = || CommandError::NoDomname { domid };
     Xen::open()?.domain_info(Domid(domid))?.ok_or_else(missing)?;
     let name = Client::connect()?.read_text_optional(domain::name_path(Domid(domid)))?;
-    print(format!("{}\n", name.ok_or_else(missing)?).as_bytes())
+    let name = name.ok_or_else(missing)?;
+    if arguments.json {
+        return print_json(&json!({ "name": name, "domid": domid }));
+    }
+    print(format!("{name}\n").as_bytes())
 }

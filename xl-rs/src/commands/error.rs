@@ -1,5 +1,7 @@
 //! Why a command failed, and with which exit code.
 
+use super::console::ConsoleError;
+use crate::cli::program;
 use crate::exit::Exit;
 use domain_builder::apply::{ApplyError, StepError};
 use domain_builder::host::HostError;
@@ -19,13 +21,16 @@ pub enum CommandError {
     #[error(transparent)]
     Store(#[from] xenstore::client::Error),
     /// Nobody is called that.
-    #[error("{given} is an invalid domain identifier: no domain has this name; see xlr list")]
+    #[error(
+        "{given} is an invalid domain identifier: no domain has this name; see {} list",
+        program::name()
+    )]
     NoSuchName {
         /// What was given.
         given: String,
     },
     /// Nobody has that number.
-    #[error("domain {domid} does not exist; see xlr list")]
+    #[error("domain {domid} does not exist; see {} list", program::name())]
     NoSuchDomid {
         /// What was given.
         domid: u16,
@@ -54,8 +59,85 @@ pub enum CommandError {
         /// A way to insist, where there is one.
         hint: &'static str,
     },
+    /// A name that no domain can have.
+    #[error("{name:?} cannot be a domain's name: {problem}")]
+    BadName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A name that another domain has.
+    #[error("the name {name:?} belongs to domain {domid}; see {} list", program::name())]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Whose it is.
+        domid: u16,
+    },
+    /// A vcpu that the domain does not have.
+    #[error("{given:?} is no vcpu of domain {domid}: give a number below {count}, or all")]
+    NoSuchVcpu {
+        /// What was given.
+        given: String,
+        /// The domain.
+        domid: u16,
+        /// How many it has.
+        count: u32,
+    },
+    /// A list of CPUs that is not understood, or names CPUs that are not there.
+    #[error("{text:?} is no list of this host's CPUs: {problem}")]
+    BadCpus {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// `vcpu-pin` with nothing but `-`.
+    #[error("neither hard nor soft affinity was given; nothing was done")]
+    NothingToPin,
+    /// A number of vcpus that a domain cannot have.
+    #[error(
+        "domain {domid} can have 1 to {max} vcpus online, not {wanted}: maxvcpus= is fixed when it is made"
+    )]
+    VcpuCount {
+        /// What was asked for.
+        wanted: u32,
+        /// Its maxvcpus.
+        max: u32,
+        /// The domain.
+        domid: u16,
+    },
+    /// More vcpus than the host has CPUs.
+    #[error("{wanted} vcpus are more than the {cpus} CPUs of this host; --ignore-host allows it")]
+    MoreVcpusThanCpus {
+        /// What was asked for.
+        wanted: u32,
+        /// What there is.
+        cpus: u32,
+    },
+    /// An amount of memory that a domain cannot have.
+    #[error("domain {domid}: {wanted_kib} KiB is {side} than {limit_kib} KiB, {why}")]
+    Memory {
+        /// The domain.
+        domid: u16,
+        /// What was asked for.
+        wanted_kib: u64,
+        /// More or less.
+        side: &'static str,
+        /// What it must not be.
+        limit_kib: u64,
+        /// What that is.
+        why: &'static str,
+    },
+    /// A node without the amount of memory that it should hold.
+    #[error("xenstore has no amount in {path}: the domain is being made or taken down")]
+    NoAmount {
+        /// The node.
+        path: String,
+    },
     /// `-N` with a verb that has no plan to show.
-    #[error("-N works with create only; nothing was done")]
+    #[error("-N works with create and vcpu-pin only; nothing was done")]
     DryRun,
     /// A domain that is to go on and was not stopped.
     #[error("domain {domid} is not paused")]
@@ -130,7 +212,7 @@ pub enum CommandError {
     },
     /// The console of a domain cannot be used.
     #[error(transparent)]
-    Console(#[from] super::console::ConsoleError),
+    Console(#[from] ConsoleError),
 }
 
 impl CommandError {
@@ -152,8 +234,13 @@ impl CommandError {
             Self::Configuration { .. } | Self::Read { .. } | Self::Image(_) | Self::Plan(_) => {
                 Exit::Configuration
             }
-            Self::NoSuchFact { .. } | Self::NoConfiguration | Self::DryRun => Exit::Usage,
-            Self::Interrupted => Exit::Interrupted,
+            Self::NoSuchFact { .. }
+            | Self::NoConfiguration
+            | Self::DryRun
+            | Self::NothingToPin
+            | Self::BadName { .. }
+            | Self::BadCpus { .. } => Exit::Usage,
+            Self::Interrupted | Self::Console(ConsoleError::Signal { .. }) => Exit::Interrupted,
             _ => Exit::Failure,
         }
     }

@@ -21,6 +21,11 @@ pub fn run(arguments: &InfoArgs) -> Result<(), CommandError> {
     }
 }
 
+/// All facts, topology included, as text.
+pub fn text(xen: &Xen) -> Result<String, CommandError> {
+    Ok(gather(xen, &InfoArgs { numa: true, ..InfoArgs::default() })?.to_text())
+}
+
 fn gather(xen: &Xen, arguments: &InfoArgs) -> Result<Facts, CommandError> {
     let mut facts = Facts::default();
     let system = rustix::system::uname();

@@ -2,10 +2,11 @@
 
 use super::domain::{self, Named};
 use super::error::{CommandError, chain};
-use super::{print, print_json, tell};
-use crate::cli::ListArgs;
+use super::{print, print_json, saved, tell};
+use crate::cli::{ListArgs, program};
 use crate::output::domains::{Columns, Row, table};
 use libxc_safe::Xen;
+use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
 
 /// Runs the command.
@@ -14,13 +15,27 @@ pub fn run(arguments: &ListArgs) -> Result<(), CommandError> {
     let mut store = Client::connect()?;
     let all = domain::all(&xen, &mut store)?;
     let (chosen, missing) = choose(all, &arguments.domains);
-    let rows: Vec<Row> =
-        chosen.into_iter().map(|domain| Row::new(&domain.info, domain.name)).collect();
+    if chosen.is_empty() && !missing.is_empty() {
+        return report(missing, arguments.domains.len());
+    }
     // Of several domains the ones that exist are shown, as under xl.
+    if arguments.long {
+        print_long(&xen, &mut store, &chosen)?;
+        return report(missing, arguments.domains.len());
+    }
+    let mut rows: Vec<Row> =
+        chosen.into_iter().map(|domain| Row::new(&domain.info, domain.name)).collect();
+    if arguments.numa {
+        for row in &mut rows {
+            row.numa_nodes = Some(xen.node_affinity(Domid(row.domid))?);
+        }
+    }
     if arguments.json {
         print_json(&serde_json::to_value(&rows).unwrap_or_default())?;
-    } else if missing.is_empty() || !rows.is_empty() {
-        let columns = Columns { verbose: arguments.verbose, cpupool: arguments.cpupool };
+    } else {
+        let numa = if arguments.numa { Some(xen.physinfo()?.nodes) } else { None };
+        let (verbose, context) = (arguments.verbose, arguments.context);
+        let columns = Columns { verbose, context, cpupool: arguments.cpupool, numa };
         let pools = if arguments.cpupool { pool_names(&xen, &mut store)? } else { Vec::new() };
         let pool_name = |id: u32| {
             let found = pools.iter().find(|(_, known)| *known == id);
@@ -28,6 +43,28 @@ pub fn run(arguments: &ListArgs) -> Result<(), CommandError> {
         };
         print(table(&rows, columns, pool_name).as_bytes())?;
     }
+    report(missing, arguments.domains.len())
+}
+
+/// The saved configuration of each domain; one without is left out, with a word.
+fn print_long(xen: &Xen, store: &mut Client, chosen: &[Named]) -> Result<(), CommandError> {
+    let mut configurations = Vec::with_capacity(chosen.len());
+    for domain in chosen {
+        match saved::current(xen, store, domain) {
+            Ok(Some(configuration)) => configurations.push(configuration),
+            Ok(None) => tell(format_args!(
+                "{}: domain {} is left out: no configuration is saved for it",
+                program::name(),
+                domain.info.domid
+            )),
+            Err(error) => tell(format_args!("{}: {}", program::name(), chain(&error))),
+        }
+    }
+    print_json(&configurations.into())
+}
+
+/// Tells which of `total` domains are not there.
+fn report(missing: Vec<CommandError>, total: usize) -> Result<(), CommandError> {
     let failed = missing.len();
     let mut missing = missing.into_iter();
     match (missing.next(), failed) {
@@ -35,15 +72,15 @@ pub fn run(arguments: &ListArgs) -> Result<(), CommandError> {
         (Some(error), 1) => Err(error),
         (Some(error), _) => {
             for error in std::iter::once(error).chain(missing) {
-                tell(format_args!("xlr: {}", chain(&error)));
+                tell(format_args!("{}: {}", program::name(), chain(&error)));
             }
-            Err(CommandError::Some { failed, total: arguments.domains.len(), done: "listed" })
+            Err(CommandError::Some { failed, total, done: "listed" })
         }
     }
 }
 
 /// The domains that were asked for, in that order, and an error for each that is not there.
-fn choose(all: Vec<Named>, wanted: &[String]) -> (Vec<Named>, Vec<CommandError>) {
+pub fn choose(all: Vec<Named>, wanted: &[String]) -> (Vec<Named>, Vec<CommandError>) {
     if wanted.is_empty() {
         return (all, Vec::new());
     }

@@ -1,8 +1,10 @@
 //! One file per verb. A command opens what it needs, does its work, prints, and returns how it
 //! ended; only [`run`] turns errors into text and exit codes.
 
+mod bug_report;
 pub mod console;
 mod create;
+mod debug_keys;
 mod destroy;
 mod dmesg;
 mod domain;
@@ -12,10 +14,18 @@ pub mod error;
 mod generate;
 mod info;
 mod list;
+mod memory;
 mod pause;
+mod rename;
+mod saved;
 mod shutdown;
+mod sysrq;
+mod uptime;
+mod vcpu_list;
+mod vcpu_pin;
+mod vcpu_set;
 
-use crate::cli::{Cli, PlanFormat, Verb};
+use crate::cli::{Cli, PlanFormat, Verb, program};
 use crate::exit::Exit;
 use error::{CommandError, chain};
 use std::fmt::Display;
@@ -31,9 +41,21 @@ pub fn run(cli: Cli) -> Exit {
             Exit::Failure
         }
         Err(error) => {
-            tell(format_args!("xlr: {}", chain(&error)));
+            say_why(&error);
             error.exit()
         }
+    }
+}
+
+/// The reason in one line. Of a create that failed it comes first, and then what became of the
+/// domain: the step that it failed in says nothing to most.
+fn say_why(error: &CommandError) {
+    let name = program::name();
+    match error {
+        CommandError::Apply(apply) => {
+            tell(format_args!("{name}: {}\n{name}: {apply}", chain(apply.cause.as_ref())));
+        }
+        _ => tell(format_args!("{name}: {}", chain(error))),
     }
 }
 
@@ -43,7 +65,7 @@ fn tell(text: impl Display) {
 }
 
 fn carry_out(cli: Cli) -> Result<(), CommandError> {
-    if cli.dry_run && !matches!(cli.verb, Verb::Create(_)) {
+    if cli.dry_run && !matches!(cli.verb, Verb::Create(_) | Verb::VcpuPin(_)) {
         // Before anything is opened: who writes -N must not see a domain go.
         return Err(CommandError::DryRun);
     }
@@ -64,6 +86,16 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::Domname(arguments) => domname::run(&arguments),
         Verb::Info(arguments) => info::run(&arguments),
         Verb::Dmesg(arguments) => dmesg::run(&arguments),
+        Verb::Rename(arguments) => rename::run(&arguments),
+        Verb::Uptime(arguments) => uptime::run(&arguments),
+        Verb::VcpuList(arguments) => vcpu_list::run(&arguments),
+        Verb::VcpuPin(arguments) => vcpu_pin::run(&arguments, cli.dry_run),
+        Verb::VcpuSet(arguments) => vcpu_set::run(&arguments),
+        Verb::MemMax(arguments) => memory::set_max(&arguments),
+        Verb::MemSet(arguments) => memory::set_target(&arguments),
+        Verb::Sysrq(arguments) => sysrq::run(&arguments),
+        Verb::DebugKeys(arguments) => debug_keys::run(&arguments),
+        Verb::BugReport(arguments) => bug_report::run(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
     }
 }

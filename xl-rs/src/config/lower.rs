@@ -265,18 +265,25 @@ fn one_type(reader: &mut Reader<'_>, key: &str, names: &[&str]) {
     }
 }
 
-fn name(reader: &mut Reader<'_>) -> Option<At<String>> {
-    let name = reader.filled("name")?;
-    let wrong = if name.value.len() > LONGEST_NAME {
+/// What keeps a text from being a domain's name.
+#[must_use]
+pub fn name_problem(name: &str) -> Option<String> {
+    if name.is_empty() {
+        Some(String::from("a name has at least one character"))
+    } else if name.len() > LONGEST_NAME {
         Some(format!("longer than {LONGEST_NAME} bytes"))
-    } else if name.value.contains('/') {
+    } else if name.contains('/') {
         Some(String::from("a name must not contain /"))
-    } else if name.value.chars().any(char::is_control) {
+    } else if name.chars().any(char::is_control) {
         Some(String::from("a name must not contain control characters"))
     } else {
         None
-    };
-    if let Some(wrong) = wrong {
+    }
+}
+
+fn name(reader: &mut Reader<'_>) -> Option<At<String>> {
+    let name = reader.filled("name")?;
+    if let Some(wrong) = name_problem(&name.value) {
         let help = String::from("letters, digits, - and . make a good name");
         reader.refuse(name.span, String::from("this name cannot be used"), &wrong, Some(help));
         return None;

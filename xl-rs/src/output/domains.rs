@@ -1,12 +1,10 @@
 //! The table of `list`, and the same as JSON.
 
+use super::{NO_NAME, bitmap};
 use libxc_safe::{DomainInfo, ShutdownReason};
 use serde::Serialize;
 use std::fmt::Write;
 use uuid::Uuid;
-
-/// What stands in the name's place for a domain without one. xl prints the same.
-const NO_NAME: &str = "(null)";
 
 /// One domain, as listings show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,6 +29,9 @@ pub struct Row {
     pub cpu_time_ns: u64,
     /// Its CPU pool, by number.
     pub cpupool: u32,
+    /// The NUMA nodes that its memory is taken from, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numa_nodes: Option<Vec<u32>>,
     /// The number of the reason, for the table.
     #[serde(skip)]
     reason_code: Option<u8>,
@@ -58,8 +59,12 @@ pub struct State {
 pub struct Columns {
     /// UUID, reason, label.
     pub verbose: bool,
+    /// Label.
+    pub context: bool,
     /// CPU pool.
     pub cpupool: bool,
+    /// Nodes; there are so many on this host.
+    pub numa: Option<u32>,
 }
 
 impl Row {
@@ -84,6 +89,7 @@ impl Row {
             shutdown_reason: info.shutdown.map(reason),
             cpu_time_ns: info.cpu_time_ns,
             cpupool: info.cpupool,
+            numa_nodes: None,
             reason_code: info.shutdown.map(ShutdownReason::code),
         }
     }
@@ -103,21 +109,30 @@ pub fn reason(reason: ShutdownReason) -> String {
     })
 }
 
-impl State {
-    fn letters(self) -> String {
+impl Row {
+    /// The state column. Where a domain has shut down, the fifth place tells why.
+    fn letters(&self) -> String {
+        let letter = |is: bool, letter| if is { letter } else { '-' };
+        let reason = match self.reason_code {
+            None => '-',
+            Some(code) => REASONS.get(usize::from(code)).copied().unwrap_or('?'),
+        };
+        let state = self.state;
         [
-            (self.running, 'r'),
-            (self.blocked, 'b'),
-            (self.paused, 'p'),
-            (self.shutdown, 's'),
-            (self.crashed, 'c'),
-            (self.dying, 'd'),
+            letter(state.running, 'r'),
+            letter(state.blocked, 'b'),
+            letter(state.paused, 'p'),
+            letter(state.shutdown, 's'),
+            reason,
+            letter(state.dying, 'd'),
         ]
-        .into_iter()
-        .map(|(is, letter)| if is { letter } else { '-' })
+        .iter()
         .collect()
     }
 }
+
+/// The letters of the shutdown reasons: poweroff, reboot, suspend, crash, watchdog, soft reset.
+const REASONS: [char; 6] = ['-', 'r', 's', 'c', 'w', 'S'];
 
 /// The table, header and all. Pools print by the name that `pool_name` gives.
 #[must_use]
@@ -126,33 +141,48 @@ pub fn table(rows: &[Row], columns: Columns, pool_name: impl Fn(u32) -> String) 
         String::from("Name                                        ID   Mem VCPUs\tState\tTime(s)");
     if columns.verbose {
         out.push_str("   UUID                            Reason-Code\tSecurity Label");
+    } else if columns.context {
+        out.push_str("   Security Label");
     }
     if columns.cpupool {
         out.push_str("         Cpupool");
     }
+    if columns.numa.is_some() {
+        out.push_str(" NODE Affinity");
+    }
     out.push('\n');
     for row in rows {
-        let name = row.name.as_deref().unwrap_or(NO_NAME);
-        let seconds = row.cpu_time_ns as f64 / 1e9;
-        let mib = row.memory_kib / 1024;
-        let state = row.state.letters();
-        // Writing into a String cannot fail.
-        let _ = write!(
-            out,
-            "{name:<40} {:>5} {mib:>5} {:>5}     {state}  {seconds:>8.1}",
-            row.domid, row.vcpus
-        );
-        if columns.verbose {
-            let reason =
-                row.reason_code.map_or_else(|| String::from("-"), |code| format!("{code:x}"));
-            let _ = write!(out, " {} {reason:>8} {:>16}", row.uuid, "-");
-        }
-        if columns.cpupool {
-            let _ = write!(out, "{:>16}", pool_name(row.cpupool));
-        }
+        line(&mut out, row, columns, &pool_name);
         out.push('\n');
     }
     out
+}
+
+fn line(out: &mut String, row: &Row, columns: Columns, pool_name: impl Fn(u32) -> String) {
+    let name = row.name.as_deref().unwrap_or(NO_NAME);
+    let seconds = row.cpu_time_ns as f64 / 1e9;
+    let mib = row.memory_kib / 1024;
+    let state = row.letters();
+    // Writing into a String cannot fail.
+    let _ = write!(
+        out,
+        "{name:<40} {:>5} {mib:>5} {:>5}     {state}  {seconds:>8.1}",
+        row.domid, row.vcpus
+    );
+    if columns.verbose {
+        let reason = row.reason_code.map_or_else(|| String::from("-"), |code| format!("{code:x}"));
+        let _ = write!(out, " {} {reason:>8}", row.uuid);
+    }
+    if columns.verbose || columns.context {
+        // Labels exist under XSM only, which xlr refuses to create under.
+        let _ = write!(out, " {:>16}", "-");
+    }
+    if columns.cpupool {
+        let _ = write!(out, "{:>16}", pool_name(row.cpupool));
+    }
+    if let Some(nodes) = columns.numa {
+        let _ = write!(out, " {}", bitmap::text(row.numa_nodes.as_deref().unwrap_or(&[]), nodes));
+    }
 }
 
 #[cfg(test)]
@@ -171,6 +201,7 @@ mod tests {
             shutdown_reason: None,
             cpu_time_ns: 349_000_000,
             cpupool: 0,
+            numa_nodes: None,
             reason_code: None,
         }
     }
@@ -197,14 +228,36 @@ mod tests {
              a                                            1    64     1     --p---       0.0\n"
         );
         assert_eq!(
-            table(&rows[1..], Columns { verbose: true, cpupool: false }, none),
+            table(&rows[1..], Columns { verbose: true, ..Columns::default() }, none),
             "Name                                        ID   Mem VCPUs\tState\tTime(s)   UUID                            Reason-Code\tSecurity Label\n\
              a                                            1    64     1     --p---       0.0 2c75fd12-8c60-48a5-acb0-6341ee1753f4        -                -\n"
         );
         assert_eq!(
-            table(&rows[1..], Columns { verbose: false, cpupool: true }, none),
+            table(&rows[1..], Columns { cpupool: true, ..Columns::default() }, none),
             "Name                                        ID   Mem VCPUs\tState\tTime(s)         Cpupool\n\
              a                                            1    64     1     --p---       0.0          Pool-0\n"
+        );
+    }
+
+    #[test]
+    fn more_columns() {
+        let row = Row {
+            numa_nodes: Some(vec![1]),
+            ..row(Some("a"), State { paused: true, ..State::default() })
+        };
+        let pool = |_| String::from("Pool-0");
+        let columns = Columns { context: true, numa: Some(2), ..Columns::default() };
+        assert_eq!(
+            table(std::slice::from_ref(&row), columns, pool),
+            "Name                                        ID   Mem VCPUs\tState\tTime(s)   Security Label NODE Affinity\n\
+             a                                            1    64     1     --p---       0.3                - 1\n"
+        );
+        let all = Columns { verbose: true, context: true, cpupool: true, numa: Some(1) };
+        let row = Row { numa_nodes: Some(vec![0]), ..row };
+        assert_eq!(
+            table(&[row], all, pool),
+            "Name                                        ID   Mem VCPUs\tState\tTime(s)   UUID                            Reason-Code\tSecurity Label         Cpupool NODE Affinity\n\
+             a                                            1    64     1     --p---       0.3 2c75fd12-8c60-48a5-acb0-6341ee1753f4        -                -          Pool-0 all\n"
         );
     }
 
@@ -218,8 +271,19 @@ mod tests {
             crashed: true,
             dying: true,
         };
-        assert_eq!(all.letters(), "rbpscd");
-        assert_eq!(State::default().letters(), "------");
+        for (reason_code, letters) in [
+            (None, "rbps-d"),
+            (Some(0), "rbps-d"),
+            (Some(1), "rbpsrd"),
+            (Some(2), "rbpssd"),
+            (Some(3), "rbpscd"),
+            (Some(4), "rbpswd"),
+            (Some(5), "rbpsSd"),
+            (Some(6), "rbps?d"),
+        ] {
+            assert_eq!(Row { reason_code, ..row(None, all) }.letters(), letters, "{reason_code:?}");
+        }
+        assert_eq!(row(None, State::default()).letters(), "------");
         let table = table(&[row(None, all)], Columns::default(), |_| String::new());
         assert!(table.contains("\n(null)  "), "{table}");
     }
@@ -231,6 +295,6 @@ mod tests {
         assert_eq!(json["cpu_time_ns"], 349_000_000);
         assert_eq!(json["state"]["paused"], false);
         assert_eq!(json["shutdown_reason"], serde_json::Value::Null);
-        assert!(json.get("reason_code").is_none());
+        assert!(json.get("reason_code").is_none() && json.get("numa_nodes").is_none());
     }
 }

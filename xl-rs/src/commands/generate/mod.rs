@@ -1,5 +1,8 @@
 //! `generate`: shell completions and man pages, from the definition of the command line.
 
+mod completions;
+mod man;
+
 use super::error::CommandError;
 use super::print;
 use crate::cli::{GenerateArgs, Generated, definition};
@@ -9,11 +12,7 @@ use std::path::Path;
 /// Runs the command.
 pub fn run(arguments: &GenerateArgs) -> Result<(), CommandError> {
     match &arguments.what {
-        Generated::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(*shell, &mut definition(), "xlr", &mut text);
-            print(&text)
-        }
+        Generated::Completions { shell } => print(completions::text(*shell).as_bytes()),
         Generated::Man { folder } => man_pages(folder),
     }
 }
@@ -22,5 +21,8 @@ fn man_pages(folder: &Path) -> Result<(), CommandError> {
     let failed =
         |source| CommandError::Write { what: format!("man pages to {}", folder.display()), source };
     fs::create_dir_all(folder).map_err(failed)?;
-    clap_mangen::generate_to(definition(), folder).map_err(failed)
+    for (name, page) in man::pages(definition()).map_err(failed)? {
+        fs::write(folder.join(name), page).map_err(failed)?;
+    }
+    Ok(())
 }

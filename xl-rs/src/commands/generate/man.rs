@@ -1,0 +1,152 @@
+//! Man pages: one for the program, one per verb.
+
+use crate::exit::TABLE;
+use clap::Command;
+use clap_mangen::Man;
+use std::fmt::Write as _;
+use std::io;
+
+const SECTION: &str = "1";
+
+/// File name and text of each page.
+pub fn pages(definition: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
+    // The exit codes get a section of their own, with a heading that says what it is.
+    let mut definition = definition
+        .after_long_help("")
+        .disable_help_subcommand(true)
+        .subcommand_help_heading("VERBS")
+        .subcommand_value_name("VERB");
+    definition.build();
+    let verbs: Vec<Command> = visible(&definition).cloned().collect();
+    let names: Vec<String> = verbs.iter().map(name).collect();
+    let mut pages = vec![page(definition, &names)?];
+    for verb in verbs {
+        let parts: Vec<Command> = visible(&verb).cloned().collect();
+        let names: Vec<String> = parts.iter().map(name).collect();
+        pages.push(page(verb, &names)?);
+        for part in parts {
+            pages.push(page(part, &[])?);
+        }
+    }
+    Ok(pages)
+}
+
+fn visible(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help")
+}
+
+/// What a page is called: `xlr`, `xlr-list`.
+fn name(command: &Command) -> String {
+    command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned()
+}
+
+fn page(mut command: Command, parts: &[String]) -> io::Result<(String, Vec<u8>)> {
+    let name = name(&command);
+    let is_program = name == "xlr";
+    let synopsis = synopsis(&mut command);
+    let man = Man::new(command);
+    let mut text = title(&name).into_bytes();
+    man.render_name_section(&mut text)?;
+    text.extend(synopsis.bytes());
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if !parts.is_empty() {
+        man.render_subcommands_section(&mut text)?;
+    }
+    text.extend(exit_status().bytes());
+    if is_program {
+        text.extend(SURROUNDINGS.bytes());
+    }
+    text.extend(see_also(&name, parts).bytes());
+    Ok((format!("{name}.{SECTION}"), text))
+}
+
+/// The usage as the help shows it.
+fn synopsis(command: &mut Command) -> String {
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim().replace('-', "\\-");
+    format!(".SH SYNOPSIS\n{usage}\n")
+}
+
+/// What is above and below every page. The date would only tell when the page was made.
+fn title(name: &str) -> String {
+    let (title, version) = (name.to_uppercase(), env!("CARGO_PKG_VERSION"));
+    // The string Aq is an apostrophe that stays one.
+    format!(
+        ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n\
+         .TH {title} {SECTION} \"\" \"xlr {version}\" \"Xen toolstack\"\n"
+    )
+}
+
+fn exit_status() -> String {
+    let mut out = String::from(".SH \"EXIT STATUS\"\n");
+    for (exit, meaning) in TABLE {
+        // Writing into a String cannot fail.
+        let _ = write!(out, ".TP\n\\fB{}\\fR\n{meaning}\n", *exit as u8);
+    }
+    out
+}
+
+/// What the program reads beside its arguments.
+const SURROUNDINGS: &str = "\
+.SH ENVIRONMENT
+.TP
+\\fBXLR_LOG\\fR
+What to log to standard error, by part: \\fBxenstore=trace,info\\fR.
+.TP
+\\fBNO_COLOR\\fR
+Set to anything: no colour.
+.TP
+\\fBXENSTORED_PATH\\fR
+The socket of xenstored, where it is not in its usual place.
+.SH FILES
+.TP
+\\fI/run/xlr\\fR, \\fI/var/lib/xlr\\fR
+State of xlr.
+.TP
+\\fI/var/lib/xen/userdata-d.*\\fR
+Configurations of domains, as xl keeps them.
+";
+
+fn see_also(name: &str, parts: &[String]) -> String {
+    let mut pages: Vec<String> = Vec::new();
+    if name != "xlr" {
+        pages.push(String::from("xlr(1)"));
+    }
+    pages.extend(parts.iter().map(|part| format!("{part}(1)")));
+    pages.extend(["xl.cfg(5)", "xl(1)"].map(String::from));
+    let bold: Vec<String> = pages
+        .iter()
+        .map(|page| page.replace('-', "\\-"))
+        .map(|page| match page.split_once('(') {
+            Some((name, section)) => format!("\\fB{name}\\fR({section}"),
+            None => page,
+        })
+        .collect();
+    format!(".SH \"SEE ALSO\"\n{}\n", bold.join(",\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::definition;
+
+    #[test]
+    fn every_page_has_its_sections() {
+        let pages = pages(definition()).unwrap();
+        let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
+        for name in ["xlr.1", "xlr-create.1", "xlr-vcpu-list.1", "xlr-generate-man.1"] {
+            assert!(names.contains(&name), "{name} in {names:?}");
+        }
+        assert!(!names.iter().any(|name| name.contains("help")), "{names:?}");
+        for (name, page) in &pages {
+            let text = String::from_utf8_lossy(page);
+            for part in [".TH XLR", ".SH NAME", ".SH SYNOPSIS", "EXIT STATUS", "SEE ALSO"] {
+                assert!(text.contains(part), "{name} has no {part}: {text}");
+            }
+            for never in ["EXTRA", "xlr\\-help", "fail\\-before\\-step", ".SH VERSION"] {
+                assert!(!text.contains(never), "{name} has {never}");
+            }
+        }
+    }
+}

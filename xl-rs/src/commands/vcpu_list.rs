@@ -1,0 +1,56 @@
+//! `vcpu-list`: where vcpus run, may run and should run.
+
+use super::domain::{self, Named};
+use super::error::CommandError;
+use super::{list, print, print_json};
+use crate::cli::VcpuListArgs;
+use crate::output::vcpus::{VcpuRow, table};
+use libxc_safe::{Errno, Error, Xen};
+use xenstore::client::Client;
+
+/// Runs the command.
+pub fn run(arguments: &VcpuListArgs) -> Result<(), CommandError> {
+    let xen = Xen::open()?;
+    let all = domain::all(&xen, &mut Client::connect()?)?;
+    let (chosen, missing) = list::choose(all, &arguments.domains);
+    if let Some(error) = missing.into_iter().next() {
+        return Err(error);
+    }
+    let mut rows = Vec::new();
+    for domain in &chosen {
+        rows.extend(vcpus(&xen, domain)?);
+    }
+    if arguments.json {
+        return print_json(&serde_json::to_value(&rows).unwrap_or_default());
+    }
+    print(table(&rows, xen.physinfo()?.cpus).as_bytes())
+}
+
+/// The vcpus of all domains as a table, for when nobody can be asked for names.
+pub fn text_without_names(xen: &Xen) -> Result<String, CommandError> {
+    let mut rows = Vec::new();
+    for info in xen.domains()? {
+        rows.extend(vcpus(xen, &Named { info, name: None })?);
+    }
+    Ok(table(&rows, xen.physinfo()?.cpus))
+}
+
+/// The vcpus of one domain; none of one that has gone, or has no vcpus yet.
+fn vcpus(xen: &Xen, domain: &Named) -> Result<Vec<VcpuRow>, CommandError> {
+    let domid = domain.info.domid;
+    let count = domain.info.max_vcpu_id.map_or(0, |highest| highest.saturating_add(1));
+    let mut rows = Vec::new();
+    for vcpu in 0..count {
+        let found =
+            xen.vcpu_info(domid, vcpu).and_then(|info| Ok((info, xen.vcpu_affinity(domid, vcpu)?)));
+        match found {
+            Ok((info, affinity)) => {
+                rows.push(VcpuRow::new((domain.name.clone(), domid), vcpu, &info, affinity));
+            }
+            // A number may stand for no vcpu.
+            Err(Error::Hypercall { errno: Errno::SRCH, .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(rows)
+}

@@ -1,0 +1,68 @@
+//! `vcpu-pin`: choose the CPUs that vcpus may and should run on.
+
+use super::error::CommandError;
+use super::{domain, print};
+use crate::cli::VcpuPinArgs;
+use crate::config::cpulist;
+use crate::output::bitmap;
+use libxc_safe::Xen;
+use xenstore::client::Client;
+
+/// Leaves an affinity as it is.
+const KEEP: &str = "-";
+/// Every vcpu.
+const ALL: &str = "all";
+
+/// Runs the command; a dry run prints the sets instead of applying them, as under xl.
+pub fn run(arguments: &VcpuPinArgs, dry_run: bool) -> Result<(), CommandError> {
+    let xen = Xen::open()?;
+    let info = domain::find(&xen, &mut Client::connect()?, &arguments.domain)?;
+    let count = info.max_vcpu_id.map_or(0, |highest| highest.saturating_add(1));
+    let vcpus = match arguments.vcpu.as_str() {
+        ALL => 0..count,
+        number => {
+            let vcpu = number.parse().ok().filter(|vcpu: &u32| *vcpu < count);
+            let vcpu = vcpu.ok_or_else(|| CommandError::NoSuchVcpu {
+                given: number.to_owned(),
+                domid: info.domid.0,
+                count,
+            })?;
+            vcpu..vcpu.saturating_add(1)
+        }
+    };
+    let hard = cpus(&xen, &arguments.hard)?;
+    let soft = arguments.soft.as_deref().map(|text| cpus(&xen, text)).transpose()?.flatten();
+    if dry_run {
+        let cpus = xen.physinfo()?.cpus;
+        let text = |set: &Option<Vec<u32>>| {
+            set.as_ref().map_or_else(|| String::from(KEEP), |set| bitmap::text(set, cpus))
+        };
+        let mut line = format!("cpumap: {}", text(&hard));
+        if soft.is_some() {
+            line.push_str(&format!(" {}", text(&soft)));
+        }
+        return print(format!("{line}\n").as_bytes());
+    }
+    if hard.is_none() && soft.is_none() {
+        return Err(CommandError::NothingToPin);
+    }
+    for vcpu in vcpus {
+        xen.set_vcpu_affinity(info.domid, vcpu, hard.as_deref(), soft.as_deref())?;
+    }
+    Ok(())
+}
+
+/// The CPUs that a list names; none where the affinity is to be left alone.
+fn cpus(xen: &Xen, text: &str) -> Result<Option<Vec<u32>>, CommandError> {
+    if text == KEEP {
+        return Ok(None);
+    }
+    let bad = |problem: String| CommandError::BadCpus { text: text.to_owned(), problem };
+    let terms = cpulist::parse(text)
+        .map_err(|at| bad(format!("not understood from {:?} on", text.get(at..).unwrap_or(""))))?;
+    let places = xen.cpu_topology()?;
+    let nodes: Vec<Option<u32>> =
+        places.iter().map(|place| place.map(|place| place.node.unwrap_or(0))).collect();
+    let set = cpulist::resolve(&terms, &nodes).map_err(bad)?;
+    Ok(Some(set.0))
+}

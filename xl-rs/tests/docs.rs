@@ -1,0 +1,103 @@
+//! The documents say what the program does: tables in them are held against the code.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use xl_rs::cli::{definition, xl};
+
+fn document(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The rows of the table with this header: first cell without its quotes, then the others.
+fn table(text: &str, header: &str) -> BTreeMap<String, Vec<String>> {
+    let from = text.find(header).unwrap_or_else(|| panic!("no table {header:?}"));
+    let rows = text[from..].lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let mut cells = row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned());
+        let first = cells.next().unwrap_or_default().trim_matches('`').to_owned();
+        (first, cells.collect())
+    })
+    .collect()
+}
+
+/// Flags of xl's verb that xlr's has not, as the document lists them.
+fn missing_flags(verb: &clap::Command) -> String {
+    let known: Vec<String> = verb
+        .get_arguments()
+        .flat_map(|argument| {
+            let short = argument.get_short_and_visible_aliases().unwrap_or_default();
+            let long = argument.get_all_aliases().unwrap_or_default();
+            let own = argument.get_long().into_iter().chain(long).map(|long| format!("--{long}"));
+            short.into_iter().map(|short| format!("-{short}")).chain(own).collect::<Vec<_>>()
+        })
+        .collect();
+    let flags = xl::FLAGS.iter().filter(|(of, _)| *of == verb.get_name());
+    let missing = flags
+        .flat_map(|(_, flags)| flags.iter())
+        .filter(|forms| !forms.iter().any(|form| known.iter().any(|known| known == form)))
+        .map(|forms| format!("`{}`", forms[0]));
+    missing.collect::<Vec<_>>().join(", ")
+}
+
+/// Every verb of xl's is in the table, with whether xlr has it and which flags it lacks.
+#[test]
+fn the_verbs_of_xl() {
+    let mut wrong = Vec::new();
+    let rows = table(&document("coming-from-xl.md"), "| verb of xl |");
+    let definition = definition();
+    for verb in xl::VERBS {
+        let ours = definition.get_subcommands().find(|ours| ours.get_name() == *verb);
+        let (has, missing) = match ours {
+            Some(ours) => ("yes", missing_flags(ours)),
+            None => ("no", String::new()),
+        };
+        let row = rows.get(*verb).map(Vec::as_slice).unwrap_or_default();
+        if row.first().map(String::as_str) != Some(has) || row.get(1) != Some(&missing) {
+            wrong.push(format!("| `{verb}` | {has} | {missing} |"));
+        }
+    }
+    assert!(wrong.is_empty(), "rows of docs/coming-from-xl.md should begin:\n{}", wrong.join("\n"));
+    let unknown: Vec<&String> =
+        rows.keys().filter(|row| !xl::VERBS.contains(&row.as_str())).collect();
+    assert!(unknown.is_empty(), "not verbs of xl's: {unknown:?}");
+    let own = "Verbs of xlr's own:";
+    let text = document("coming-from-xl.md");
+    let own = &text[text.find(own).expect(own)..];
+    for verb in definition.get_subcommands().filter(|ours| !xl::VERBS.contains(&ours.get_name())) {
+        let name = format!("`{}`", verb.get_name());
+        assert!(own.contains(&name), "{name} is missing in: {own}");
+    }
+}
+
+/// Every verb that takes --json has its shape described.
+#[test]
+fn every_json_is_described() {
+    let text = document("json.md");
+    for verb in definition().get_subcommands() {
+        let takes = verb.get_arguments().any(|argument| argument.get_long() == Some("json"));
+        let heading = format!("## xlr {}", verb.get_name());
+        assert_eq!(takes, text.contains(&heading), "{heading}");
+    }
+}
+
+/// Commands in the documents are commands of xlr's.
+#[test]
+fn commands_in_documents_exist() {
+    let definition = definition();
+    for name in ["coming-from-xl.md", "troubleshooting.md", "json.md"] {
+        for line in document(name).lines() {
+            let words: Vec<&str> = line.split([' ', '`', '(']).collect();
+            for pair in words.windows(2).filter(|pair| pair[0] == "xlr") {
+                let verb = pair[1].trim_end_matches([',', ';', ':', '.', ')']);
+                let is_verb = verb.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+                let looks = line.trim_start().starts_with("# xlr")
+                    || line.contains(&format!("`xlr {verb}"));
+                if looks && is_verb && !verb.starts_with('-') {
+                    let known = definition.get_subcommands().any(|ours| ours.get_name() == verb);
+                    assert!(known, "{name}: no verb {verb:?} in: {line}");
+                }
+            }
+        }
+    }
+}
