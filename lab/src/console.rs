@@ -2,8 +2,10 @@
 
 /// Lines of Xen that are expected, with the reason; everything else that Xen prints while cases
 /// run (its log level is «warning») is an error.
-const EXPECTED: [(&str, &str); 3] = [
+const EXPECTED: [(&str, &str); 5] = [
     ("'H' pressed", "benchmarks ask for the state of free memory"),
+    ("'h' pressed", "a case asks for the list of debug keys"),
+    (" (ascii '", "that list"),
     ("Initializing Credit2 scheduler", "said at every new CPU pool"),
     ("Latching HVM", "said once when the first HVM-capable guest starts"),
 ];

@@ -1,7 +1,7 @@
 //! `xlr console` and `create -c` on a terminal: what is shown, how it ends, what it leaves.
 
 use crate::case::{Case, Group};
-use crate::dom0::host::{Stop, Verdict, config, console_log, domid, run};
+use crate::dom0::host::{Stop, Verdict, argv, config, console_log, domid, run};
 use crate::dom0::init;
 use crate::dom0::snapshot;
 use crate::{ensure, fail, leftovers};
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 pub const CASES: &[Case] = &[
     Case::new("console/first-line-and-detach", Group::Toolstack, first_line_and_detach),
     Case::new("console/typing", Group::Toolstack, typing),
+    Case::new("console/key-and-signal", Group::Toolstack, key_and_signal),
     Case::new("console/ends-with-the-domain", Group::Toolstack, ends_with_the_domain),
     Case::new("console/guest-output-alone", Group::Toolstack, guest_output_alone),
     Case::new("console/create-attached", Group::Toolstack, create_attached),
@@ -50,6 +51,8 @@ fn first_line_and_detach() -> Verdict {
     let path = idle("shown")?;
     run(&format!("/bin/xlr create -p {path}"))?.success()?;
     let mut terminal = Terminal::start(&["/bin/xlr", "console", "shown"])?;
+    terminal.until("Ctrl-] leaves it.\r\n")?;
+    terminal.forget();
     run("/bin/xlr unpause shown")?.success()?;
     terminal.until("xtf: idle")?;
     ensure!(terminal.is_raw()?, "the terminal is not raw while attached");
@@ -91,6 +94,47 @@ fn typing() -> Verdict {
     terminal.until("still-2")?;
     terminal.detach()?;
     run("/bin/xlr destroy typed")?.success()?;
+    Ok(())
+}
+
+/// Another key detaches if it is chosen, and then Ctrl-] is the guest's; a signal that asks the
+/// command to end leaves the terminal as it was and the guest running.
+fn key_and_signal() -> Verdict {
+    let path = idle("signalled")?;
+    run(&format!("/bin/xlr create {path}"))?.success()?;
+    let mut terminal = Terminal::start(&["/bin/xlr", "console", "-e", "^A", "signalled"])?;
+    terminal.until("Ctrl-A leaves it.")?;
+    terminal.until("\n")?;
+    terminal.await_raw()?;
+    terminal.type_in(DETACH)?;
+    let id = domid("signalled")?.unwrap_or_default();
+    run(&format!("/usr/bin/xenstore-write /local/domain/{id}/control/shutdown poweroff"))?
+        .success()?;
+    terminal.until("xtf: asked to end")?;
+    terminal.type_in(b"\x01")?;
+    let code = terminal.end()?;
+    ensure!(code == 0, "exit code {code} after Ctrl-A: {}", terminal.text());
+    terminal.is_restored()?;
+
+    for (signal, words) in [
+        (Signal::TERM, &["/bin/xlr", "console", "signalled"][..]),
+        (Signal::HUP, &["/bin/xlr", "console", "signalled"]),
+        (Signal::TERM, &["/bin/xlr", "create", "-c", &path, "name=\"second\""]),
+    ] {
+        let mut terminal = Terminal::start(words)?;
+        terminal.until("Ctrl-] leaves it.")?;
+        terminal.await_raw()?;
+        let pid = Pid::from_child(&terminal.child.0);
+        kill_process(pid, signal).map_err(std::io::Error::from)?;
+        let code = terminal.end()?;
+        ensure!(code == 130, "exit code {code} after {signal:?}: {}", terminal.text());
+        ensure!(terminal.text().contains("runs on"), "{}", terminal.text());
+        terminal.is_restored()?;
+    }
+    for name in ["signalled", "second"] {
+        ensure!(domid(name)?.is_some(), "{name} ended with its console");
+        argv(&["/bin/xlr", "destroy", name])?.success()?;
+    }
     Ok(())
 }
 
@@ -306,6 +350,22 @@ impl Terminal {
         let count = rustix::io::read(&self.master, &mut chunk).map_err(std::io::Error::from)?;
         self.seen.extend_from_slice(&chunk[..count]);
         Ok(true)
+    }
+
+    /// What has been shown so far is no longer looked at.
+    fn forget(&mut self) {
+        self.seen.drain(..self.read);
+        self.read = 0;
+    }
+
+    /// Waits until the program has made the terminal raw, which nothing announces.
+    fn await_raw(&self) -> Verdict {
+        let deadline = Instant::now() + LIMIT;
+        while !self.is_raw()? {
+            ensure!(Instant::now() < deadline, "the terminal is not raw: {}", self.text());
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 
     fn is_raw(&self) -> Result<bool, Stop> {

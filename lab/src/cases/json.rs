@@ -11,6 +11,7 @@ use serde_json::Value;
 pub const CASES: &[Case] = &[
     Case::new("json/list", Group::Toolstack, list),
     Case::new("json/info", Group::Toolstack, info),
+    Case::new("json/shapes", Group::Toolstack, shapes),
     Case::new("json/dry-run", Group::Toolstack, dry_run),
 ];
 
@@ -132,6 +133,40 @@ fn info() -> Verdict {
     ensure!(ours["nr_cpus"].as_u64() == Some(cpus as u64), "{cpus} CPUs: {ours}");
     let nodes = ours["numa_info"].as_array().map_or(0, Vec::len);
     ensure!(ours["nr_nodes"].as_u64() == Some(nodes as u64), "{nodes} nodes: {ours}");
+    Ok(())
+}
+
+/// The names that are promised, no more and no fewer: who renames one breaks scripts.
+fn shapes() -> Verdict {
+    let path = guest("json-shape", 8, 1)?;
+    argv(&["/bin/xlr", "create", "-p", &path])?.success()?;
+    let id = domid("json-shape")?.unwrap_or_default();
+    let state = ["blocked", "crashed", "dying", "paused", "running", "shutdown"];
+    let row =
+        "cpu_time_ns cpupool domid max_memory_kib memory_kib name shutdown_reason state uuid vcpus";
+    let vcpu = "blocked cpu cpu_time_ns domid hard_affinity name online running soft_affinity vcpu";
+    for (line, names) in [
+        ("list json-shape --json", row.to_owned()),
+        ("list -n json-shape --json", row.replace("shutdown_reason", "numa_nodes shutdown_reason")),
+        ("vcpu-list json-shape --json", vcpu.to_owned()),
+        ("uptime json-shape --json", String::from("domid name uptime_seconds")),
+        ("domid json-shape --json", String::from("domid name")),
+        (&format!("domname {id} --json"), String::from("domid name")),
+        ("dmesg --json", String::from("text")),
+    ] {
+        let value = json(&format!("/bin/xlr {line}"))?;
+        let first = value.as_array().map_or(Some(&value), |all| all.first());
+        let Some(first) = first.and_then(Value::as_object) else {
+            fail!("{line}: no object in {value}");
+        };
+        let found: Vec<&str> = first.keys().map(String::as_str).collect();
+        ensure!(found.join(" ") == names, "{line}: {found:?} and not {names}");
+        if let Some(found) = first.get("state").and_then(Value::as_object) {
+            let found: Vec<&str> = found.keys().map(String::as_str).collect();
+            ensure!(found == state, "{line}: state has {found:?}");
+        }
+    }
+    argv(&["/bin/xlr", "destroy", "json-shape"])?.success()?;
     Ok(())
 }
 

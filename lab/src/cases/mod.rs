@@ -1,6 +1,7 @@
 //! All cases, by topic.
 
 mod boot;
+mod bug_report;
 mod cache;
 mod commands;
 mod console;
@@ -14,6 +15,7 @@ mod numa;
 mod options;
 mod policy;
 mod undo;
+mod verbs;
 mod xtf;
 
 use crate::case::{Case, Ending};
@@ -30,6 +32,7 @@ pub fn all() -> Vec<Case> {
         nodes::CASES,
         options::CASES,
         undo::CASES,
+        verbs::CASES,
         interrupt::CASES,
         memory::CASES,
         policy::CASES,
@@ -37,6 +40,7 @@ pub fn all() -> Vec<Case> {
         cache::CASES,
         console::CASES,
         json::CASES,
+        bug_report::CASES,
     ]
     .concat()
 }

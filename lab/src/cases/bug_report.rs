@@ -1,0 +1,112 @@
+//! `xlr bug-report`: what it collects, and that it does so whatever else does not work.
+
+use crate::case::{Case, Group};
+use crate::dom0::host::{Stop, Verdict, argv, await_text, config, console, run};
+use crate::dom0::init;
+use crate::{ensure, fail};
+use rustix::process::{Pid, Signal, kill_process};
+use std::os::unix::process::CommandExt as _;
+
+/// The cases of this topic.
+pub const CASES: &[Case] = &[
+    Case::new("bug-report/complete", Group::Toolstack, complete),
+    Case::new("bug-report/in-part", Group::Toolstack, in_part),
+    Case {
+        wrecks: true,
+        ..Case::new("bug-report/xenstored-dead", Group::Toolstack, xenstored_dead)
+    },
+];
+
+/// A domain whose configuration holds what must not get out.
+fn guest() -> Verdict {
+    let path = config(
+        "reported",
+        "name = \"reported\"\ntype = \"pv\"\nkernel = \"/guest/xtf/idle\"\nmemory = 8\nvcpus = 1\n\
+         extra = \"on=ignore password=geheim\"\n",
+    )?;
+    let mut log = console("reported")?;
+    run(&format!("/bin/xlr create {path}"))?.success()?;
+    await_text(&mut log, "xtf: idle", 20)
+}
+
+/// Makes a report and returns it with what was said of it.
+fn report(flags: &[&str]) -> Result<(String, String), Stop> {
+    let path = "/tmp/report.txt";
+    let _ = std::fs::remove_file(path);
+    let said = argv(&[&["/bin/xlr", "bug-report", "-o", path], flags].concat())?.success()?;
+    Ok((std::fs::read_to_string(path)?, said.err))
+}
+
+fn complete() -> Verdict {
+    guest()?;
+    let (text, said) = report(&[])?;
+    ensure!(!text.contains("NOT COLLECTED") && !said.contains("Not collected"), "{said}");
+    for part in [
+        "domctl 0x12",
+        "xen_version            : 4.17",
+        "virt_caps",
+        "Affinity (Hard / Soft)",
+        "===== log of the hypervisor =====",
+        "\"name\": \"reported\"",
+        "/control/feature-poweroff = ",
+        "/xlr = ",
+        "xenstored state S",
+        "MemTotal",
+        "passwor", // its key alone
+    ] {
+        ensure!(text.contains(part), "the report has no {part:?}");
+    }
+    for never in ["geheim", "xtf: idle"] {
+        ensure!(!text.contains(never), "the report has {never:?}");
+    }
+    let (text, _) = report(&["--guest-consoles"])?;
+    ensure!(text.contains("xtf: idle") && !text.contains("geheim"), "with --guest-consoles");
+    // A file that is there stays; without -o there is a new one.
+    argv(&["/bin/xlr", "bug-report", "-o", "/tmp/report.txt"])?.failure()?;
+    let printed = run("/bin/xlr bug-report -o -")?.success()?;
+    ensure!(printed.out.contains("===== versions ====="), "{}", printed.out);
+    run("/bin/xlr destroy reported")?.success()?;
+    Ok(())
+}
+
+/// Not root; xenstored hangs.
+fn in_part() -> Verdict {
+    guest()?;
+    let out = init::command("/bin/xlr").args(["bug-report", "-o", "-"]).uid(65534).output()?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    ensure!(out.status.success(), "as nobody: {}", out.status);
+    ensure!(text.contains("info -n: NOT COLLECTED, cannot open"), "as nobody: {text}");
+    ensure!(text.contains("===== daemons ====="), "as nobody: {text}");
+
+    let pid = std::fs::read_to_string("/run/xen/xenstored.pid")?;
+    let Some(pid) = pid.trim().parse().ok().and_then(Pid::from_raw) else { fail!("pid {pid:?}") };
+    kill_process(pid, Signal::STOP).map_err(std::io::Error::from)?;
+    let made = report(&[]);
+    kill_process(pid, Signal::CONT).map_err(std::io::Error::from)?;
+    let (text, said) = made?;
+    nameless(&text, &said)?;
+    ensure!(text.contains("xenstored state T"), "not seen to be stopped: {text}");
+    run("/bin/xlr destroy reported")?.success()?;
+    Ok(())
+}
+
+fn xenstored_dead() -> Verdict {
+    guest()?;
+    let pid = std::fs::read_to_string("/run/xen/xenstored.pid")?;
+    let Some(pid) = pid.trim().parse().ok().and_then(Pid::from_raw) else { fail!("pid {pid:?}") };
+    kill_process(pid, Signal::KILL).map_err(std::io::Error::from)?;
+    let (text, said) = report(&[])?;
+    nameless(&text, &said)
+}
+
+/// Without xenstored everything else is there.
+fn nameless(text: &str, said: &str) -> Verdict {
+    ensure!(
+        said.contains("Not collected: nodes of xlr's domains, their configurations: "),
+        "{said}"
+    );
+    for part in ["\"name\": null", "\"domid\": 0", "virt_caps", "===== daemons ====="] {
+        ensure!(text.contains(part), "the report has no {part:?}: {text}");
+    }
+    Ok(())
+}

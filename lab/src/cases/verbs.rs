@@ -1,0 +1,383 @@
+//! Verbs of xl that scripts cut by column: each is run by both tools in one boot, on the same
+//! domains, and must print the same.
+
+use crate::case::{Case, Group};
+use crate::dom0::host::{Said, Stop, Verdict, argv, await_node, config, domid, run};
+use crate::dom0::init;
+use crate::{ensure, fail};
+use std::os::unix::process::CommandExt as _;
+
+/// The cases of this topic.
+pub const CASES: &[Case] = &[
+    Case::new("verbs/listings", Group::Toolstack, listings),
+    Case::new("verbs/list-long", Group::Toolstack, list_long),
+    Case::new("verbs/rename", Group::Toolstack, rename),
+    Case::new("verbs/vcpus", Group::Toolstack, vcpus),
+    Case::new("verbs/memory", Group::Toolstack, memory),
+    Case::new("verbs/keys-and-logs", Group::Toolstack, keys_and_logs),
+    Case::new("verbs/errors", Group::Toolstack, errors),
+    Case::new("verbs/called-as-xl", Group::Toolstack, called_as_xl),
+];
+
+const XL: &str = "/xen/bin/xl";
+const XLR: &str = "/bin/xlr";
+
+/// A paused microkernel with two vcpus of three online.
+fn paused(tool: &str, name: &str) -> Result<u32, Stop> {
+    let path = config(
+        name,
+        &format!(
+            "name = \"{name}\"\ntype = \"pv\"\nkernel = \"/guest/xtf/idle\"\nmemory = 8\n\
+             maxmem = 16\nvcpus = 2\nmaxvcpus = 3\n"
+        ),
+    )?;
+    argv(&[tool, "create", "-p", &path])?.success()?;
+    match domid(name)? {
+        Some(domid) => Ok(domid),
+        None => fail!("{tool} created no {name}"),
+    }
+}
+
+fn destroy(name: &str) -> Verdict {
+    argv(&[XLR, "destroy", name])?.success()?;
+    Ok(())
+}
+
+/// What both tools say.
+fn both(words: &[&str]) -> Result<(Said, Said), Stop> {
+    let ours = argv(&[&[XLR], words].concat())?;
+    let theirs = argv(&[&[XL], words].concat())?;
+    ensure!(ours.code == theirs.code, "{words:?}: ends with {}, xl {}", ours.code, theirs.code);
+    Ok((ours, theirs))
+}
+
+/// Fails unless both print the same to standard output, once `neutral` has taken out what chance or
+/// the clock decides.
+fn same(words: &[&str], neutral: fn(&str) -> String) -> Verdict {
+    let (ours, theirs) = both(words)?;
+    let lines = |said: &Said| said.out.lines().map(neutral).collect::<Vec<_>>();
+    ensure!(lines(&ours) == lines(&theirs), "{words:?}:\n{}xl:\n{}", ours.out, theirs.out);
+    Ok(())
+}
+
+fn as_it_is(line: &str) -> String {
+    String::from(line)
+}
+
+/// Domain 0 uses time while the question is asked, and whether it runs at that moment is chance.
+fn without_dom0_time(line: &str) -> String {
+    if !line.starts_with("Domain-0") {
+        return String::from(line);
+    }
+    let time = |word: &str| word.contains('.') && word.parse::<f64>().is_ok();
+    let state = |word: &str| word.len() >= 3 && word.chars().all(|c| "-rb".contains(c));
+    let neutral = |word: &str| match word {
+        word if time(word) => "T".repeat(word.len()),
+        word if state(word) => String::from("S"),
+        word => String::from(word),
+    };
+    // Blanks stay: columns are cut by them. A time that grows by a digit eats one of them.
+    line.split(' ').map(neutral).filter(|word| !word.starts_with('T')).collect::<Vec<_>>().join(" ")
+}
+
+/// Seconds go on while two tools are asked one after the other.
+fn without_seconds(line: &str) -> String {
+    match line.rsplit_once(':') {
+        Some((rest, seconds)) if seconds.parse::<u32>().is_ok() => String::from(rest),
+        _ => String::from(line),
+    }
+}
+
+fn listings() -> Verdict {
+    let ours = paused(XLR, "of-xlr")?.to_string();
+    paused(XL, "of-xl")?;
+    for words in [
+        &["list"][..],
+        &["list", "-v"],
+        &["list", "-Z"],
+        &["list", "-c"],
+        &["list", "-n"],
+        &["list", "-vcn"],
+        &["list", "-Z", "-n"],
+        &["vcpu-list"],
+        &["li"],
+    ] {
+        same(words, without_dom0_time)?;
+    }
+    for words in [
+        &["list", "of-xlr"][..],
+        &["list", "-v", "of-xl"],
+        &["vcpu-list", "of-xlr", "of-xl"],
+        &["domid", "of-xlr"],
+        &["domname", &ours],
+        &["domname", "0"],
+        &["info", "virt_caps"],
+        &["info", "xen_version"],
+    ] {
+        same(words, as_it_is)?;
+    }
+    for words in [&["uptime"][..], &["uptime", "-s"], &["uptime", "of-xlr"], &["uptime", "-s", "0"]]
+    {
+        same(words, without_seconds)?;
+    }
+    for words in ["uptime --json", "vcpu-list --json", "list -n --json", "domid --json of-xl"] {
+        let said = run(&format!("{XLR} {words}"))?.success()?;
+        let _: serde_json::Value = serde_json::from_str(&said.out)?;
+    }
+    let json = run(&format!("{XLR} vcpu-list --json of-xlr"))?.success()?.out;
+    let json: serde_json::Value = serde_json::from_str(&json)?;
+    let online: Vec<_> = (0..3).map(|vcpu| json[vcpu]["online"].as_bool()).collect();
+    ensure!(online == [Some(true), Some(true), Some(false)], "vcpus online: {json}");
+    destroy("of-xlr")?;
+    destroy("of-xl")
+}
+
+/// What xl has saved of a domain, brought up to date as xl does it.
+fn list_long() -> Verdict {
+    paused(XL, "long")?;
+    let json = |tool: &str, words: &[&str]| -> Result<serde_json::Value, Stop> {
+        let said = argv(&[&[tool, "list"], words].concat())?.success()?;
+        serde_json::from_str(&said.out).map_err(|error| format!("{}: {error}", said.command).into())
+    };
+    let same = |what: &str, words: &[&str]| -> Verdict {
+        let (ours, theirs) = (json(XLR, words)?, json(XL, words)?);
+        ensure!(ours == theirs, "{what}:\n{ours:#}\nxl:\n{theirs:#}");
+        Ok(())
+    };
+    same("as created", &["-l", "long"])?;
+    argv(&[XL, "rename", "long", "longer"])?.success()?;
+    same("renamed", &["-l", "longer"])?;
+    argv(&[XL, "mem-set", "longer", "7"])?.success()?;
+    same("less memory", &["-l", "longer"])?;
+    argv(&[XL, "vcpu-set", "-i", "longer", "3"])?.success()?;
+    same("more vcpus", &["-l", "longer"])?;
+    argv(&[XL, "sched-credit2", "-d", "longer", "-w", "512"])?.success()?;
+    same("another weight", &["-l", "longer"])?;
+    argv(&[XL, "vcpu-pin", "longer", "1", "0", "all"])?.success()?;
+    same("pinned", &["-l", "longer"])?;
+    destroy("longer")
+}
+
+/// Every node that a rename by xl changes is changed, to the same.
+fn rename() -> Verdict {
+    let id = paused(XLR, "before")?;
+    paused(XLR, "other")?;
+    let nodes = |name: &str| -> Result<Vec<String>, Stop> {
+        let listing = run("/usr/bin/xenstore-ls -fp")?.success()?.out;
+        let word = format!("\"{name}\"");
+        Ok(listing.lines().filter(|line| line.contains(&word)).map(String::from).collect())
+    };
+    argv(&[XL, "rename", "before", "renamed"])?.success()?;
+    let theirs = nodes("renamed")?;
+    argv(&[XL, "rename", "renamed", "before"])?.success()?;
+    argv(&[XLR, "rename", "before", "renamed"])?.success()?;
+    let ours = nodes("renamed")?;
+    ensure!(ours == theirs && !ours.is_empty(), "nodes: {ours:?}, by xl {theirs:?}");
+    ensure!(domid("renamed")? == Some(id) && domid("before")?.is_none(), "xl finds another name");
+    for (words, word) in
+        [(["rename", "renamed", "other"], "other"), (["rename", "nobody", "new"], "nobody")]
+    {
+        let (ours, _) = both(&words)?;
+        ensure!(ours.code != 0 && ours.err.contains(word), "{words:?}: {}", ours.err);
+    }
+    for bad in ["", "a/b"] {
+        argv(&[XLR, "rename", "renamed", bad])?.failure()?;
+    }
+    ensure!(domid("renamed")? == Some(id), "a refused rename took the name away");
+    // To the name that it has: nothing changes, nothing fails.
+    argv(&[XLR, "rename", "renamed", "renamed"])?.success()?;
+    destroy("renamed")?;
+    destroy("other")
+}
+
+fn vcpus() -> Verdict {
+    let (ours, theirs) = (paused(XLR, "vcpus-xlr")?, paused(XL, "vcpus-xl")?);
+    let nodes = |id: u32| -> Result<String, Stop> {
+        let listing = run(&format!("/usr/bin/xenstore-ls -p /local/domain/{id}/cpu"))?;
+        Ok(listing.success()?.out.replace(&format!("r{id}"), "rD"))
+    };
+    for (flag, count) in [("", "1"), ("-i", "3"), ("--ignore-host", "2")] {
+        for (tool, name) in [(XLR, "vcpus-xlr"), (XL, "vcpus-xl")] {
+            let words = [tool, "vcpu-set", flag, name, count];
+            argv(&words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>())?
+                .success()?;
+        }
+        let (a, b) = (nodes(ours)?, nodes(theirs)?);
+        ensure!(a == b && a.contains("availability"), "vcpu-set {flag} {count}:\n{a}xl:\n{b}");
+    }
+    // One CPU: more vcpus than that need to be insisted on.
+    for words in [
+        &["vcpu-set", "vcpus-xlr", "3"][..],
+        &["vcpu-set", "vcpus-xlr", "x"],
+        &["vcpu-set", "nobody", "1"],
+        &["vcpu-pin", "vcpus-xlr", "9", "0"],
+        &["vcpu-pin", "vcpus-xlr", "x", "0"],
+        &["vcpu-pin", "nobody", "0", "0"],
+        &["vcpu-pin", "vcpus-xlr", "0"],
+    ] {
+        argv(&[&[XLR], words].concat())?.failure()?;
+    }
+    for words in [
+        ["vcpu-pin", "D", "0", "0", "all"],
+        ["vcpu-pin", "D", "all", "all", "-"],
+        ["vcpu-pin", "D", "1", "-", "0"],
+    ] {
+        for (tool, name) in [(XLR, "vcpus-xlr"), (XL, "vcpus-xl")] {
+            let words = words.map(|word| if word == "D" { name } else { word });
+            argv(&[&[tool], &words[..]].concat())?.success()?;
+        }
+        let affinity = |name: &str| -> Result<Vec<String>, Stop> {
+            let out = argv(&[XL, "vcpu-list", name])?.success()?.out;
+            Ok(out.lines().map(|line| line.split_whitespace().skip(6).collect()).collect())
+        };
+        ensure!(affinity("vcpus-xlr")? == affinity("vcpus-xl")?, "{words:?}");
+    }
+    let (ours, theirs) = both(&["-N", "vcpu-pin", "vcpus-xlr", "0", "0", "all"])?;
+    ensure!(ours.out == theirs.out, "dry run: {}, xl {}", ours.out, theirs.out);
+    destroy("vcpus-xlr")?;
+    destroy("vcpus-xl")
+}
+
+/// Both tools change the same limits and the same nodes.
+fn memory() -> Verdict {
+    let (ours, theirs) = (paused(XLR, "mem-xlr")?, paused(XL, "mem-xl")?);
+    for id in [ours, theirs] {
+        // Until then xenconsoled still adds nodes.
+        await_node(&format!("/local/domain/{id}/console/tty"), 20)?;
+    }
+    for (verb, size) in [
+        ("mem-max", "12"),
+        ("mem-max", "20000k"),
+        ("mem-max", "10m"),
+        ("mem-set", "7"),
+        ("mem-set", "8192k"),
+        ("mem-set", "16"),
+        ("mem-max", "4"),
+        ("mem-set", "17"),
+        ("mem-set", "x"),
+        ("mem-max", "1q"),
+    ] {
+        let our = argv(&[XLR, verb, "mem-xlr", size])?;
+        let their = argv(&[XL, verb, "mem-xl", size])?;
+        ensure!(
+            (our.code == 0) == (their.code == 0),
+            "{verb} {size}: ends with {}, xl {}: {}",
+            our.code,
+            their.code,
+            our.err
+        );
+        let (a, b) = (amounts("mem-xlr", ours)?, amounts("mem-xl", theirs)?);
+        ensure!(a == b, "{verb} {size}: {a:?}, xl {b:?}");
+    }
+    argv(&[XLR, "mem-set", "nobody", "8"])?.failure()?;
+    argv(&[XLR, "mem-max", "nobody", "8"])?.failure()?;
+    destroy("mem-xlr")?;
+    destroy("mem-xl")
+}
+
+/// What Xen and xenstore hold about a domain's memory.
+fn amounts(name: &str, id: u32) -> Result<Vec<String>, Stop> {
+    let json = argv(&[XLR, "list", "--json", name])?.success()?.out;
+    let json: serde_json::Value = serde_json::from_str(&json)?;
+    let mut amounts = vec![json[0]["max_memory_kib"].to_string()];
+    let uuid = json[0]["uuid"].as_str().unwrap_or_default();
+    for node in [
+        format!("/local/domain/{id}/memory/target"),
+        format!("/local/domain/{id}/memory/static-max"),
+        format!("/vm/{uuid}/memory"),
+    ] {
+        amounts.push(argv(&["/usr/bin/xenstore-read", &node])?.out);
+    }
+    Ok(amounts)
+}
+
+fn keys_and_logs() -> Verdict {
+    let id = paused(XLR, "asked")?;
+    argv(&[XLR, "sysrq", "asked", "h"])?.success()?;
+    let node = format!("/local/domain/{id}/control/sysrq");
+    let value = argv(&["/usr/bin/xenstore-read", &node])?.success()?.out;
+    ensure!(value == "h\n", "sysrq wrote {value:?}");
+    argv(&[XL, "sysrq", "asked", "s"])?.success()?;
+    argv(&[XLR, "sysrq", "asked", "hh"])?.failure()?;
+    argv(&[XLR, "sysrq", "0", "h"])?.failure()?;
+    let value = argv(&["/usr/bin/xenstore-read", &node])?.success()?.out;
+    ensure!(value == "s\n", "a refused request wrote {value:?}");
+    destroy("asked")?;
+
+    argv(&[XLR, "dmesg", "-c"])?.success()?;
+    argv(&[XLR, "debug-keys", "h"])?.success()?;
+    same(&["dmesg"], as_it_is)?;
+    let log = argv(&[XLR, "dmesg"])?.success()?.out;
+    ensure!(log.contains("'h' pressed"), "the log after debug-keys h: {log}");
+    let cleared = argv(&[XLR, "dmesg", "-c"])?.success()?.out;
+    ensure!(cleared == log, "dmesg -c prints {cleared}, dmesg {log}");
+    let empty = argv(&[XL, "dmesg"])?.success()?.out;
+    ensure!(empty.is_empty(), "after dmesg -c: {empty}");
+    Ok(())
+}
+
+/// What is not there is refused by both, with the same exit code, and named; so is it by a user who
+/// is not root.
+fn errors() -> Verdict {
+    for words in [
+        &["list", "nobody"][..],
+        &["list", "77"],
+        &["list", "-l", "nobody"],
+        &["vcpu-list", "nobody"],
+        &["uptime", "nobody"],
+        &["uptime", "-s", "nobody"],
+        &["domid", "nobody"],
+        &["domname", "77"],
+        &["console", "nobody"],
+        &["pause", "nobody"],
+        &["unpause", "nobody"],
+        &["rename", "nobody", "new"],
+        &["sysrq", "nobody", "h"],
+        &["mem-set", "nobody", "8"],
+        &["vcpu-set", "nobody", "1"],
+    ] {
+        let (ours, _) = both(words)?;
+        let given = words.iter().find(|word| matches!(**word, "nobody" | "77"));
+        let named = given.is_some_and(|given| ours.err.contains(given));
+        ensure!(ours.code == 1 && named, "{words:?} ends with {}: {}", ours.code, ours.err);
+        ensure!(ours.out.is_empty(), "{words:?} prints {}", ours.out);
+    }
+    for words in ["list -x", "domid", "domname", "sysrq", "rename a", "vcpu-pin a 0", "debug-keys"]
+    {
+        let words: Vec<&str> = words.split(' ').collect();
+        let (ours, _) = both(&words)?;
+        ensure!(ours.code == 2, "{words:?} ends with {}: {}", ours.code, ours.err);
+    }
+    let name = argv(&[XLR, "domname", "77"])?.err;
+    ensure!(name == format!("xlr: {}", argv(&[XL, "domname", "77"])?.err), "domname 77: {name}");
+    for line in ["list", "info", "dmesg", "uptime", "vcpu-list", "debug-keys h", "rename a b"] {
+        let out = init::command(XLR).args(line.split(' ')).uid(65534).gid(65534).output()?;
+        let err = String::from_utf8_lossy(&out.stderr);
+        let code = out.status.code();
+        ensure!(code == Some(4) && err.contains("root"), "{line} ends with {code:?}: {err}");
+    }
+    Ok(())
+}
+
+/// Under the name xl nothing but that name differs.
+fn called_as_xl() -> Verdict {
+    let link = "/tmp/as-xl/xl";
+    std::fs::create_dir_all("/tmp/as-xl")?;
+    let _ = std::fs::remove_file(link);
+    std::os::unix::fs::symlink(XLR, link)?;
+    paused(link, "by-link")?;
+    for words in [
+        &["list", "by-link"][..],
+        &["list", "nobody"],
+        &["domid", "nobody"],
+        &["migrate", "1", "h"],
+    ] {
+        let (ours, as_xl) = (argv(&[&[XLR], words].concat())?, argv(&[&[link], words].concat())?);
+        ensure!(ours.code == as_xl.code && ours.out == as_xl.out, "{words:?} differs");
+        let expected = ours.err.replace("xlr: ", "xl: ").replace("xlr list", "xl list");
+        let expected = expected.replace("Usage: xlr ", "Usage: xl ");
+        ensure!(as_xl.err == expected, "{words:?}: {} and not {expected}", as_xl.err);
+    }
+    argv(&[link, "destroy", "by-link"])?.success()?;
+    Ok(())
+}
