@@ -8,8 +8,9 @@ use xenstore::client::{Client, Nodes};
 
 /// Runs the command.
 pub fn run(arguments: &SysrqArgs) -> Result<(), CommandError> {
+    let xen = Xen::open()?;
     let mut store = Client::connect()?;
-    let info = domain::find(&Xen::open()?, &mut store, &arguments.domain)?;
+    let info = domain::find(&xen, &mut store, &arguments.domain)?;
     if info.domid.0 == 0 {
         return Err(CommandError::Dom0 { hint: "; write to /proc/sysrq-trigger for its kernel" });
     }

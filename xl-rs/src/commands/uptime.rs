@@ -17,8 +17,9 @@ const DOM0_UPTIME: &str = "/proc/uptime";
 
 /// Runs the command.
 pub fn run(arguments: &UptimeArgs) -> Result<(), CommandError> {
+    let xen = Xen::open()?;
     let mut store = Client::connect()?;
-    let all = domain::all(&Xen::open()?, &mut store)?;
+    let all = domain::all(&xen, &mut store)?;
     let (chosen, missing) = list::choose(all, &arguments.domains);
     if let Some(error) = missing.into_iter().next() {
         return Err(error);
