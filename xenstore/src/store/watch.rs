@@ -54,7 +54,7 @@ impl State {
         // The first event comes at once, whether or not there is a node and may it be read: it says
         // nothing that the caller did not say itself.
         let matched = Match::new(context.caller, token.clone(), prefix_len);
-        push_event(&mut context.changes, &absolute, matched);
+        self.push_event(&absolute, matched, &mut context.changes);
         Ok(())
     }
 
@@ -183,9 +183,28 @@ impl State {
                 acls.iter().any(|acl| subject.rights(acl).all_of(Rights::READ))
             });
             if may_know {
-                push_event(changes, path, matched);
+                self.push_event(path, matched, changes);
             }
         }
+    }
+
+    /// Adds an event, if it fits into a message. A guest that has so much waiting that its memory is
+    /// used up gets none: others could fill the server's memory by it.
+    fn push_event(&self, path: &str, matched: Match, changes: &mut Changes) {
+        let Match { connection, token, prefix_len, .. } = matched;
+        let Some(shown) = path.get(prefix_len..) else { return };
+        let len = shown.len() + token.as_bytes().len() + 2;
+        if len > PAYLOAD_MAX {
+            return;
+        }
+        if let ConnectionId::Domain(domid) = connection {
+            let used = self.usage(domid).map_or(0, |usage| usage.memory);
+            if used.saturating_add(len as u64) > self.limit(domid, Quota::Memory) {
+                return;
+            }
+        }
+        let event = WatchEvent { path: Path::unchecked(shown.to_owned()), token };
+        changes.events.push(Event { connection, event });
     }
 }
 
@@ -198,14 +217,4 @@ fn parent_acl<'t>(tree: &'t Tree, path: &str) -> Option<&'t Arc<Acl>> {
 /// What a watch costs its connection's memory account.
 fn watch_cost(path: &str, token: &Token) -> u64 {
     (path.len() + token.as_bytes().len()) as u64
-}
-
-/// Adds an event, if it fits into a message.
-fn push_event(changes: &mut Changes, path: &str, matched: Match) {
-    let Some(shown) = path.get(matched.prefix_len..) else { return };
-    if shown.len() + matched.token.as_bytes().len() + 2 > PAYLOAD_MAX {
-        return;
-    }
-    let event = WatchEvent { path: Path::unchecked(shown.to_owned()), token: matched.token };
-    changes.events.push(Event { connection: matched.connection, event });
 }
