@@ -3,7 +3,6 @@
 use domain_builder::spec::{CpuSet, DomainSpec, EndAction, TscMode, VcpuAffinity};
 use uuid::Uuid;
 use xl_rs::config::diagnostic::{Severity, render};
-use xl_rs::config::keys::{Fate, KEYS};
 use xl_rs::config::load;
 use xl_rs::config::resolve::Host;
 use xl_rs::config::source::Sources;
@@ -243,28 +242,6 @@ fn the_command_line_overrides_without_a_word() {
     warned("vcpus=1\nvcpus=2", "vcpus is set twice; the last one holds");
 }
 
-/// Every key the table calls honoured is read: nonsense in it is refused at that line.
-#[test]
-fn every_honoured_key_is_read() {
-    for key in KEYS.iter().filter(|key| key.fate == Fate::Honoured) {
-        let (spec, _) = read(&[BASE, &format!("{} = [[[]]]", key.name)]);
-        let errors = spec.expect_err(key.name);
-        assert!(errors.iter().any(|error| error.contains(key.name)), "{}: {errors:?}", key.name);
-    }
-}
-
-#[test]
-fn every_refused_key_is_refused_and_every_ignored_key_is_said() {
-    for key in KEYS {
-        let (spec, warnings) = read(&[BASE, &format!("{} = 'x'", key.name.replace('*', "x"))]);
-        match key.fate {
-            Fate::Refused(_) => assert!(spec.expect_err(key.name)[0].starts_with(key.name)),
-            Fate::Ignored(_) => assert!(warnings[0].starts_with(key.name), "{warnings:?}"),
-            Fate::Honoured | Fate::Part => {}
-        }
-    }
-}
-
 #[test]
 fn a_syntax_error_does_not_claim_that_keys_are_missing() {
     let (spec, _) = read(&["name=n\nkernel='/k'\nmemory=64\n"]);
@@ -278,6 +255,117 @@ fn a_caret_points_into_the_list() {
     let loaded = load(sources);
     let text = render(&loaded.problems, &loaded.sources, false);
     assert!(text.contains("f.cfg:4:13"), "{text}");
+}
+
+/// What is shown for a text and for overrides of the command line.
+fn shown(texts: &[&str]) -> String {
+    let mut sources = Sources::default();
+    for (index, text) in texts.iter().enumerate() {
+        sources.add(["f.cfg", "command line"][index.min(1)], *text);
+    }
+    let loaded = load(sources);
+    render(&loaded.problems, &loaded.sources, false)
+}
+
+#[test]
+fn a_caret_points_into_the_description_of_a_device() {
+    for (text, place, words) in [
+        ("disk = ['/x,raw,xvda,bakend=d']", "f.cfg:4:22", "a disk has no parameter \"bakend\""),
+        ("disk = [\n'/x,raw,xvda',\n'/y,rwa,xvdb']", "f.cfg:6:5", "\"rwa\" is no format"),
+        ("vif = ['mac=1']", "f.cfg:4:13", "\"1\" is no MAC address"),
+        ("pci = ['03:00.0,sieze=1']", "f.cfg:4:17", "no parameter \"sieze\""),
+        ("ioports = ['2f8-']", "f.cfg:4:17", "\"\" is no I/O port"),
+        ("iomem = ['fed9f']", "f.cfg:4:11", "names no I/O memory"),
+        ("irqs = ['x']", "f.cfg:4:10", "is no interrupt"),
+        ("disk = [[1]]", "f.cfg:4:9", "an item of disk must be a string, not a list"),
+    ] {
+        let shown = shown(&[&format!("{BASE}{text}\n")]);
+        let flat = shown.replace("\n  \u{2502} ", " ");
+        for part in [place, words, "cannot be honoured", "by this version of xlr"] {
+            assert!(flat.contains(part), "{part:?} is missing in:\n{shown}");
+        }
+    }
+}
+
+#[test]
+fn problems_of_the_command_line_name_it() {
+    for (text, place) in [
+        ("memory='x'", "command line:1:8"),
+        ("memory=4G", "command line:1:9"),
+        ("memroy=4", "command line:1:1"),
+        ("disk=['/x,rwa']", "command line:1:11"),
+    ] {
+        let shown = shown(&[BASE, text]);
+        assert!(shown.contains(place), "{place:?} is missing in:\n{shown}");
+    }
+}
+
+/// A slip is what is wrong, not that something is missing: both are said, the slip first.
+#[test]
+fn a_misspelt_key_is_said_before_the_missing_one() {
+    let text = shown(&["name='n'\nkernel='/k'\nmemroy=512\n"]);
+    let slip = text.find("memroy is not a key of xl.cfg").expect(&text);
+    let missing = text.find("memory is not set").expect(&text);
+    assert!(slip < missing, "{text}");
+    assert!(text.contains("did you mean memory?"), "{text}");
+    assert!(text.contains("memroy looks like it: write memory = 512"), "{text}");
+    let text = shown(&["nmae='n'\nkernel='/k'\nmemory=64\n"]);
+    assert!(text.contains("nmae looks like it: write name"), "{text}");
+}
+
+#[test]
+fn a_binary_file_is_named_and_not_shown() {
+    let elf = b"\x7fELF\x02\x01\x01\0\0\0kernel\n".to_vec();
+    let noise: Vec<u8> = (0..2000u32).map(|at| (at * 7 % 31) as u8 + 1).collect();
+    for text in [elf, noise] {
+        let mut sources = Sources::default();
+        sources.add("/boot/vmlinuz", text);
+        let loaded = load(sources);
+        assert!(loaded.config.is_none());
+        let shown = render(&loaded.problems, &loaded.sources, false);
+        assert!(shown.contains("/boot/vmlinuz is a binary file"), "{shown}");
+        assert!(!shown.contains("ELF") && !shown.contains('?'), "{shown}");
+    }
+    // Text in any encoding, with tabs and DOS line ends, is text.
+    for text in ["n\u{e9}\r\n\t# x\r\n".as_bytes(), b"# \xe9\xff\xfe\n"] {
+        let mut sources = Sources::default();
+        sources.add("f.cfg", text);
+        assert!(!sources.get(0).expect("a source").is_binary());
+    }
+}
+
+#[test]
+fn numbers_are_not_joined() {
+    bad("vcpus+=2", "vcpus is a number and cannot be joined with +=");
+    bad("memory+=2", "memory is a number and cannot be joined with +=");
+    assert_eq!(good("vcpus=010").vcpus, 8);
+}
+
+/// As the Xen test framework writes them.
+#[test]
+fn files_of_the_test_framework_pass() {
+    let text = "name=\"test-pv64-example\"\t\nbuilder=\"generic\"\nloader=\"generic\"   \n\
+                vcpus=2\n\nmaxmem=128\nkernel=\"/opt/xtf/tests/example/test-pv64-example~cfg\"\n\
+                on_crash=\"destroy\"\nmemory=128\nmemory=64  # the last one holds\n";
+    let (spec, warnings) = read(&[text]);
+    let spec = spec.expect("a specification");
+    assert_eq!((spec.name.as_str(), spec.vcpus), ("test-pv64-example", 2));
+    assert_eq!((spec.memory_kib, spec.max_memory_kib), (64 << 10, 128 << 10));
+    assert!(spec.kernel.ends_with("test-pv64-example~cfg"));
+    assert_eq!(
+        warnings,
+        [
+            "loader has no effect: nothing has used it for years",
+            "memory is set twice; the last one holds"
+        ]
+    );
+}
+
+#[test]
+fn memory_falls_back_to_maxmem() {
+    let (spec, warnings) = read(&["name='n'\nkernel='/k'\nmaxmem=96"]);
+    assert_eq!(spec.expect("a specification").memory_kib, 96 << 10);
+    assert_eq!(warnings, ["memory is not set: the domain gets what maxmem says, 96 MiB"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! list. [`super::lower`] reads every key marked [`Fate::Honoured`]; a test holds the two together.
 
 use Fate::{Honoured, Ignored, Part, Refused};
+use std::fmt::Write as _;
 
 /// What becomes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -323,6 +324,60 @@ pub fn nearest(name: &str) -> Option<&'static str> {
             (distance, find(known).is_some_and(|key| key.fate != Honoured))
         })
         .map(|(_, known)| known)
+}
+
+/// The table as a page of Markdown; `docs/xl.cfg.md` is this text.
+#[must_use]
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "# Keys of xl.cfg\n\n\
+         Written by a test from the table in `xl-rs/src/config/keys.rs`; change it there.\n\n\
+         What xlr does with each key that xl of Xen 4.14 to 4.22 knows. A key that is in none of \
+         these lists is warned about, with the nearest one that is.\n\n\
+         ## Honoured\n\nIt does what `xl.cfg(5)` says.\n\n",
+    );
+    let top = || KEYS.iter().filter(|key| key.fate != Part);
+    let honoured: Vec<String> =
+        top().filter(|key| key.fate == Honoured).map(|key| format!("`{}`", key.name)).collect();
+    out.push_str(&honoured.join(", "));
+    let refused = |fate| match fate {
+        Refused(why) => Some(why),
+        _ => None,
+    };
+    out.push_str(
+        ".\n\n## Refused\n\nA configuration that asks for it is an error. Asking for nothing (an \
+         empty list or string, 0) is fine.\n\n",
+    );
+    by_reason(&mut out, top(), refused);
+    out.push_str("\n## Ignored\n\nIt has no effect, and a warning says so.\n\n");
+    let ignored = |fate| match fate {
+        Ignored(why) => Some(why),
+        _ => None,
+    };
+    by_reason(&mut out, top(), ignored);
+    out
+}
+
+/// A table with one row for each reason, in the order in which they appear.
+fn by_reason<'a>(
+    out: &mut String,
+    keys: impl Iterator<Item = &'a Key>,
+    reason: impl Fn(Fate) -> Option<&'static str>,
+) {
+    let mut rows: Vec<(&str, Vec<String>)> = Vec::new();
+    for key in keys {
+        let Some(why) = reason(key.fate) else { continue };
+        let name = format!("`{}`", key.name);
+        match rows.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, names)) => names.push(name),
+            None => rows.push((why, vec![name])),
+        }
+    }
+    out.push_str("| why | keys |\n|---|---|\n");
+    for (why, names) in rows {
+        // Writing into a String cannot fail.
+        let _ = writeln!(out, "| {why} | {} |", names.join(" "));
+    }
 }
 
 #[cfg(test)]

@@ -138,10 +138,7 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
             reader.problems.push(missing.help(help));
         }
     }
-    let mut problems = reader.problems;
-    // The order of the text is the order in which people mend it; what is missing comes last, for
-    // a slip in the text may be why.
-    problems.sort_by_key(|problem| (problem.span.is_none(), problem.span));
+    let problems = reader.problems;
     let refused =
         problems.iter().any(|problem| problem.severity == super::diagnostic::Severity::Error);
     let config = match (name, kernel) {

@@ -55,6 +55,9 @@ pub fn load(sources: Sources) -> Loaded {
     let syntax_broken = broken(&problems);
     let (config, found) = lower::lower(&settings);
     problems.extend(found.into_iter().filter(|problem| !syntax_broken || problem.span.is_some()));
+    // The order of the text is the order in which people mend it; what is missing comes last, for
+    // a slip in the text may be why.
+    problems.sort_by_key(|problem| (problem.span.is_none(), problem.span));
     let config = config.filter(|_| !syntax_broken);
     Loaded { sources, config, problems }
 }

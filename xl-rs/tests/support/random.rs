@@ -14,13 +14,11 @@ impl Random {
     }
 
     /// True once in `n` times.
-    #[allow(dead_code, reason = "not every test that shares this needs it")]
     pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
     /// One of several.
-    #[allow(dead_code, reason = "not every test that shares this needs it")]
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }

@@ -468,6 +468,8 @@ mod tests {
             ("http:/t,raw,xvda", 0..4, "http: is no prefix"),
             ("/t,raw,xvda,colo-port=0", 22..23, "is no colo-port"),
             ("/t,raw,xv\nda", 9..10, "control characters"),
+            // Two bytes long: once cut in the middle.
+            ("/t,raw,xv\u{85}da", 9..11, "control characters"),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.message.contains(words), "{text:?}: {error}");
