@@ -43,8 +43,8 @@ pub use mapping::{Mapping, Protection};
 pub use memory::{E820Entry, MemoryFlags};
 pub use rustix::io::Errno;
 pub use sysctl::{
-    Capabilities, ConsoleText, CpuPlace, CpuPool, NumaNode, PhysInfo, PoolSchedulerParameters,
-    Scheduler,
+    Capabilities, ConsoleText, CpuPlace, CpuPool, NumaNode, PciAddress, PhysInfo,
+    PoolSchedulerParameters, Scheduler,
 };
 pub use version::XenVersion;
 pub use xen::Xen;

@@ -4,10 +4,12 @@ mod console;
 mod cpupool;
 mod host;
 mod list;
+mod pci;
 
 pub use console::ConsoleText;
 pub use cpupool::{CpuPool, PoolSchedulerParameters};
 pub use host::{Capabilities, CpuPlace, NumaNode, PhysInfo};
+pub use pci::PciAddress;
 
 use rustix::io::Errno;
 use xen_sys::domctl::{

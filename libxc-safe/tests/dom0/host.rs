@@ -1,6 +1,6 @@
 //! The machine, its log, its domains and pools.
 
-use libxc_safe::{Domid, Errno, Xen};
+use libxc_safe::{Domid, Errno, PciAddress, Xen};
 
 use super::{Outcome, Temporary, ensure, in_dom0, show};
 
@@ -53,6 +53,11 @@ fn host(xen: &Xen) -> Outcome {
     let nodes = xen.numa_nodes().map_err(show)?;
     ensure(nodes.len() == info.nodes as usize, format!("{} nodes in {nodes:?}", info.nodes))?;
     ensure(nodes.iter().all(|node| node.size_bytes > 0), "memory in each node")?;
+    // Neither is there: the one asked for twice is answered twice.
+    let absent = PciAddress { segment: 0xfffe, bus: 0xff, device_function: 0xff };
+    let near = xen.pci_nodes(&[absent, absent]).map_err(show)?;
+    ensure(near == [None, None], format!("nodes of PCI devices that are not there: {near:?}"))?;
+    ensure(xen.pci_nodes(&[]).map_err(show)?.is_empty(), "nodes of no PCI devices")?;
     let idle = xen.cpu_idle_ns().map_err(show)?;
     ensure(idle.iter().any(|time| *time > 0), "idle time")?;
     // Debian builds its Xen without XSM.
