@@ -4,8 +4,12 @@ use super::error::CommandError;
 use super::{print, print_json};
 use crate::cli::InfoArgs;
 use crate::output::facts::Facts;
-use libxc_safe::Xen;
+use libxc_safe::{CpuPlace, NumaNode, PciAddress, Xen};
 use serde_json::{Value, json};
+use std::io::ErrorKind;
+
+/// Where dom0's kernel lists PCI devices.
+const PCI: &str = "/sys/bus/pci/devices";
 
 /// Runs the command.
 pub fn run(arguments: &InfoArgs) -> Result<(), CommandError> {
@@ -94,33 +98,66 @@ fn number(value: Option<u32>) -> String {
 
 fn topology(xen: &Xen, facts: &mut Facts, as_json: bool) -> Result<(), CommandError> {
     let cpus = xen.cpu_topology()?;
+    let present: Vec<(u32, CpuPlace)> =
+        (0u32..).zip(cpus).filter_map(|(cpu, place)| place.map(|place| (cpu, place))).collect();
+    let devices = pci_devices()?;
+    let addresses: Vec<PciAddress> = devices.iter().map(|(_, address)| *address).collect();
+    let near = xen.pci_nodes(&addresses)?;
+    // xl tells of no device whose node is not known.
+    let devices: Vec<(String, u32)> = devices
+        .into_iter()
+        .zip(near)
+        .filter_map(|((name, _), node)| node.map(|node| (name, node)))
+        .collect();
     let nodes = xen.numa_nodes()?;
-    let present = (0u32..).zip(cpus).filter_map(|(cpu, place)| place.map(|place| (cpu, place)));
     if as_json {
-        let cpus: Vec<Value> = present
-            .map(|(cpu, place)| {
-                json!({"cpu": cpu, "core": place.core, "socket": place.socket, "node": place.node})
-            })
-            .collect();
-        let nodes: Vec<Value> = nodes
-            .into_iter()
-            .map(|node| {
-                json!({
-                    "node": node.id, "memory_bytes": node.size_bytes,
-                    "free_bytes": node.free_bytes, "distances": node.distances,
-                })
-            })
-            .collect();
-        facts.add("cpu_topology", cpus);
-        facts.add("numa_info", nodes);
-        return Ok(());
+        json_topology(facts, present, devices, nodes);
+    } else {
+        text_topology(facts, present, devices, nodes);
     }
+    Ok(())
+}
+
+fn json_topology(
+    facts: &mut Facts,
+    cpus: Vec<(u32, CpuPlace)>,
+    devices: Vec<(String, u32)>,
+    nodes: Vec<NumaNode>,
+) {
+    let cpu = |(cpu, place): (u32, CpuPlace)| json!({"cpu": cpu, "core": place.core, "socket": place.socket, "node": place.node});
+    let node = |node: NumaNode| {
+        json!({
+            "node": node.id, "memory_bytes": node.size_bytes,
+            "free_bytes": node.free_bytes, "distances": node.distances,
+        })
+    };
+    let device = |(name, node): (String, u32)| json!({ "device": name, "node": node });
+    facts.add("cpu_topology", cpus.into_iter().map(cpu).collect::<Vec<Value>>());
+    facts.add("device_topology", devices.into_iter().map(device).collect::<Vec<Value>>());
+    facts.add("numa_info", nodes.into_iter().map(node).collect::<Vec<Value>>());
+}
+
+fn text_topology(
+    facts: &mut Facts,
+    cpus: Vec<(u32, CpuPlace)>,
+    devices: Vec<(String, u32)>,
+    nodes: Vec<NumaNode>,
+) {
     let mut table = String::from("\ncpu:    core    socket     node");
-    for (cpu, place) in present {
+    // Nor of a CPU whose core is not known: the only one of an AMD machine.
+    for (cpu, place) in cpus.into_iter().filter(|(_, place)| place.core.is_some()) {
         let [core, socket, node] = [place.core, place.socket, place.node].map(number);
-        table.push_str(&format!("\n{cpu:>3}:    {core:>4}    {socket:>6}     {node:>4}"));
+        table.push_str(&format!("\n{cpu:>3}:    {core:>4}     {socket:>4}     {node:>4}"));
     }
     facts.add("cpu_topology", table);
+    let mut table = String::from("\ndevice           node");
+    for (name, node) in &devices {
+        table.push_str(&format!("\n{name}      {node}"));
+    }
+    if devices.is_empty() {
+        table.push_str("\nNo device topology data available");
+    }
+    facts.add("device topology", table);
     let mut table = String::from("\nnode:    memsize    memfree    distances");
     for node in nodes {
         let distances: Vec<String> =
@@ -133,5 +170,59 @@ fn topology(xen: &Xen, facts: &mut Facts, as_json: bool) -> Result<(), CommandEr
         ));
     }
     facts.add("numa_info", table);
-    Ok(())
+}
+
+/// The functions of PCI devices that dom0's kernel knows, by name.
+fn pci_devices() -> Result<Vec<(String, PciAddress)>, CommandError> {
+    let failed = |source| CommandError::Read { path: PCI.into(), source };
+    let entries = match std::fs::read_dir(PCI) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut devices = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        // What is named otherwise is no function of a device, and nothing that Xen could know.
+        if let Some(address) = pci_address(&name) {
+            devices.push((name, address));
+        }
+    }
+    devices.sort();
+    Ok(devices)
+}
+
+/// `SSSS:BB:DD.F`, as the kernel names a function of a device.
+fn pci_address(name: &str) -> Option<PciAddress> {
+    let (segment, rest) = name.split_once(':')?;
+    let (bus, rest) = rest.split_once(':')?;
+    let (device, function) = rest.split_once('.')?;
+    let (device, function) =
+        (u8::from_str_radix(device, 16).ok()?, u8::from_str_radix(function, 16).ok()?);
+    (device < 32 && function < 8).then_some(PciAddress {
+        segment: u16::from_str_radix(segment, 16).ok()?,
+        bus: u8::from_str_radix(bus, 16).ok()?,
+        device_function: device << 3 | function,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_pci_devices() {
+        for (name, address) in [
+            ("0000:00:1f.2", Some((0, 0, 0xfa))),
+            ("0001:a0:00.7", Some((1, 0xa0, 7))),
+            ("0000:00:20.0", None),
+            ("0000:00:1f.8", None),
+            ("10000:00:1f.2", None),
+            ("00:1f.2", None),
+            ("", None),
+        ] {
+            let found = pci_address(name).map(|a| (a.segment, a.bus, a.device_function));
+            assert_eq!(found, address, "{name:?}");
+        }
+    }
 }
