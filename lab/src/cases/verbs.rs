@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case::new("verbs/memory", Group::Toolstack, memory),
     Case::new("verbs/keys-and-logs", Group::Toolstack, keys_and_logs),
     Case::new("verbs/errors", Group::Toolstack, errors),
+    Case::new("verbs/plain-log", Group::Toolstack, plain_log),
     Case::new("verbs/called-as-xl", Group::Toolstack, called_as_xl),
 ];
 
@@ -115,6 +116,15 @@ fn listings() -> Verdict {
         &["info", "xen_version"],
     ] {
         same(words, as_it_is)?;
+    }
+    for words in [&["info"][..], &["info", "-n"]] {
+        let (ours, theirs) = both(words)?;
+        // Memory is not shared by PV guests; the last lines are xlr's own.
+        let ours = ours.out.lines().filter(|line| !line.starts_with("xlr_")).map(str::trim_end);
+        let theirs = theirs.out.lines().filter(|line| !line.starts_with("sharing_"));
+        let (ours, theirs): (Vec<_>, Vec<_>) =
+            (ours.collect(), theirs.map(str::trim_end).collect());
+        ensure!(ours == theirs, "{words:?}:\n{}\nxl:\n{}", ours.join("\n"), theirs.join("\n"));
     }
     for words in [&["uptime"][..], &["uptime", "-s"], &["uptime", "of-xlr"], &["uptime", "-s", "0"]]
     {
@@ -357,6 +367,36 @@ fn errors() -> Verdict {
         let code = out.status.code();
         ensure!(code == Some(4) && err.contains("root"), "{line} ends with {code:?}: {err}");
     }
+    Ok(())
+}
+
+/// `-v` speaks plainly, to a person; `-T` and `XLR_LOG` add what a maintainer wants.
+fn plain_log() -> Verdict {
+    let path = config(
+        "told",
+        "name = \"told\"\ntype = \"pv\"\nkernel = \"/guest/xtf/idle\"\nmemory = 8\nvcpus = 1\n",
+    )?;
+    let told = |flags: &[&str], log: Option<&str>| -> Result<Vec<String>, Stop> {
+        let mut command = init::command(XLR);
+        if let Some(log) = log {
+            command.env("XLR_LOG", log);
+        }
+        let out = command.args(flags).args(["create", "-p", "-q", &path]).output()?;
+        ensure!(out.status.success(), "{flags:?}: {}", String::from_utf8_lossy(&out.stderr));
+        destroy("told")?;
+        Ok(String::from_utf8_lossy(&out.stderr).lines().map(String::from).collect())
+    };
+    ensure!(told(&[], None)?.is_empty(), "without -v something is said");
+    let plain = told(&["-vv"], None)?;
+    ensure!(plain.len() > 10, "-vv says only {plain:?}");
+    for line in &plain {
+        let year = line.starts_with("20");
+        ensure!(!year && !line.contains("xl_rs") && !line.contains('\x1b'), "-vv says {line:?}");
+    }
+    let timed = told(&["-T", "-v"], None)?;
+    ensure!(timed.iter().all(|line| line.starts_with("20")), "-T -v says {timed:?}");
+    let chosen = told(&[], Some("xl_rs=debug"))?;
+    ensure!(chosen.iter().any(|line| line.contains("DEBUG xl_rs")), "XLR_LOG says {chosen:?}");
     Ok(())
 }
 
