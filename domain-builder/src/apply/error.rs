@@ -64,7 +64,7 @@ pub enum StepError {
     /// The hypervisor has too little free memory.
     #[error(
         "the domain needs {needed_kib} KiB, the hypervisor has {free_kib} KiB free: lower memory, \
-         destroy another domain, or balloon dom0 down (xl mem-set 0 SIZE)"
+         destroy another domain, or balloon dom0 down (xlr mem-set 0 SIZE)"
     )]
     OutOfMemory {
         /// What the domain needs.
