@@ -70,6 +70,14 @@ impl Artefacts {
         self.sets.keys().cloned().collect()
     }
 
+    /// The names of the sets that were fetched as they are described now.
+    pub fn fetched(&self) -> Vec<String> {
+        let same = |(name, set): &(&String, &Set)| {
+            self.lock.get(*name).is_some_and(|locked| locked.set == **set)
+        };
+        self.sets.iter().filter(same).map(|(name, _)| name.clone()).collect()
+    }
+
     /// Forgets the recorded choice, so that the next use asks the mirror again.
     pub fn forget(&mut self, name: &str) -> Result<()> {
         let _guard = lock_file(&self.paths)?;

@@ -184,7 +184,7 @@ impl<'a> Runner<'a> {
         }
         let Some(live) = session else { return (Ending::Failed("no machine".into()), 0.0) };
         let start = Instant::now();
-        let ending = live.run(item).unwrap_or_else(|error| live.wreck(&error));
+        let ending = live.run(item).unwrap_or_else(|error| Ending::Failed(live.wreck(&error)));
         (ending, start.elapsed().as_secs_f64())
     }
 
@@ -260,9 +260,17 @@ impl Live {
                 output.extend_from_slice(bytes);
             }
             all.extend_from_slice(bytes);
-        })?;
+        });
         let all = String::from_utf8_lossy(&all).into_owned();
         self.keep(item, &all);
+        // A case that was cut off says at least how far it came.
+        let code = match code {
+            Ok(code) => code,
+            Err(error) => {
+                let said = crate::command::tail(&all, 8);
+                return Ok(Ending::Failed(format!("{}\nit had said:\n{said}", self.wreck(&error))));
+            }
+        };
         let output = String::from_utf8_lossy(&output).into_owned();
         let ending = match item {
             Item::Case(_) => case_ending(code, &output, &all),
@@ -277,13 +285,13 @@ impl Live {
         Ok(Ending::Failed(format!("{before}{}", trouble.join("\n"))))
     }
 
-    /// The ending of a case that could not be carried through: the error, and what the console
+    /// Why a case failed that could not be carried through: the error, and what the console
     /// says about it.
-    fn wreck(&self, error: &Error) -> Ending {
+    fn wreck(&self, error: &Error) -> String {
         let console = self.session.console();
         let mut lines = vec![chain(error)];
         lines.extend(console::trouble(console.get(self.read..).unwrap_or_default()));
-        Ending::Failed(lines.join("\n"))
+        lines.join("\n")
     }
 
     fn put(&mut self, test: &Dom0Test) -> Result<()> {

@@ -3,6 +3,7 @@
 use crate::artefact::Artefacts;
 use crate::error::{Context as _, Error, Result, chain};
 use crate::paths::Paths;
+use crate::qemu::OWN_PROGRAM;
 use crate::skips::Skip;
 use crate::{command, report};
 use std::io::Read as _;
@@ -117,6 +118,24 @@ impl Stages {
             count.failures.push((name.into(), command::tail(&errors.join("\n"), 40)));
         }
         Ok(())
+    }
+
+    /// What was fetched once is used without the network: all that the lab fetches comes through
+    /// `apt-get`, and here it cannot be found.
+    pub fn offline(&mut self, artefacts: &Artefacts, count: &mut Count) {
+        let name = "artefacts without the network";
+        report::step(name);
+        let sets = artefacts.fetched();
+        let result = self.timed(name, |paths| {
+            let mut command = Command::new(OWN_PROGRAM);
+            command.arg("fetch").args(&sets).env("PATH", "/nonexistent");
+            command::output(command.current_dir(&paths.workspace))
+        });
+        match result {
+            Ok(_) if !sets.is_empty() => count.passed += 1,
+            Ok(_) => count.failures.push((name.into(), "nothing was fetched".into())),
+            Err(error) => count.failures.push((name.into(), chain(&error))),
+        }
     }
 
     /// Builds the microkernel guests, which are a workspace of their own.

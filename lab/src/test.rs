@@ -84,6 +84,9 @@ fn run(
     report::step(&format!("{} cases on real Xen", items.len()));
     done.records = stages.timed("cases on real Xen", |_| Ok(runner.run(&items)))?;
     done.spent = runner.spent;
+    if options.filters.is_empty() {
+        stages.offline(&artefacts, count);
+    }
     for record in &done.records {
         count.add(&record.name, &record.ending);
     }

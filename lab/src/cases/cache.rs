@@ -167,7 +167,7 @@ fn writable_by_others() -> Verdict {
 /// Of four creates of the same kernel that nobody has decoded before, one decodes.
 fn four_at_once() -> Verdict {
     empty()?;
-    let path = guest("cached", "/guest/stock")?;
+    let path = guest("cached", "/guest/vmlinuz")?;
     let name = |number: usize| format!("cached-{number}");
     let mut running = Vec::new();
     for number in 0..4 {
