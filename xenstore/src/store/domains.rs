@@ -75,12 +75,18 @@ impl State {
     /// The domains named in a request whose existence the store cannot know. Before such a request
     /// the server asks the hypervisor and tells those that exist ([`State::domain_exists`]): entries
     /// of permissions for domains that do not exist mean nothing, and nobody can own nodes for them.
+    /// Where the request will be refused anyway, nobody needs to be asked for.
     #[must_use]
-    pub fn unknown_domains(&self, request: &Request) -> BTreeSet<Domid> {
+    pub fn unknown_domains(&self, caller: ConnectionId, request: &Request) -> BTreeSet<Domid> {
+        let guest = self.subject(caller).and_then(Subject::bound);
+        let most = guest.map_or(u64::MAX, |domid| self.limit(domid, Quota::Permissions));
         let named: Vec<Domid> = match request {
-            Request::SetPerms { permissions, .. } => {
+            Request::SetPerms { permissions, .. }
+                if permissions.entries().count() as u64 <= most =>
+            {
                 permissions.entries().map(|(domid, _)| domid).collect()
             }
+            _ if guest.is_some() => Vec::new(),
             Request::SetFeature { domid, .. }
             | Request::SetQuota { domid: Some(domid), .. }
             | Request::GetQuota { domid: Some(domid), .. } => vec![*domid],

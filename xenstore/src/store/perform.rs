@@ -100,8 +100,8 @@ impl State {
                 let kind = header
                     .message_type()
                     .filter(|kind| !matches!(kind, MessageType::WatchEvent | MessageType::Error));
-                let refusal = kind.and_then(|kind| self.refusal(caller, header.transaction, kind));
-                failed(refusal.unwrap_or(error.errno()))
+                let allowed = kind.map(|kind| self.admit(caller, header.transaction, kind));
+                failed(allowed.and_then(Result::err).map_or(error.errno(), |Failed(errno)| errno))
             }
         }
     }
@@ -114,10 +114,10 @@ impl State {
         request: &Request,
     ) -> Outcome {
         let kind = request.message_type();
-        if let Some(errno) = self.refusal(caller, transaction, kind) {
-            return failed(errno);
-        }
-        let Some(subject) = self.subject(caller) else { return failed(Errno::Einval) };
+        let subject = match self.admit(caller, transaction, kind) {
+            Ok(subject) => subject,
+            Err(Failed(errno)) => return failed(errno),
+        };
         let (touch_limit, memory_left) = match subject.bound() {
             None => (u64::MAX, u64::MAX),
             Some(domid) => {
@@ -141,25 +141,25 @@ impl State {
         }
     }
 
-    /// Why a request is refused whatever it says.
-    fn refusal(
+    /// Whose rights a request has, unless it is refused whatever it says.
+    fn admit(
         &self,
         caller: ConnectionId,
         transaction: TransactionId,
         kind: MessageType,
-    ) -> Option<Errno> {
-        let (Some(subject), Some(connection)) =
-            (self.subject(caller), self.connections.get(&caller))
-        else {
-            return Some(Errno::Einval);
-        };
+    ) -> Result<Subject, Failed> {
+        let subject = self.subject(caller).ok_or(Errno::Einval)?;
+        let connection = self.connections.get(&caller).ok_or(Errno::Einval)?;
         if is_privileged(kind) && subject != Subject::Privileged {
-            return Some(Errno::Eacces);
+            return Err(Errno::Eacces.into());
         }
-        let unknown = transaction != TransactionId::NONE
+        if transaction != TransactionId::NONE
             && !ignores_transaction(kind)
-            && !connection.transactions.contains_key(&transaction.0);
-        unknown.then_some(Errno::Enoent)
+            && !connection.transactions.contains_key(&transaction.0)
+        {
+            return Err(Errno::Enoent.into());
+        }
+        Ok(subject)
     }
 
     fn perform(

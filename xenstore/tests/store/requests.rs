@@ -1,6 +1,6 @@
 //! Requests about nodes and domains, one by one.
 
-use crate::script::{ask, run, store};
+use crate::script::{ask, connection, parse, run, store};
 use xenstore::store::{ConnectionId, Effect, State};
 use xenstore::wire::{Header, MessageType, Packet, Reply, RequestId, TransactionId};
 use xenstore::{Domid, Errno};
@@ -90,7 +90,7 @@ fn the_generation_of_a_part_changes_with_the_node() {
     let mut state = store();
     let mut generation = |request: &str| {
         ask(&mut state, "s1", request);
-        let request = crate::script::parse("PART /a 0");
+        let request = parse("PART /a 0");
         let socket = ConnectionId::Socket(1);
         match state.apply(socket, TransactionId::NONE, &request).reply {
             Some(Reply::DirectoryPart { generation, .. }) => generation,
@@ -238,7 +238,7 @@ fn privileged_requests_are_refused_to_guests() {
 #[test]
 fn a_ring_that_cannot_be_mapped_introduces_nobody() {
     let mut state = store();
-    let request = crate::script::parse("INTRODUCE 9");
+    let request = parse("INTRODUCE 9");
     let outcome = state.apply(ConnectionId::Socket(1), TransactionId::NONE, &request);
     assert_eq!(outcome.reply, None);
     let Effect::Connect { domid, gfn, port, introducer } = outcome.changes.effects[0].clone()
@@ -382,10 +382,14 @@ fn sockets_are_closed_with_all_they_had() {
 #[test]
 fn only_named_domains_that_nobody_knows_are_asked_for() {
     let state = store();
-    let unknown = |text: &str| {
-        state.unknown_domains(&crate::script::parse(text)).iter().map(|d| d.0).collect::<Vec<_>>()
+    let unknown = |caller: &str, text: &str| {
+        let unknown = state.unknown_domains(connection(caller), &parse(text));
+        unknown.iter().map(|domid| domid.0).collect::<Vec<_>>()
     };
-    assert_eq!(unknown("SET_PERMS /a n0,r1,w9,b8,r9,n65535"), [8, 9]);
-    assert_eq!(unknown("SET_QUOTA 9 nodes 1"), [9]);
-    assert_eq!(unknown("READ /a"), [0u16; 0]);
+    assert_eq!(unknown("s1", "SET_PERMS /a n0,r1,w9,b8,r9,n65535"), [8, 9]);
+    assert_eq!(unknown("d1", "SET_PERMS /a n1,r8"), [8]);
+    assert_eq!(unknown("d1", "SET_PERMS /a n0,r1,w9,b8,r9,n65535"), [0u16; 0], "too many entries");
+    assert_eq!(unknown("s1", "SET_QUOTA 9 nodes 1"), [9]);
+    assert_eq!(unknown("d1", "SET_QUOTA 9 nodes 1"), [0u16; 0], "not for guests");
+    assert_eq!(unknown("s1", "READ /a"), [0u16; 0]);
 }
