@@ -35,7 +35,7 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Denied, "not root, or not in the dom0 of a Xen host"),
     (Exit::Revision, "this Xen speaks an interface revision that this build does not know"),
     (Exit::Store, "xenstore cannot be reached, or stopped answering"),
-    (Exit::Interrupted, "interrupted by a signal; what was begun was undone"),
+    (Exit::Interrupted, "interrupted by a signal: a create was undone, a console left"),
 ];
 
 /// The table for people, one line per code.

@@ -142,8 +142,7 @@ fn shapes() -> Verdict {
     argv(&["/bin/xlr", "create", "-p", &path])?.success()?;
     let id = domid("json-shape")?.unwrap_or_default();
     let state = ["blocked", "crashed", "dying", "paused", "running", "shutdown"];
-    let row =
-        "cpu_time_ns cpupool domid max_memory_kib memory_kib name shutdown_reason state uuid vcpus";
+    let row = "claimed_kib cpu_time_ns cpupool domid max_memory_kib memory_kib name shutdown_reason state uuid vcpus";
     let vcpu = "blocked cpu cpu_time_ns domid hard_affinity name online running soft_affinity vcpu";
     for (line, names) in [
         ("list json-shape --json", row.to_owned()),

@@ -101,6 +101,8 @@ fn listings() -> Verdict {
         &["list", "-n"],
         &["list", "-vcn"],
         &["list", "-Z", "-n"],
+        &["claims"],
+        &["vm-list"],
         &["vcpu-list"],
         &["li"],
     ] {

@@ -9,8 +9,8 @@ mod verbs;
 pub mod xl;
 
 pub use tuning::{
-    BugReportArgs, DebugKeysArgs, MemoryArgs, RenameArgs, SysrqArgs, UptimeArgs, VcpuListArgs,
-    VcpuPinArgs, VcpuSetArgs,
+    BugReportArgs, DebugKeysArgs, JsonArg, MemoryArgs, RenameArgs, SysrqArgs, UptimeArgs,
+    VcpuListArgs, VcpuPinArgs, VcpuSetArgs,
 };
 pub use verbs::{
     ConsoleArgs, CreateArgs, DestroyArgs, DmesgArgs, DomainArg, DomidArgs, DomnameArgs,
@@ -85,6 +85,10 @@ pub enum Verb {
     Uptime(UptimeArgs),
     /// List the vcpus of domains
     VcpuList(VcpuListArgs),
+    /// List domains by UUID
+    VmList(JsonArg),
+    /// List domains with the memory that is claimed for them and not given yet
+    Claims(JsonArg),
     /// Choose the CPUs that a vcpu may and should run on
     VcpuPin(VcpuPinArgs),
     /// Set how many vcpus of a domain are online
@@ -249,7 +253,7 @@ mod tests {
             ("cr --vncviewer a.cfg", "'--vncviewer' is a flag of xl create", "tip:"),
             ("destroy -x a", "unexpected argument '-x'", "tip:"),
             ("dom 1", "can mean domid, domname", "tip:"),
-            ("lisst", "a similar subcommand exists: 'list'", "xl "),
+            ("lisst", "similar subcommands exist: 'claims', 'list'", "xl "),
             ("list --lnog", "'--long'", "-- --lnog"),
         ] {
             let arguments = std::iter::once("xlr").chain(line.split_whitespace());

@@ -41,6 +41,14 @@ pub struct VcpuListArgs {
     pub json: bool,
 }
 
+/// JSON or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct JsonArg {
+    /// Print JSON, one object per domain
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `vcpu-pin`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct VcpuPinArgs {

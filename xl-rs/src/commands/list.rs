@@ -3,8 +3,8 @@
 use super::domain::{self, Named};
 use super::error::{CommandError, chain};
 use super::{print, print_json, saved, tell};
-use crate::cli::{ListArgs, program};
-use crate::output::domains::{Columns, Row, table};
+use crate::cli::{JsonArg, ListArgs, program};
+use crate::output::domains::{Columns, Row, table, uuids};
 use libxc_safe::Xen;
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
@@ -35,7 +35,7 @@ pub fn run(arguments: &ListArgs) -> Result<(), CommandError> {
     } else {
         let numa = if arguments.numa { Some(xen.physinfo()?.nodes) } else { None };
         let (verbose, context) = (arguments.verbose, arguments.context);
-        let columns = Columns { verbose, context, cpupool: arguments.cpupool, numa };
+        let columns = Columns { verbose, context, claims: false, cpupool: arguments.cpupool, numa };
         let pools = if arguments.cpupool { pool_names(&xen, &mut store)? } else { Vec::new() };
         let pool_name = |id: u32| {
             let found = pools.iter().find(|(_, known)| *known == id);
@@ -44,6 +44,31 @@ pub fn run(arguments: &ListArgs) -> Result<(), CommandError> {
         print(table(&rows, columns, pool_name).as_bytes())?;
     }
     report(missing, arguments.domains.len())
+}
+
+/// `vm-list`.
+pub fn by_uuid(arguments: &JsonArg) -> Result<(), CommandError> {
+    let rows = all_rows()?;
+    match arguments.json {
+        true => print_json(&serde_json::to_value(&rows).unwrap_or_default()),
+        false => print(uuids(&rows).as_bytes()),
+    }
+}
+
+/// `claims`.
+pub fn claims(arguments: &JsonArg) -> Result<(), CommandError> {
+    let rows = all_rows()?;
+    if arguments.json {
+        return print_json(&serde_json::to_value(&rows).unwrap_or_default());
+    }
+    let columns = Columns { claims: true, ..Columns::default() };
+    print(table(&rows, columns, |id| id.to_string()).as_bytes())
+}
+
+fn all_rows() -> Result<Vec<Row>, CommandError> {
+    let xen = Xen::open()?;
+    let all = domain::all(&xen, &mut Client::connect()?)?;
+    Ok(all.into_iter().map(|domain| Row::new(&domain.info, domain.name)).collect())
 }
 
 /// The saved configuration of each domain; one without is left out, with a word.

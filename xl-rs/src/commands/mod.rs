@@ -89,6 +89,8 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::Rename(arguments) => rename::run(&arguments),
         Verb::Uptime(arguments) => uptime::run(&arguments),
         Verb::VcpuList(arguments) => vcpu_list::run(&arguments),
+        Verb::VmList(arguments) => list::by_uuid(&arguments),
+        Verb::Claims(arguments) => list::claims(&arguments),
         Verb::VcpuPin(arguments) => vcpu_pin::run(&arguments, cli.dry_run),
         Verb::VcpuSet(arguments) => vcpu_set::run(&arguments),
         Verb::MemMax(arguments) => memory::set_max(&arguments),

@@ -19,6 +19,8 @@ pub struct Row {
     pub memory_kib: u64,
     /// Memory that it may have.
     pub max_memory_kib: u64,
+    /// Memory that is claimed for it and not given yet; part of `memory_kib`.
+    pub claimed_kib: u64,
     /// Vcpus that are up.
     pub vcpus: u32,
     /// Its state.
@@ -61,6 +63,8 @@ pub struct Columns {
     pub verbose: bool,
     /// Label.
     pub context: bool,
+    /// Memory claimed and not given yet.
+    pub claims: bool,
     /// CPU pool.
     pub cpupool: bool,
     /// Nodes; there are so many on this host.
@@ -77,6 +81,7 @@ impl Row {
             uuid: Uuid::from_bytes(info.uuid).to_string(),
             memory_kib: (info.tot_pages.saturating_add(info.outstanding_pages)).saturating_mul(4),
             max_memory_kib: info.max_pages.saturating_mul(4),
+            claimed_kib: info.outstanding_pages.saturating_mul(4),
             vcpus: info.online_vcpus,
             state: State {
                 running: info.running,
@@ -144,6 +149,9 @@ pub fn table(rows: &[Row], columns: Columns, pool_name: impl Fn(u32) -> String) 
     } else if columns.context {
         out.push_str("   Security Label");
     }
+    if columns.claims {
+        out.push_str("  Claimed");
+    }
     if columns.cpupool {
         out.push_str("         Cpupool");
     }
@@ -154,6 +162,18 @@ pub fn table(rows: &[Row], columns: Columns, pool_name: impl Fn(u32) -> String) 
     for row in rows {
         line(&mut out, row, columns, &pool_name);
         out.push('\n');
+    }
+    out
+}
+
+/// The table of `vm-list`.
+#[must_use]
+pub fn uuids(rows: &[Row]) -> String {
+    let mut out = String::from("UUID                                  ID    name\n");
+    for row in rows {
+        let name = row.name.as_deref().unwrap_or(NO_NAME);
+        // Writing into a String cannot fail.
+        let _ = writeln!(out, "{}  {}    {name:<30}", row.uuid, row.domid);
     }
     out
 }
@@ -172,6 +192,9 @@ fn line(out: &mut String, row: &Row, columns: Columns, pool_name: impl Fn(u32) -
     if columns.verbose {
         let reason = row.reason_code.map_or_else(|| String::from("-"), |code| format!("{code:x}"));
         let _ = write!(out, " {} {reason:>8}", row.uuid);
+    }
+    if columns.claims {
+        let _ = write!(out, " {:>5}", row.claimed_kib / 1024);
     }
     if columns.verbose || columns.context {
         // Labels exist under XSM only, which xlr refuses to create under.
@@ -196,6 +219,7 @@ mod tests {
             uuid: String::from("2c75fd12-8c60-48a5-acb0-6341ee1753f4"),
             memory_kib: 64 << 10,
             max_memory_kib: 65 << 10,
+            claimed_kib: 3 << 10,
             vcpus: 1,
             state,
             shutdown_reason: None,
@@ -252,7 +276,19 @@ mod tests {
             "Name                                        ID   Mem VCPUs\tState\tTime(s)   Security Label NODE Affinity\n\
              a                                            1    64     1     --p---       0.3                - 1\n"
         );
-        let all = Columns { verbose: true, context: true, cpupool: true, numa: Some(1) };
+        let claims = Columns { claims: true, ..Columns::default() };
+        assert_eq!(
+            table(std::slice::from_ref(&row), claims, pool),
+            "Name                                        ID   Mem VCPUs\tState\tTime(s)  Claimed\n\
+             a                                            1    64     1     --p---       0.3     3\n"
+        );
+        assert_eq!(
+            uuids(std::slice::from_ref(&row)),
+            "UUID                                  ID    name\n\
+             2c75fd12-8c60-48a5-acb0-6341ee1753f4  1    a                             \n"
+        );
+        let all =
+            Columns { verbose: true, context: true, claims: false, cpupool: true, numa: Some(1) };
         let row = Row { numa_nodes: Some(vec![0]), ..row };
         assert_eq!(
             table(&[row], all, pool),
