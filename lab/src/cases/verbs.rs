@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     Case::new("verbs/keys-and-logs", Group::Toolstack, keys_and_logs),
     Case::new("verbs/errors", Group::Toolstack, errors),
     Case::new("verbs/plain-log", Group::Toolstack, plain_log),
+    Case::new("verbs/troubleshooting", Group::Toolstack, troubleshooting),
     Case::new("verbs/called-as-xl", Group::Toolstack, called_as_xl),
 ];
 
@@ -401,6 +402,43 @@ fn plain_log() -> Verdict {
     let chosen = told(&[], Some("xl_rs=debug"))?;
     ensure!(chosen.iter().any(|line| line.contains("DEBUG xl_rs")), "XLR_LOG says {chosen:?}");
     Ok(())
+}
+
+/// The guide quotes what is printed: each line stands in it as it comes.
+fn troubleshooting() -> Verdict {
+    let guide = include_str!("../../../docs/troubleshooting.md");
+    let without_numbers = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "N");
+    let quoted = |text: &str| {
+        let guide = without_numbers(guide);
+        text.lines().all(|line| guide.contains(without_numbers(line).trim_start_matches("xlr: ")))
+    };
+    let path = config(
+        "web",
+        "name = \"web\"\ntype = \"pv\"\nkernel = \"/guest/xtf/idle\"\nmemory = 8\nvcpus = 1\n",
+    )?;
+    argv(&[XLR, "create", "-p", &path])?.success()?;
+    let taken = argv(&[XLR, "create", &path])?.failure()?;
+    ensure!(quoted(&taken.err) && taken.err.lines().count() == 2, "a name in use: {}", taken.err);
+
+    let out = init::command(XLR).arg("list").uid(65534).output()?;
+    let err = String::from_utf8_lossy(&out.stderr);
+    ensure!(quoted(&err) && out.status.code() == Some(4), "not root: {err}");
+
+    let mut command = init::command(XLR);
+    let out = command.arg("list").env("XENSTORED_PATH", "/run/xenstored/none").output()?;
+    let err = String::from_utf8_lossy(&out.stderr).replace("/none:", "/socket:");
+    let err = err.split(';').next().unwrap_or_default().trim_end_matches(')');
+    ensure!(quoted(err) && out.status.code() == Some(6), "no xenstored: {err}");
+
+    argv(&[XLR, "debug-keys", "H"])?.success()?;
+    let log = argv(&[XLR, "dmesg"])?.success()?.out;
+    ensure!(log.contains("'H' pressed"), "the log after debug-keys H: {log}");
+    let listed = argv(&[XLR, "list", "-v", "web"])?.success()?.out;
+    ensure!(listed.contains("Reason-Code"), "{listed}");
+    let report = argv(&[XLR, "bug-report", "-o", "/tmp/xlr-web.txt"])?.success()?.err;
+    let start = "versions, info -n, vcpu-list, log of the hypervisor";
+    ensure!(report.contains(start) && guide.contains(start), "bug-report: {report}");
+    destroy("web")
 }
 
 /// Under the name xl nothing but that name differs.

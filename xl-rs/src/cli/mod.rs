@@ -163,32 +163,38 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::
     Ok(cli)
 }
 
-/// Puts the whole verb in the place of a shortened one, and returns it.
+/// Puts the whole verb in the place of a shortened one, and returns it. What help is asked for is a
+/// verb, too.
 fn name_verb(
     arguments: &mut [OsString],
     command: &mut clap::Command,
 ) -> Result<Option<String>, clap::Error> {
-    // No flag before the verb takes a value: the first word that is no flag is the verb.
-    let is_flag = |argument: &OsString| argument.to_str().is_some_and(|word| word.starts_with('-'));
-    let Some(place) = arguments.iter_mut().skip(1).find(|argument| !is_flag(argument)) else {
-        return Ok(None);
-    };
-    let Some(word) = place.to_str().map(str::to_owned) else { return Ok(None) };
     let ours: Vec<String> =
         command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
     let ours: Vec<&str> = ours.iter().map(String::as_str).chain(["help"]).collect();
-    let text = match xl::resolve(&word, &ours) {
-        Meant::Ours(verb) => {
-            *place = OsString::from(verb);
-            return Ok(Some(verb.to_owned()));
-        }
-        Meant::Unknown => return Ok(None),
-        Meant::Theirs(verb) => format!("'{verb}' is a verb of xl that xlr does not have yet"),
-        Meant::Ambiguous(verbs) => {
-            format!("'{word}' can mean {}: write more of it", verbs.join(", "))
-        }
-    };
-    Err(command.error(ErrorKind::InvalidSubcommand, text))
+    // No flag before the verb takes a value: the first word that is no flag is the verb.
+    let is_flag = |argument: &OsString| argument.to_str().is_some_and(|word| word.starts_with('-'));
+    let mut named = None;
+    for place in arguments.iter_mut().skip(1).filter(|argument| !is_flag(argument)) {
+        let Some(word) = place.to_str().map(str::to_owned) else { break };
+        let text = match xl::resolve(&word, &ours) {
+            Meant::Ours(verb) => {
+                *place = OsString::from(verb);
+                named.get_or_insert(verb);
+                if verb == "help" {
+                    continue;
+                }
+                break;
+            }
+            Meant::Unknown => break,
+            Meant::Theirs(verb) => format!("'{verb}' is a verb of xl that xlr does not have yet"),
+            Meant::Ambiguous(verbs) => {
+                format!("'{word}' can mean {}: write more of it", verbs.join(", "))
+            }
+        };
+        return Err(command.error(ErrorKind::InvalidSubcommand, text));
+    }
+    Ok(named.map(str::to_owned))
 }
 
 /// An error that is shown with the usage of the verb.
@@ -253,6 +259,8 @@ mod tests {
             ("cr --vncviewer a.cfg", "'--vncviewer' is a flag of xl create", "tip:"),
             ("destroy -x a", "unexpected argument '-x'", "tip:"),
             ("dom 1", "can mean domid, domname", "tip:"),
+            ("help migrate", "'migrate' is a verb of xl", "tip:"),
+            ("help vcpu-l", "Usage: xlr vcpu-list", "error:"),
             ("lisst", "similar subcommands exist: 'claims', 'list'", "xl "),
             ("list --lnog", "'--long'", "-- --lnog"),
         ] {
