@@ -317,7 +317,8 @@ fn a_misspelt_key_is_said_before_the_missing_one() {
 fn a_binary_file_is_named_and_not_shown() {
     let elf = b"\x7fELF\x02\x01\x01\0\0\0kernel\n".to_vec();
     let noise: Vec<u8> = (0..2000u32).map(|at| (at * 7 % 31) as u8 + 1).collect();
-    for text in [elf, noise] {
+    let one_nul = [vec![b'x'; 200], b"\0\n".to_vec()].concat();
+    for text in [elf, noise, one_nul] {
         let mut sources = Sources::default();
         sources.add("/boot/vmlinuz", text);
         let loaded = load(sources);
