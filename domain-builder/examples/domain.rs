@@ -83,6 +83,7 @@ fn spec(
         sched: SchedParams::default(),
         cpupool: 0,
         tsc_mode: TscMode::Default,
+        cpuid: Vec::new(),
         on_end: EndActions::default(),
         max_grant_frames: None,
         max_maptrack_frames: None,

@@ -61,7 +61,7 @@ impl HostFacts {
             xen_version: xen.release(),
             // Releases before 4.16 do not say, and do not ask.
             max_grant_version: if physinfo.capabilities.grants_v2() { 2 } else { 1 },
-            cpu: host_cpu(&host, &pv_default),
+            cpu: host_cpu(&host, &pv_default, &spec.cpuid),
             numa_nodes,
             node_loads,
             cpus: physinfo.max_cpu_id + 1,

@@ -89,6 +89,48 @@ pub enum TscMode {
     Native,
 }
 
+/// One of the four registers in which CPUID answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Register {
+    /// EAX.
+    Eax,
+    /// EBX.
+    Ebx,
+    /// ECX.
+    Ecx,
+    /// EDX.
+    Edx,
+}
+
+/// What `cpuid=` says of some bits of a register. A bit is in one mask at most; those in none get
+/// Xen's default for PV guests, as do all bits of a register of which anything is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuidBits {
+    /// EAX on entry.
+    pub leaf: u32,
+    /// ECX on entry, for leaves that look at it.
+    pub subleaf: Option<u32>,
+    /// Which register.
+    pub register: Register,
+    /// Bits that are 1.
+    pub set: u32,
+    /// Bits that are 0.
+    pub clear: u32,
+    /// Bits that are what they are on the host.
+    pub host: u32,
+    /// Bits that are what they are for PV guests.
+    pub default: u32,
+}
+
+impl CpuidBits {
+    /// Nothing is said of any bit.
+    #[must_use]
+    pub const fn none(leaf: u32, subleaf: Option<u32>, register: Register) -> Self {
+        Self { leaf, subleaf, register, set: 0, clear: 0, host: 0, default: 0 }
+    }
+}
+
 /// Everything the builder must know of a domain. Sizes in KiB, lists in vcpu order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainSpec {
@@ -121,6 +163,8 @@ pub struct DomainSpec {
     pub cpupool: u32,
     /// Time stamp counter mode.
     pub tsc_mode: TscMode,
+    /// What `cpuid=` says, in order; later ones override earlier ones.
+    pub cpuid: Vec<CpuidBits>,
     /// What happens at the domain's end.
     pub on_end: EndActions,
     /// Highest number of grant table frames; `None` takes Xen's default for the version.

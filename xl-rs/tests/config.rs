@@ -288,6 +288,23 @@ fn a_caret_points_into_the_description_of_a_device() {
 }
 
 #[test]
+fn cpuid_by_names_and_by_bits() {
+    let spec = good("cpuid='host,sse3=0,invtsc=1'");
+    assert_eq!((spec.cpuid.len(), spec.cpuid[0].clear, spec.cpuid[1].set), (2, 1, 256));
+    let by_leaf = format!("cpuid=['0x1:ecx={}0']", "x".repeat(31));
+    assert_eq!(good(&by_leaf).cpuid[0].clear, 1);
+    assert_eq!(good("cpuid=''").cpuid, []);
+    for (text, place, words) in [
+        ("cpuid='host,sse9=1'", "f.cfg:4:13", "cpuid knows no flag \"sse9\""),
+        ("cpuid=['1:eax=0']", "f.cfg:4:15", "a register has 32 bits"),
+        ("cpuid='sse3=1'", "f.cfg:4:8", "cpuid begins with host"),
+    ] {
+        let shown = shown(&[&format!("{BASE}{text}\n")]);
+        assert!(shown.contains(place) && shown.contains(words), "{shown}");
+    }
+}
+
+#[test]
 fn problems_of_the_command_line_name_it() {
     for (text, place) in [
         ("memory='x'", "command line:1:8"),

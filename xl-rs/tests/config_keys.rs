@@ -63,6 +63,7 @@ const EFFECTS: &[(&str, &str, Effect)] = &[
     ("max_event_channels", "max_event_channels=127", Plan(&["max_event_channels"])),
     ("nomigrate", "nomigrate=1", Plan(&["no_migrate"])),
     ("tsc_mode", "tsc_mode='native'", Plan(&["tsc_mode"])),
+    ("cpuid", "cpuid='host,invtsc=1'", Plan(&["cpuid"])),
     ("driver_domain", "driver_domain=1", Plan(&["driver_domain"])),
     ("xend_suspend_evtchn_compat", "xend_suspend_evtchn_compat=1", Plan(&["no_suspend_node"])),
     ("localtime", "localtime=1", Plan(&["time_offset_seconds"])),
@@ -112,7 +113,12 @@ fn facts() -> HostFacts {
     HostFacts {
         xen_version: (4, 17),
         max_grant_version: 2,
-        cpu: HostCpu { hyper_threading: false, cmp_legacy: false, pv_default: vec![tsc] },
+        cpu: HostCpu {
+            hyper_threading: false,
+            cmp_legacy: false,
+            pv_default: vec![tsc],
+            host: vec![tsc],
+        },
         numa_nodes: vec![0],
         node_loads: Vec::new(),
         cpus: 2,

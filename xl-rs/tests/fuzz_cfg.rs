@@ -169,6 +169,8 @@ const VALUES: &[&str] = &[
     "'01020304-0506-0708-090a-0b0c0d0e0f10'",
     "['/x,raw,xvda,rw']",
     "['bridge=b,rate=1Gb/s']",
+    "'host,sse3=0,family=23,model=x,proccount=255'",
+    "['1:ecx=01xks01xks01xks01xks01xks01xks01', '7,0:ebx=1']",
     "['03:00.0@1f']",
     "['2f8-2ff']",
     "['a,1@2']",

@@ -72,6 +72,8 @@ pub struct HostCpu {
     pub cmp_legacy: bool,
     /// Leaves of Xen's default policy for PV guests that may have to be changed.
     pub pv_default: Vec<CpuLeaf>,
+    /// The host's own leaves of which the configuration says something.
+    pub host: Vec<CpuLeaf>,
 }
 
 /// What automatic placement compares of a NUMA node; see [`super::placement`].

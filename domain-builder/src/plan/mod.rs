@@ -113,6 +113,17 @@ pub enum PlanError {
         /// The highest that it offers, if one can be chosen.
         offered: Option<u8>,
     },
+    /// A leaf of CPUID that PV guests do not have here.
+    #[error(
+        "cpuid names leaf {leaf:#x}{}, which PV guests do not have on this host; take it out of cpuid",
+        subleaf.map_or(String::new(), |subleaf| format!(", subleaf {subleaf}"))
+    )]
+    CpuidLeaf {
+        /// The leaf.
+        leaf: u32,
+        /// The subleaf.
+        subleaf: Option<u32>,
+    },
     /// Something that this Xen does not have.
     #[error("{key} needs Xen {}.{}, this is {}.{}; remove {key}", since.0, since.1, xen_version.0, xen_version.1)]
     Since {
@@ -291,6 +302,9 @@ fn check_release(spec: &DomainSpec, host: &HostFacts) -> Result<(), PlanError> {
     if spec.msr_relaxed && xen_version < (4, 15) {
         return Err(PlanError::Since { key: "msr_relaxed", since: (4, 15), xen_version });
     }
+    if let Some(bits) = cpuid::without_leaf(&host.cpu, &spec.cpuid) {
+        return Err(PlanError::CpuidLeaf { leaf: bits.leaf, subleaf: bits.subleaf });
+    }
     let Some(version) = spec.max_grant_version else { return Ok(()) };
     let offered = (xen_version >= (4, 16)).then_some(host.max_grant_version);
     // Before 4.16 the default may still be what is asked for, but nobody can tell.
@@ -338,7 +352,7 @@ fn domain_steps(steps: &mut Vec<Step>, spec: &DomainSpec, host: &HostFacts) {
         steps.push(Step::TimeOffset { seconds: spec.time_offset_seconds });
     }
     let invariant_tsc = spec.no_migrate || spec.tsc_mode == TscMode::AlwaysEmulate;
-    let leaves = cpuid::changed_leaves(&host.cpu, invariant_tsc);
+    let leaves = cpuid::changed_leaves(&host.cpu, invariant_tsc, &spec.cpuid);
     if !leaves.is_empty() {
         steps.push(Step::CpuPolicy { leaves });
     }

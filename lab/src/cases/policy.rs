@@ -11,6 +11,18 @@ use std::collections::BTreeMap;
 pub const CASES: &[Case] = &[
     Case::new("policy/one-vcpu", Group::Create, || equal_to_xl(1, "")),
     Case::new("policy/four-vcpus", Group::Create, || equal_to_xl(4, "")),
+    Case::new("policy/cpuid", Group::Create, || {
+        equal_to_xl(
+            1,
+            "cpuid = \"host,sse3=0,tm=1,avx=k,popcnt=s,mmx=x,proccount=3,family=6,model=0x2a,invtsc=1\"\n",
+        )
+    }),
+    Case::new("policy/cpuid-by-leaf", Group::Create, || {
+        equal_to_xl(
+            1,
+            "cpuid = [\"0x1:ecx=x0xx1xxxkkkkkkkkxxxxxxxxxxxxxxx0\", \"7,0:ebx=00000000000000000000000000000000\"]\n",
+        )
+    }),
     Case::new("policy/nomigrate", Group::Create, || equal_to_xl(1, "nomigrate = 1\n")),
     Case {
         xen: "4.14",

@@ -40,7 +40,6 @@ const NO_SHIM: &str = "there is no PV shim";
 const NO_PCI: &str = "there are no PCI devices";
 const DEVICE: &str = "devices of this kind are not supported by this version of xlr";
 const RESOURCE: &str = "resources of the host are not handed out by this version of xlr";
-const UNSUPPORTED: &str = "it is not supported by this version of xlr";
 const XSM: &str = "XSM labels are not supported by this version of xlr";
 const STORE: &str = "xenstored's limits are not set by this version of xlr";
 
@@ -95,7 +94,7 @@ pub const KEYS: &[Key] = &[
     key("max_event_channels", Honoured),
     key("nomigrate", Honoured),
     key("tsc_mode", Honoured),
-    key("cpuid", Refused(UNSUPPORTED)),
+    key("cpuid", Honoured),
     key("driver_domain", Honoured),
     key("device_tree", Ignored(ARM)),
     key(

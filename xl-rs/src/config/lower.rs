@@ -10,7 +10,7 @@ use super::keys::{self, Fate};
 use super::reader::{At, Reader, as_text};
 use super::settings::{Setting, Settings};
 use super::tree::{Kind, Span, Value};
-use domain_builder::spec::{EndAction, EndActions, SchedParams, TscMode};
+use domain_builder::spec::{CpuidBits, EndAction, EndActions, SchedParams, TscMode};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use uuid::Uuid;
@@ -67,6 +67,8 @@ pub struct DomainConfig {
     pub pool: Option<At<String>>,
     /// `tsc_mode`.
     pub tsc_mode: TscMode,
+    /// `cpuid`.
+    pub cpuid: Vec<CpuidBits>,
     /// `on_poweroff` and its kin.
     pub on_end: EndActions,
     /// `max_grant_frames`.
@@ -115,6 +117,7 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
     };
     let pool = reader.filled("pool");
     let tsc_mode = tsc_mode(&mut reader);
+    let cpuid = cpuid(&mut reader);
     let on_end = on_end(&mut reader);
     let max_grant_frames = number(&mut reader, "max_grant_frames", 1..=0x7fff_ffff);
     let max_maptrack_frames = number(&mut reader, "max_maptrack_frames", 0..=0x7fff_ffff);
@@ -157,6 +160,7 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
             sched,
             pool,
             tsc_mode,
+            cpuid,
             on_end,
             max_grant_frames,
             max_maptrack_frames,
@@ -431,6 +435,25 @@ fn tsc_mode(reader: &mut Reader<'_>) -> TscMode {
             TscMode::default()
         }
     }
+}
+
+/// `cpuid` as a text or as a list.
+fn cpuid(reader: &mut Reader<'_>) -> Vec<CpuidBits> {
+    let Some((is_list, texts)) = reader.text_or_list("cpuid") else { return Vec::new() };
+    let parse = if is_list { super::cpuid::parse_leaf } else { super::cpuid::parse };
+    let mut all = Vec::new();
+    for text in texts.iter().filter(|text| is_list || !text.value.is_empty()) {
+        match parse(&text.value) {
+            Ok(bits) => all.extend(bits),
+            Err(error) => {
+                let (start, end) = (error.range.start, error.range.end);
+                let span = text.span.inside_literal(text.value.len(), start, end);
+                let help = Some(error.help.to_owned());
+                reader.refuse(span, format!("cpuid: {error}"), "here", help);
+            }
+        }
+    }
+    all
 }
 
 fn on_end(reader: &mut Reader<'_>) -> EndActions {

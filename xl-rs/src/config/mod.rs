@@ -3,6 +3,7 @@
 //!
 //! Nothing here asks Xen or xenstore anything; [`load`] reads no more than the text it is given.
 
+pub mod cpuid;
 pub mod cpulist;
 pub mod device;
 pub mod diagnostic;

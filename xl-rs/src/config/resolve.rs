@@ -52,6 +52,7 @@ impl DomainConfig {
             sched: self.sched,
             cpupool,
             tsc_mode: self.tsc_mode,
+            cpuid: self.cpuid,
             on_end: self.on_end,
             max_grant_frames: self.max_grant_frames,
             max_maptrack_frames: self.max_maptrack_frames,

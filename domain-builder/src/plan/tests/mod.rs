@@ -66,7 +66,12 @@ pub(super) fn host() -> HostFacts {
     HostFacts {
         xen_version: (4, 17),
         max_grant_version: 2,
-        cpu: HostCpu { hyper_threading: true, cmp_legacy: false, pv_default: vec![LEAF_7] },
+        cpu: HostCpu {
+            hyper_threading: true,
+            cmp_legacy: false,
+            pv_default: vec![LEAF_7],
+            host: Vec::new(),
+        },
         numa_nodes: vec![0],
         node_loads: Vec::new(),
         flask: false,
@@ -93,6 +98,7 @@ pub(super) fn spec(memory_kib: u64, vcpus: u32) -> DomainSpec {
         sched: SchedParams::default(),
         cpupool: 0,
         tsc_mode: TscMode::Default,
+        cpuid: Vec::new(),
         on_end: EndActions::default(),
         max_grant_frames: None,
         max_maptrack_frames: None,

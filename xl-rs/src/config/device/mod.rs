@@ -34,31 +34,31 @@ impl std::error::Error for SpecError {}
 
 /// A part of a description and where it begins in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part<'a> {
-    text: &'a str,
-    at: usize,
+pub(super) struct Part<'a> {
+    pub(super) text: &'a str,
+    pub(super) at: usize,
 }
 
 impl<'a> Part<'a> {
-    const fn whole(text: &'a str) -> Self {
+    pub(super) const fn whole(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
     /// An error about all of this part.
-    fn error(self, message: impl Into<String>, help: &'static str) -> SpecError {
+    pub(super) fn error(self, message: impl Into<String>, help: &'static str) -> SpecError {
         let range = self.at..self.at + self.text.len();
         SpecError { range, message: message.into(), help }
     }
 
     /// The parts before and after the first `mark`, without it.
-    fn split_once(self, mark: char) -> Option<(Self, Self)> {
+    pub(super) fn split_once(self, mark: char) -> Option<(Self, Self)> {
         let (before, after) = self.text.split_once(mark)?;
         let at = self.at + before.len() + mark.len_utf8();
         Some((Self { text: before, ..self }, Self { text: after, at }))
     }
 
     /// The parts between commas.
-    fn split_commas(self) -> impl Iterator<Item = Self> {
+    pub(super) fn split_commas(self) -> impl Iterator<Item = Self> {
         let mut at = self.at;
         self.text.split(',').map(move |text| {
             let part = Self { text, at };
@@ -68,13 +68,13 @@ impl<'a> Part<'a> {
     }
 
     /// Without blanks at its beginning.
-    fn trim_start(self) -> Self {
+    pub(super) fn trim_start(self) -> Self {
         let text = self.text.trim_start_matches([' ', '\t', '\n']);
         Self { text, at: self.at + self.text.len() - text.len() }
     }
 
     /// 0 or 1.
-    fn flag(self) -> Result<bool, SpecError> {
+    pub(super) fn flag(self) -> Result<bool, SpecError> {
         match self.text {
             "0" => Ok(false),
             "1" => Ok(true),
