@@ -173,7 +173,7 @@ pub const KEYS: &[Key] = &[
     key("videoram", Ignored(HVM)),
     key("stdvga", Ignored(HVM)),
     key("vga", Ignored(HVM)),
-    key("vnc", Ignored(DISPLAY)),
+    key("vnc", Refused(DEVICE)),
     key("vnclisten", Ignored(DISPLAY)),
     key("vncdisplay", Ignored(DISPLAY)),
     key("vncunused", Ignored(DISPLAY)),
