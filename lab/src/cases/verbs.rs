@@ -138,6 +138,8 @@ fn listings() -> Verdict {
         let said = run(&format!("{XLR} {words}"))?.success()?;
         let _: serde_json::Value = serde_json::from_str(&said.out)?;
     }
+    let names = run(&format!("{XLR} list --names"))?.success()?.out;
+    ensure!(names == "of-xlr\nof-xl\n", "what completions are told: {names:?}");
     let json = run(&format!("{XLR} vcpu-list --json of-xlr"))?.success()?.out;
     let json: serde_json::Value = serde_json::from_str(&json)?;
     // The guest has not brought up its second one yet.

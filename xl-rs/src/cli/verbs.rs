@@ -130,6 +130,10 @@ pub struct ListArgs {
     /// Print JSON, one object per domain
     #[arg(long, conflicts_with = "long")]
     pub json: bool,
+
+    /// Print names only, one per line, without domain 0: what completions ask for
+    #[arg(long, hide = true)]
+    pub names: bool,
 }
 
 /// Arguments of `destroy`.

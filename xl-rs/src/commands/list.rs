@@ -14,6 +14,9 @@ pub fn run(arguments: &ListArgs) -> Result<(), CommandError> {
     let xen = Xen::open()?;
     let mut store = Client::connect()?;
     let all = domain::all(&xen, &mut store)?;
+    if arguments.names {
+        return print(names(&all).as_bytes());
+    }
     let (chosen, missing) = choose(all, &arguments.domains);
     if chosen.is_empty() && !missing.is_empty() {
         return report(missing, arguments.domains.len());
@@ -44,6 +47,17 @@ pub fn run(arguments: &ListArgs) -> Result<(), CommandError> {
         print(table(&rows, columns, pool_name).as_bytes())?;
     }
     report(missing, arguments.domains.len())
+}
+
+/// The names of all domains but domain 0, one per line. One that would not be a line of its own is
+/// left out.
+fn names(all: &[Named]) -> String {
+    let guests = all.iter().filter(|domain| domain.info.domid.0 != 0);
+    let names = guests.filter_map(|domain| domain.name.as_deref());
+    names
+        .filter(|name| !name.is_empty() && !name.contains(char::is_control))
+        .map(|name| format!("{name}\n"))
+        .collect()
 }
 
 /// `vm-list`.

@@ -5,24 +5,24 @@ use crate::cli::definition;
 use clap::{Arg, Command, ValueHint};
 use clap_complete::Shell;
 
-/// Prints the names of all domains but domain 0, one per line; says nothing where that fails.
-const NAMES: &str =
-    r#"xlr list --json 2>/dev/null | sed -n '/Domain-0/d;s/^ *"name": "\(.*\)",*$/\1/p'"#;
+/// Prints the names of all domains but domain 0, one per line; says nothing where that fails. Whoever
+/// may create a domain chooses its name: no shell may ever read it as anything but text.
+const NAMES: &str = "xlr list --names 2>/dev/null";
 
 /// The script for a shell.
 pub fn text(shell: Shell) -> String {
     let definition = definition();
-    let verbs = verbs_with_domain(&definition);
+    let (verbs, many) = (verbs_with_domain(&definition), verbs_with_domains(&definition));
     let script = |hint| {
         let (mut command, mut text) = (visible(&definition, hint), Vec::new());
         clap_complete::generate(shell, &mut command, "xlr", &mut text);
         String::from_utf8_lossy(&text).into_owned()
     };
     match shell {
-        Shell::Bash => script(ValueHint::Unknown) + &bash(&verbs),
+        Shell::Bash => script(ValueHint::Unknown) + &bash(&verbs, &many),
         // zsh asks a function for each argument: here the one for host names, and it becomes ours.
         Shell::Zsh => zsh(&script(ValueHint::Hostname)),
-        Shell::Fish => script(ValueHint::Unknown) + &fish(&verbs),
+        Shell::Fish => script(ValueHint::Unknown) + &fish(&verbs, &many),
         _ => script(ValueHint::Unknown),
     }
 }
@@ -37,9 +37,17 @@ fn is_name(verb: &Command, argument: &Arg) -> bool {
 
 /// The verbs whose first argument is a domain.
 fn verbs_with_domain(definition: &Command) -> Vec<String> {
-    let takes = |verb: &&Command| {
-        verb.get_positionals().next().is_some_and(|argument| is_name(verb, argument))
-    };
+    verbs_whose_first(definition, is_name)
+}
+
+/// The verbs that take any number of domains.
+fn verbs_with_domains(definition: &Command) -> Vec<String> {
+    verbs_whose_first(definition, |_, argument| argument.get_id().as_str() == "domains")
+}
+
+fn verbs_whose_first(definition: &Command, is: fn(&Command, &Arg) -> bool) -> Vec<String> {
+    let takes =
+        |verb: &&Command| verb.get_positionals().next().is_some_and(|argument| is(verb, argument));
     definition.get_subcommands().filter(takes).map(|verb| verb.get_name().to_owned()).collect()
 }
 
@@ -61,9 +69,26 @@ fn visible(command: &Command, hint: ValueHint) -> Command {
     shown.subcommands(verbs.map(|verb| visible(verb, hint)))
 }
 
-fn bash(verbs: &[String]) -> String {
+/// Names are compared as they are and as they are typed, and inserted so that the shell reads them as
+/// one word. After an opened quote that would not hold, so none is offered there.
+fn bash(verbs: &[String], many: &[String]) -> String {
     format!(
         r#"
+_xlr_domains() {{
+    local current=${{COMP_WORDS[COMP_CWORD]}} name typed
+    local -a names
+    mapfile -t names < <({NAMES})
+    COMPREPLY=()
+    for name in "${{names[@]}}"; do
+        printf -v typed %q "$name"
+        case "$current" in
+            [\"\']*) continue ;;
+        esac
+        if [[ $name == "$current"* || $typed == "$current"* ]]; then
+            COMPREPLY+=("$typed")
+        fi
+    done
+}}
 _xlr_and_domains() {{
     _xlr "$@"
     local word verb= place=
@@ -74,20 +99,19 @@ _xlr_and_domains() {{
         esac
     done
     case "$verb" in
-        list | uptime | vcpu-list) place= ;;
+        {}) place= ;;
     esac
     case "$verb" in
         {})
-            local current=${{COMP_WORDS[COMP_CWORD]}}
-            if [ -z "$place" ] && [ "${{current#-}}" = "$current" ]; then
-                local IFS=$'\n'
-                COMPREPLY=($(compgen -W "$({NAMES})" -- "$current"))
+            if [[ -z $place && ${{COMP_WORDS[COMP_CWORD]}} != -* ]]; then
+                _xlr_domains
             fi
             ;;
     esac
 }}
 complete -o bashdefault -o default -F _xlr_and_domains xlr
 "#,
+        many.join(" | "),
         verbs.join(" | ")
     )
 }
@@ -107,14 +131,31 @@ _xlr_domains() {{
     format!("{first}\n{function}{}", rest.replace("_hosts", "_xlr_domains"))
 }
 
-fn fish(verbs: &[String]) -> String {
+/// fish quotes what it inserts by itself.
+fn fish(verbs: &[String], many: &[String]) -> String {
     format!(
         r#"
 function __xlr_domains
     {NAMES}
 end
-complete -c xlr -n "__fish_seen_subcommand_from {}" -f -a "(__xlr_domains)"
+function __xlr_wants_domain
+    set -l verb
+    for word in (commandline -opc)[2..-1]
+        switch $word
+            case '-*'
+            case '*'
+                if test -z "$verb"
+                    set verb $word
+                else if not contains -- $verb {}
+                    return 1
+                end
+        end
+    end
+    contains -- "$verb" {}
+end
+complete -c xlr -n __xlr_wants_domain -f -a "(__xlr_domains)"
 "#,
+        many.join(" "),
         verbs.join(" ")
     )
 }
@@ -139,6 +180,10 @@ mod tests {
             assert!(text(shell).contains(call), "{shell}: {}", text(shell));
         }
         assert!(!text(Shell::Zsh).contains("_hosts"));
+        // A second argument is a domain for some verbs only.
+        let fish = text(Shell::Fish);
+        assert!(fish.contains("not contains -- $verb list uptime vcpu-list\n"), "{fish}");
+        assert!(fish.contains("complete -c xlr -n __xlr_wants_domain -f"), "{fish}");
     }
 
     #[test]
