@@ -148,6 +148,17 @@ impl std::str::FromStr for Path {
     }
 }
 
+/// Which bytes may stand in a path.
+const PATH_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < u8::MAX {
+        table[byte as usize] = is_path_byte(byte);
+        byte += 1;
+    }
+    table
+};
+
 /// Whether `byte` may stand in a path.
 const fn is_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/' | b'_' | b'@')
@@ -159,11 +170,16 @@ fn check(bytes: &[u8]) -> Result<(), PathError> {
     if bytes.len() > limit {
         return Err(PathError::TooLong { len: bytes.len(), limit });
     }
-    if let Some(offset) = bytes.iter().position(|&b| !is_path_byte(b)) {
-        return Err(PathError::Character { path: shown(bytes), byte: bytes[offset], offset });
+    // One pass: every request of a server comes through here.
+    let (mut empty_component, mut previous) = (false, 0);
+    for (offset, &byte) in bytes.iter().enumerate() {
+        if !PATH_BYTES[usize::from(byte)] {
+            return Err(PathError::Character { path: shown(bytes), byte, offset });
+        }
+        empty_component |= byte == b'/' && previous == b'/';
+        previous = byte;
     }
-    let trailing = bytes.len() > 1 && bytes.ends_with(b"/");
-    if trailing || bytes.windows(2).any(|pair| pair == b"//") {
+    if empty_component || (previous == b'/' && bytes.len() > 1) {
         return Err(PathError::EmptyComponent { path: shown(bytes) });
     }
     Ok(())

@@ -6,17 +6,19 @@
 //! directory: names to nodes, and numbers of creation to names. The second one is what DIRECTORY
 //! shows, because C xenstored lists children in the order in which they came.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::node::Node;
 
 /// Entries of a chunk at most.
-const CHUNK: usize = 64;
+const CHUNK: usize = 32;
 
 /// Something that sorts by a part of itself.
 trait Keyed {
-    type Key: Ord + ?Sized;
+    type Key: ?Sized;
     fn key(&self) -> &Self::Key;
+    fn compare(&self, key: &Self::Key) -> Ordering;
 }
 
 /// Sorted entries in chunks; no chunk is empty. Cloning copies pointers.
@@ -32,10 +34,11 @@ impl<T: Keyed + Clone> Chunked<T> {
 
     /// The chunk that holds or would hold `key`, and the place in it.
     fn locate(&self, key: &T::Key) -> (usize, Result<usize, usize>) {
-        let after = |chunk: &Arc<Vec<T>>| chunk.first().is_some_and(|first| first.key() <= key);
+        let after =
+            |chunk: &Arc<Vec<T>>| chunk.first().is_some_and(|first| first.compare(key).is_le());
         let chunk = self.chunks.partition_point(after).saturating_sub(1);
         let place = match self.chunks.get(chunk) {
-            Some(entries) => entries.binary_search_by(|entry| entry.key().cmp(key)),
+            Some(entries) => entries.binary_search_by(|entry| entry.compare(key)),
             None => Err(0),
         };
         (chunk, place)
@@ -109,6 +112,12 @@ impl Keyed for Named {
     fn key(&self) -> &str {
         &self.name
     }
+
+    /// Shorter names first: nobody sees this order, and lengths are quickly compared.
+    fn compare(&self, key: &str) -> Ordering {
+        let name = self.name.as_bytes();
+        name.len().cmp(&key.len()).then_with(|| name.cmp(key.as_bytes()))
+    }
 }
 
 /// A child by its number.
@@ -123,12 +132,17 @@ impl Keyed for Numbered {
     fn key(&self) -> &u64 {
         &self.number
     }
+
+    fn compare(&self, key: &u64) -> Ordering {
+        self.number.cmp(key)
+    }
 }
 
 #[derive(Clone, Debug)]
 struct List {
     by_name: Chunked<Named>,
-    by_number: Chunked<Numbered>,
+    /// Shared, because most changes of a child leave the list as it is.
+    by_number: Arc<Chunked<Numbered>>,
     next_number: u64,
     /// Bytes of all names, each with its NUL.
     names_len: usize,
@@ -169,7 +183,7 @@ impl Children {
         let list = self.list.get_or_insert_with(|| {
             Box::new(List {
                 by_name: Chunked::new(),
-                by_number: Chunked::new(),
+                by_number: Arc::new(Chunked::new()),
                 next_number: 0,
                 names_len: 0,
             })
@@ -178,14 +192,14 @@ impl Children {
         let number = list.next_number;
         list.next_number += 1;
         list.names_len += name.len() + 1;
-        list.by_number.insert(Numbered { number, name: Arc::clone(&name) });
+        Arc::make_mut(&mut list.by_number).insert(Numbered { number, name: Arc::clone(&name) });
         list.by_name.insert(Named { name, number, node });
     }
 
     pub(super) fn remove(&mut self, name: &str) -> Option<Arc<Node>> {
         let list = self.list.as_mut()?;
         let child = list.by_name.remove(name)?;
-        list.by_number.remove(&child.number);
+        Arc::make_mut(&mut list.by_number).remove(&child.number);
         list.names_len -= child.name.len() + 1;
         if list.by_name.chunks.is_empty() {
             self.list = None;

@@ -272,7 +272,7 @@ impl State {
 
     /// Carries what a change of the tree means into the accounts of owners.
     pub(super) fn settle(&mut self, ledger: Ledger) {
-        for (owner, delta) in ledger.deltas {
+        for (owner, delta) in ledger.deltas.iter() {
             if let Some(domain) = self.domains.get_mut(&owner) {
                 let usage = &mut domain.usage;
                 usage.nodes = usage.nodes.saturating_add_signed(delta.nodes);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::State;
 use super::connections::{Rights, Subject};
-use super::node::{Acl, cost, size};
+use super::node::{Acl, Node, cost, size};
 use super::perform::{Context, Failed, domain_path};
 use super::quota::Quota;
 use super::transaction::{Aspect, Write};
@@ -19,9 +19,7 @@ use crate::{Domid, Errno, Path, Permissions};
 impl State {
     pub(super) fn read(&mut self, context: &mut Context, path: &Path) -> Result<Reply, Failed> {
         let path = self.resolve(context, path)?;
-        self.find_existing(context, &path, Rights::READ)?;
-        context.observe(&path, Aspect::Value)?;
-        let node = context.tree(&self.tree).get(&path).ok_or(Errno::Enoent)?;
+        let node = self.find_existing(context, &path, Rights::READ, Aspect::Value)?;
         Ok(Reply::Value(node.value.to_vec()))
     }
 
@@ -31,9 +29,7 @@ impl State {
         path: &Path,
     ) -> Result<Reply, Failed> {
         let path = self.resolve(context, path)?;
-        self.find_existing(context, &path, Rights::READ)?;
-        context.observe(&path, Aspect::Children)?;
-        let node = context.tree(&self.tree).get(&path).ok_or(Errno::Enoent)?;
+        let node = self.find_existing(context, &path, Rights::READ, Aspect::Children)?;
         // Before the names are collected: a long list must not cost memory that nobody can be sent.
         if node.children.names_len() > PAYLOAD_MAX {
             return Err(Errno::E2big.into());
@@ -48,9 +44,7 @@ impl State {
         offset: u32,
     ) -> Result<Reply, Failed> {
         let path = self.resolve(context, path)?;
-        self.find_existing(context, &path, Rights::READ)?;
-        context.observe(&path, Aspect::Children)?;
-        let node = context.tree(&self.tree).get(&path).ok_or(Errno::Enoent)?;
+        let node = self.find_existing(context, &path, Rights::READ, Aspect::Children)?;
         let generation = node.generation();
         // The generation and its NUL go first, and the empty name that ends the list has to fit.
         let room = PAYLOAD_MAX - generation.to_string().len() - 2;
@@ -80,10 +74,9 @@ impl State {
         value: &[u8],
     ) -> Result<(), Failed> {
         let path = self.resolve(context, path)?;
-        if self.find(context, &path, Rights::WRITE)? {
-            self.overwrite(context, &path, value)?;
-        } else {
-            self.create(context, &path, value)?;
+        match self.find(context, &path, Rights::WRITE)? {
+            Some(found) => self.overwrite(context, &path, found, value)?,
+            None => self.create(context, &path, value)?,
         }
         self.changed(context, &path, None);
         Ok(())
@@ -91,7 +84,7 @@ impl State {
 
     pub(super) fn mkdir(&mut self, context: &mut Context, path: &Path) -> Result<(), Failed> {
         let path = self.resolve(context, path)?;
-        if !self.find(context, &path, Rights::WRITE)? {
+        if self.find(context, &path, Rights::WRITE)?.is_none() {
             self.create(context, &path, &[])?;
             self.changed(context, &path, None);
         }
@@ -102,7 +95,7 @@ impl State {
         let path = self.resolve(context, path)?;
         let found = self.find(context, &path, Rights::WRITE)?;
         let Some((parent, _)) = split(&path) else { return Err(Errno::Einval.into()) };
-        if !found {
+        if found.is_none() {
             let parent_exists = context.tree(&self.tree).get(parent).is_some();
             return if parent_exists { Ok(()) } else { Err(Errno::Enoent.into()) };
         }
@@ -131,8 +124,7 @@ impl State {
             return Ok(Reply::Permissions(acl.permissions.clone()));
         }
         let path = self.resolve(context, path)?;
-        self.find_existing(context, &path, Rights::READ)?;
-        let node = context.tree(&self.tree).get(&path).ok_or(Errno::Enoent)?;
+        let node = self.find_existing(context, &path, Rights::READ, Aspect::Acl)?;
         Ok(Reply::Permissions(node.acl.permissions.clone()))
     }
 
@@ -160,7 +152,7 @@ impl State {
             return Ok(());
         }
         let path = self.resolve(context, path)?;
-        self.find_existing(context, &path, Rights::CHANGE)?;
+        self.find_existing(context, &path, Rights::CHANGE, Aspect::Acl)?;
         let since = self.next_generation();
         let acl = Arc::new(Acl::new(permissions.clone(), since));
         let node = context.tree(&self.tree).get(&path).ok_or(Errno::Enoent)?;
@@ -212,35 +204,58 @@ impl State {
         Ok(absolute)
     }
 
-    /// Whether the node exists; fails when the caller lacks the right to it or to know.
-    fn find(&self, context: &mut Context, path: &str, wanted: Rights) -> Result<bool, Failed> {
+    /// What is known of the node, if it exists; fails when the caller lacks the right to it, or to
+    /// know.
+    fn find(
+        &self,
+        context: &mut Context,
+        path: &str,
+        wanted: Rights,
+    ) -> Result<Option<Found>, Failed> {
         let tree = context.tree(&self.tree);
         if let Some(node) = tree.get(path) {
             let allowed = context.subject.rights(&node.acl).all_of(wanted);
+            let (owner, size, value_len) = (node.acl.owner(), node.size(), node.value.len());
             context.observe(path, Aspect::Acl)?;
-            return if allowed { Ok(true) } else { Err(Errno::Eacces.into()) };
+            let found = Found { owner, size, value_len };
+            return if allowed { Ok(Some(found)) } else { Err(Errno::Eacces.into()) };
         }
         let (nearest, node) = tree.nearest(path);
         let allowed = context.subject.rights(&node.acl).any_of(wanted);
         context.observe(path, Aspect::Absence)?;
         context.observe(nearest, Aspect::Acl)?;
-        if allowed { Ok(false) } else { Err(Errno::Eacces.into()) }
+        if allowed { Ok(None) } else { Err(Errno::Eacces.into()) }
     }
 
-    fn find_existing(
-        &self,
-        context: &mut Context,
+    /// The node, which must exist, of which the request depends on this aspect.
+    fn find_existing<'a>(
+        &'a self,
+        context: &'a mut Context,
         path: &str,
         wanted: Rights,
-    ) -> Result<(), Failed> {
-        if self.find(context, path, wanted)? { Ok(()) } else { Err(Errno::Enoent.into()) }
+        aspect: Aspect,
+    ) -> Result<&'a Node, Failed> {
+        if context.transaction.is_none()
+            && let Some(node) = self.tree.get(path)
+        {
+            let allowed = context.subject.rights(&node.acl).all_of(wanted);
+            return if allowed { Ok(node) } else { Err(Errno::Eacces.into()) };
+        }
+        self.find(context, path, wanted)?.ok_or(Errno::Enoent)?;
+        context.observe(path, aspect)?;
+        Ok(context.tree(&self.tree).get(path).ok_or(Errno::Enoent)?)
     }
 
-    fn overwrite(&mut self, context: &mut Context, path: &str, value: &[u8]) -> Result<(), Failed> {
-        let node = context.tree(&self.tree).get(path).ok_or(Errno::Enoent)?;
-        let grows = signed(value.len()) - signed(node.value.len());
-        let new_size = size(&node.acl, value.len(), node.children.names_len());
-        self.fits(context, new_size, node.acl.owner(), grows)?;
+    fn overwrite(
+        &mut self,
+        context: &mut Context,
+        path: &str,
+        found: Found,
+        value: &[u8],
+    ) -> Result<(), Failed> {
+        let grows = signed(value.len()) - signed(found.value_len);
+        let new_size = found.size - found.value_len + value.len();
+        self.fits(context, new_size, found.owner, grows)?;
         let generation = self.next_generation();
         let value: Arc<[u8]> = value.into();
         if let Some(transaction) = &mut context.transaction {
@@ -286,9 +301,8 @@ impl State {
         let Some(domid) = context.subject.bound() else { return Ok(()) };
         let names: Vec<_> = components(path).skip(components(nearest).count()).collect();
         let nodes = self.usage(domid).map_or(0, |usage| usage.nodes);
-        let pending = context.transaction.as_ref().map_or(0, |transaction| {
-            transaction.ledger.deltas.get(&domid).map_or(0, |delta| delta.nodes)
-        });
+        let transaction = context.transaction.as_ref();
+        let pending = transaction.map_or(0, |t| t.ledger.deltas.get(domid).nodes);
         let nodes = nodes.saturating_add_signed(pending) + names.len() as u64;
         if nodes > self.limit(domid, Quota::Nodes) {
             return Err(Errno::Enospc.into());
@@ -321,9 +335,8 @@ impl State {
             return Ok(());
         }
         // Inside a transaction the copy is what takes memory, and its holder pays for it.
-        let pending = context.transaction.as_ref().map_or(0, |transaction| {
-            transaction.ledger.deltas.get(&owner).map_or(0, |delta| delta.bytes.max(0))
-        });
+        let transaction = context.transaction.as_ref();
+        let pending = transaction.map_or(0, |t| t.ledger.deltas.get(owner).bytes.max(0));
         let grows = grows + pending;
         let holder = context.transaction.as_ref().map(|_| domid);
         for payer in [Some(owner), holder].into_iter().flatten() {
@@ -334,6 +347,14 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// What a request has to know of a node before it changes it.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    owner: Domid,
+    size: usize,
+    value_len: usize,
 }
 
 /// What relative paths of the caller begin with.

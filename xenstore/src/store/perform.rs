@@ -118,15 +118,15 @@ impl State {
             Ok(subject) => subject,
             Err(Failed(errno)) => return failed(errno),
         };
+        let number = if ignores_transaction(kind) { 0 } else { transaction.0 };
         let (touch_limit, memory_left) = match subject.bound() {
-            None => (u64::MAX, u64::MAX),
-            Some(domid) => {
+            Some(domid) if number != 0 => {
                 let used = self.usage(domid).map_or(0, |usage| usage.memory);
                 let memory = self.limit(domid, Quota::Memory).saturating_sub(used);
                 (self.limit(domid, Quota::TransactionNodes), memory)
             }
+            _ => (u64::MAX, u64::MAX),
         };
-        let number = if ignores_transaction(kind) { 0 } else { transaction.0 };
         let transaction = self.take_transaction(caller, number);
         let changes = Changes::default();
         let mut context =

@@ -8,8 +8,6 @@
 //! Memory of a guest: each node it owns with its name, value and permissions; each watch with path
 //! and token; what its open transactions hold; and what the server says that it queues for it.
 
-use std::collections::BTreeMap;
-
 /// Something that is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Quota {
@@ -108,15 +106,15 @@ impl Quota {
 
 /// Limits; where one is absent, the next table counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Limits(BTreeMap<Quota, u32>);
+pub(super) struct Limits([Option<u32>; Quota::ALL.len()]);
 
 impl Limits {
     pub(super) fn set(&mut self, quota: Quota, limit: u32) {
-        self.0.insert(quota, limit);
+        self.0[quota as usize] = Some(limit);
     }
 
     pub(super) fn get(&self, quota: Quota) -> Option<u32> {
-        self.0.get(&quota).copied()
+        self.0[quota as usize]
     }
 
     /// The limit for a domain with these limits of its own; 0 lifts a limit.
@@ -162,7 +160,8 @@ mod tests {
 
     #[test]
     fn names_go_both_ways() {
-        for quota in Quota::ALL {
+        for (index, quota) in Quota::ALL.into_iter().enumerate() {
+            assert_eq!(quota as usize, index);
             assert_eq!(Quota::from_name(quota.name()), Some(quota));
             assert!(!quota.description().is_empty());
         }

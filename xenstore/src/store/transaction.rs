@@ -143,7 +143,8 @@ impl Transaction {
     pub(super) fn settle(&mut self) -> i64 {
         // What the copy means for lists of owned nodes is found out when it is applied.
         self.ledger.roots.clear();
-        let new = self.ledger.deltas.values().map(|delta| delta.bytes.max(0).unsigned_abs()).sum();
+        let new =
+            self.ledger.deltas.iter().map(|(_, delta)| delta.bytes.max(0).unsigned_abs()).sum();
         let copied = self.ledger.replaced.saturating_add(new);
         let holds = self.held.saturating_add(usize::try_from(copied).unwrap_or(usize::MAX));
         let before = std::mem::replace(&mut self.charged, holds);

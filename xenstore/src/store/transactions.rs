@@ -10,9 +10,9 @@ use super::node::{Acl, cost};
 use super::perform::{Context, Failed};
 use super::quota::Quota;
 use super::transaction::{Plan, Transaction};
-use super::tree::{Delta, Ledger, Step, Visit, signed, split, walk};
+use super::tree::{Deltas, Ledger, Step, Visit, signed, split, walk};
+use crate::Errno;
 use crate::wire::{Reply, TransactionId};
-use crate::{Domid, Errno};
 
 impl State {
     pub(super) fn transaction_start(&mut self, context: &Context) -> Result<Reply, Failed> {
@@ -140,7 +140,7 @@ impl State {
         if subject.bound().is_none() {
             return Ok(());
         }
-        for (owner, delta) in self.plan_deltas(plan) {
+        for (owner, delta) in self.plan_deltas(plan).iter() {
             let usage = self.usage(owner).unwrap_or_default();
             let nodes = usage.nodes.saturating_add_signed(delta.nodes);
             if delta.nodes > 0 && nodes > self.limit(owner, Quota::Nodes) {
@@ -154,25 +154,20 @@ impl State {
         Ok(())
     }
 
-    fn plan_deltas(&self, plan: &Plan) -> BTreeMap<Domid, Delta> {
-        let mut deltas = BTreeMap::<Domid, Delta>::new();
-        let mut add = |owner: Domid, nodes: i64, bytes: i64| {
-            let delta = deltas.entry(owner).or_default();
-            delta.nodes += nodes;
-            delta.bytes += bytes;
-        };
+    fn plan_deltas(&self, plan: &Plan) -> Deltas {
+        let mut deltas = Deltas::default();
         for path in &plan.removed {
             let Some(node) = self.tree.get(path) else { continue };
             walk(path, node, |step| {
                 if let Step::Enter { name, node, .. } = step {
-                    add(node.acl.owner(), -1, -signed(node.cost(name)));
+                    deltas.add(node.acl.owner(), -1, -signed(node.cost(name)));
                 }
             });
         }
         for (path, node) in &plan.created {
             walk(path, node, |step| {
                 if let Step::Enter { name, node, .. } = step {
-                    add(node.acl.owner(), 1, signed(node.cost(name)));
+                    deltas.add(node.acl.owner(), 1, signed(node.cost(name)));
                 }
             });
         }
@@ -181,7 +176,11 @@ impl State {
             let name = split(&written.path).map_or("", |(_, name)| name);
             let acl = written.acl.as_ref().unwrap_or(&node.acl);
             let value_len = written.value.as_ref().map_or(node.value.len(), |v| v.len());
-            add(acl.owner(), 0, signed(cost(name, acl, value_len)) - signed(node.cost(name)));
+            deltas.add(
+                acl.owner(),
+                0,
+                signed(cost(name, acl, value_len)) - signed(node.cost(name)),
+            );
         }
         deltas
     }

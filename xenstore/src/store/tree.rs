@@ -12,11 +12,40 @@ use super::children::Iter;
 use super::node::{Acl, Node};
 use crate::Domid;
 
+/// Nodes and bytes more (or less) than before, per owner. Most changes concern one owner only.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Deltas {
+    first: Option<(Domid, Delta)>,
+    others: BTreeMap<Domid, Delta>,
+}
+
+impl Deltas {
+    pub(super) fn add(&mut self, owner: Domid, nodes: i64, bytes: i64) {
+        let delta = match &mut self.first {
+            Some((first, delta)) if *first == owner => delta,
+            Some(_) => self.others.entry(owner).or_default(),
+            None => &mut self.first.insert((owner, Delta::default())).1,
+        };
+        delta.nodes += nodes;
+        delta.bytes += bytes;
+    }
+
+    pub(super) fn get(&self, owner: Domid) -> Delta {
+        match self.first {
+            Some((first, delta)) if first == owner => delta,
+            _ => self.others.get(&owner).copied().unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Domid, Delta)> {
+        self.first.into_iter().chain(self.others.iter().map(|(owner, delta)| (*owner, *delta)))
+    }
+}
+
 /// What changes did to the accounts of owners.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
-    /// Nodes and bytes more (or less) than before, per owner.
-    pub(super) deltas: BTreeMap<Domid, Delta>,
+    pub(super) deltas: Deltas,
     /// Changes to the lists of owned nodes, in order.
     pub(super) roots: Vec<RootChange>,
     /// Bytes that were copied, or left behind, because a snapshot has them too.
@@ -49,9 +78,7 @@ impl Ledger {
     }
 
     fn add(&mut self, owner: Domid, nodes: i64, bytes: i64) {
-        let delta = self.deltas.entry(owner).or_default();
-        delta.nodes += nodes;
-        delta.bytes += bytes;
+        self.deltas.add(owner, nodes, bytes);
     }
 }
 
@@ -66,8 +93,28 @@ pub(super) fn from(key: &str) -> (Bound<&str>, Bound<&str>) {
 }
 
 /// The names along an absolute path.
-pub(super) fn components(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter(|name| !name.is_empty())
+pub(super) fn components(path: &str) -> Components<'_> {
+    Components { rest: path.strip_prefix('/').unwrap_or(path) }
+}
+
+/// Names along a path. Every request walks some, so this does no more than look for slashes.
+#[derive(Clone, Debug)]
+pub(super) struct Components<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Components<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let end = self.rest.bytes().position(|byte| byte == b'/').unwrap_or(self.rest.len());
+        let (name, rest) = self.rest.split_at(end);
+        self.rest = rest.get(1..).unwrap_or("");
+        Some(name)
+    }
 }
 
 /// The path above an absolute path, and the last name; `None` for the root.
@@ -106,6 +153,17 @@ impl Tree {
 
     pub(super) fn get(&self, path: &str) -> Option<&Arc<Node>> {
         components(path).try_fold(&self.root, |node, name| node.children.get(name))
+    }
+
+    /// The node and the one above it, as far as they exist.
+    pub(super) fn with_parent(&self, path: &str) -> (Option<&Arc<Node>>, Option<&Arc<Node>>) {
+        let (mut node, mut parent) = (Some(&self.root), None);
+        for name in components(path) {
+            let Some(above) = node else { return (None, None) };
+            parent = node;
+            node = above.children.get(name);
+        }
+        (node, parent)
     }
 
     /// The deepest node that exists on the way to `path`, and its path.
@@ -239,16 +297,14 @@ impl Tree {
         let Some(parent) = self.get_mut(parent, &mut ledger.replaced) else { return false };
         let Some(removed) = parent.children.remove(name) else { return false };
         parent.children_generation = generation;
-        let mut owners = BTreeMap::<Domid, Delta>::new();
+        let mut owners = Deltas::default();
         let shared = Arc::strong_count(&removed) > 1;
         walk(path, &removed, |step| {
             if let Step::Enter { name, node, .. } = step {
-                let delta = owners.entry(node.acl.owner()).or_default();
-                delta.nodes += 1;
-                delta.bytes += signed(node.cost(name));
+                owners.add(node.acl.owner(), 1, signed(node.cost(name)));
             }
         });
-        for (owner, delta) in owners {
+        for (owner, delta) in owners.iter() {
             if shared {
                 ledger.replaced += delta.bytes.unsigned_abs();
             }

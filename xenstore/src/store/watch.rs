@@ -11,7 +11,7 @@ use super::node::Acl;
 use super::nodes::relative_base;
 use super::perform::{Context, Failed};
 use super::quota::Quota;
-use super::tree::{Step, Tree, Visit, split, walk};
+use super::tree::{Step, Visit, walk};
 use super::watches::Match;
 use crate::wire::{PAYLOAD_MAX, Token, WatchEvent};
 use crate::{Domid, Errno, Path};
@@ -114,9 +114,9 @@ impl State {
         if matches.is_empty() {
             return;
         }
-        let now = self.tree.get(path).map(|node| &node.acl);
-        let above = parent_acl(&self.tree, path);
-        let acls = before.into_iter().chain(now).chain(above).map(|acl| &**acl);
+        let (node, parent) = self.tree.with_parent(path);
+        let now = node.into_iter().chain(parent).map(|node| &node.acl);
+        let acls = before.into_iter().chain(now).map(|acl| &**acl);
         self.tell(path, matches, &acls.collect::<Vec<_>>(), changes);
     }
 
@@ -206,12 +206,6 @@ impl State {
         let event = WatchEvent { path: Path::unchecked(shown.to_owned()), token };
         changes.events.push(Event { connection, event });
     }
-}
-
-/// The permissions of the node above.
-fn parent_acl<'t>(tree: &'t Tree, path: &str) -> Option<&'t Arc<Acl>> {
-    let (parent, _) = split(path)?;
-    tree.get(parent).map(|node| &node.acl)
 }
 
 /// What a watch costs its connection's memory account.
