@@ -7,8 +7,12 @@ use crate::ensure;
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
     Case::new("create/hpc", Group::Create, hpc),
-    Case::new("create/small-64-mib", Group::Create, || boots("small", 64, 1)),
-    Case::new("create/small-two-vcpus", Group::Create, || boots("small", 256, 2)),
+    // In CI memory/odd-sizes has a guest of 65 MiB, and the stock kernel runs with two vcpus.
+    Case { ci: false, ..Case::new("create/small-64-mib", Group::Create, || boots("small", 64, 1)) },
+    Case {
+        ci: false,
+        ..Case::new("create/small-two-vcpus", Group::Create, || boots("small", 256, 2))
+    },
     Case::new("create/small-1300-mib", Group::Create, || boots("small", 1300, 1)),
     Case::new("create/stock-kernel", Group::Create, || boots("stock", 256, 2)),
     Case { xen: "4.14", ..Case::new("create/xen-4.14", Group::Create, hpc) },

@@ -3,6 +3,9 @@
 use crate::case::{Case, Group};
 use crate::dom0::host::{Stop, Verdict, config, run};
 use crate::dom0::init;
+use crate::{ensure, fail};
+use libxc_safe::{Domid, GrantAllocator, GrantDevice, Protection};
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 /// A case that must fail, with a part of the reason.
@@ -15,6 +18,8 @@ pub const CASES: &[Case] = &[
     bad("harness/leaves-a-domain", "domain left", leaves_a_domain),
     bad("harness/leaves-a-node", "xenstore node left", leaves_a_node),
     bad("harness/leaves-a-process", "process left", leaves_a_process),
+    bad("harness/leaves-a-grant", "grant of d0 in use", leaves_a_grant),
+    bad("harness/xen-says-something", "'h' pressed", xen_says_something),
     bad("harness/leaves-a-loop-device", "loop device left", leaves_a_loop_device),
     bad("harness/kernel-reports-a-bug", "dom0's kernel said", kernel_reports_a_bug),
     Case { ci: true, ..bad("harness/skips-unlisted", "not listed", skips_unlisted) },
@@ -46,6 +51,39 @@ fn leaves_a_node() -> Verdict {
 fn leaves_a_process() -> Verdict {
     let mut command = init::command("/bin/busybox");
     command.args(["sleep", "1000"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    Ok(())
+}
+
+/// Tells this case that it is the process that holds the grant.
+const HOLD: &str = "LAB_HOLD_A_GRANT";
+
+/// A page that dom0 grants to itself and maps, in a process that outlives the case.
+fn leaves_a_grant() -> Verdict {
+    if std::env::var_os(HOLD).is_some() {
+        return hold_a_grant().map_err(|error| Stop::Failed(error.to_string()));
+    }
+    let mut command = init::command("/bin/lab");
+    command.args(["case", "harness/leaves-a-grant"]).env(HOLD, "1");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let Some(pipe) = child.stdout.take() else { fail!("no pipe to the holder") };
+    let mut line = String::new();
+    BufReader::new(pipe).read_line(&mut line)?;
+    ensure!(line.trim() == "held", "the holder says «{line}»");
+    Ok(())
+}
+
+fn hold_a_grant() -> libxc_safe::Result<()> {
+    let pages = GrantAllocator::open()?.allocate(Domid::DOM0, 1, true)?;
+    let protection = Protection::Read;
+    let _mapping = GrantDevice::open()?.map(Domid::DOM0, pages.references(), protection)?;
+    println!("held");
+    loop {
+        std::thread::park();
+    }
+}
+
+fn xen_says_something() -> Verdict {
+    run("/xen/bin/xl debug-keys h")?.success()?;
     Ok(())
 }
 

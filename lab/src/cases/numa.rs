@@ -7,7 +7,8 @@ use libxc_safe::{Domid, Xen};
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
-    Case { numa_nodes: 2, ..Case::new("numa/as-xl", Group::Create, as_xl) },
+    Case { numa_nodes: 2, ci: false, ..Case::new("numa/as-xl", Group::Create, as_xl) },
+    Case { numa_nodes: 2, ..Case::new("numa/spread", Group::Create, spread) },
     Case { numa_nodes: 2, ..Case::new("numa/pinned", Group::Create, pinned) },
 ];
 
@@ -47,6 +48,21 @@ fn as_xl() -> Verdict {
     }
     let alone = |at: usize| theirs.get(at).and_then(|place: &Place| place.quarters.first());
     ensure!(alone(0) != alone(1), "the first two share a node: nothing was chosen: {theirs:?}");
+    Ok(())
+}
+
+/// What the comparison with xl proves at length, by two guests: each has a node to itself.
+fn spread() -> Verdict {
+    let xen = Xen::open().map_err(|error| error.to_string())?;
+    let found = places(&xen, "/bin/xlr", &[("first", "vcpus = 1\n"), ("second", "vcpus = 1\n")])?;
+    eprintln!("{found:?}");
+    for place in &found {
+        let [(node, 4)] = place.quarters[..] else { fail!("not on one node: {place:?}") };
+        let expected = place.node_affinity[..] == [node] && place.soft[..] == [vec![node]];
+        ensure!(expected, "it may lie or prefers to run elsewhere: {place:?}");
+    }
+    let [first, second] = &found[..] else { fail!("{} guests", found.len()) };
+    ensure!(first.quarters != second.quarters, "both share a node: {found:?}");
     Ok(())
 }
 
