@@ -15,6 +15,8 @@ fn dom0_is_whole() -> Verdict {
     ensure!(info.out.contains("xen_version"), "xl info names no version");
     let name = run("/usr/bin/xenstore-read /local/domain/0/name")?.success()?;
     ensure!(name.out.trim() == "Domain-0", "dom0 is called {}", name.out);
+    let nobody = run("/bin/busybox su nobody -s /bin/sh -c id")?.success()?;
+    ensure!(nobody.out.starts_with("uid=65534(nobody) gid=65534(nogroup)"), "{}", nobody.out);
     for device in ["privcmd", "evtchn", "gntdev", "gntalloc", "xenbus"] {
         let path = format!("/dev/xen/{device}");
         ensure!(std::path::Path::new(&path).exists(), "no {path}");

@@ -184,3 +184,29 @@ fn forward(id: u32, stream: &mut Stream, port: &Port) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a command writes to its two streams, by stream, each to its end.
+    fn said(merged: bool) -> Vec<(Kind, String)> {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo 1; echo 2 >&2; echo 3"]);
+        let (mut child, _, streams) = spawn(&mut command, None, merged).expect("started");
+        let all = streams.into_iter().map(|mut stream| {
+            let mut text = String::new();
+            stream.file.read_to_string(&mut text).expect("read");
+            (stream.kind, text)
+        });
+        let all = all.collect();
+        assert!(child.wait().expect("waited").success());
+        all
+    }
+
+    #[test]
+    fn one_way_keeps_the_order_and_two_ways_the_streams() {
+        assert_eq!(said(true), [(Kind::Output, "1\n2\n3\n".into())]);
+        assert_eq!(said(false), [(Kind::Output, "1\n3\n".into()), (Kind::Error, "2\n".into())]);
+    }
+}
