@@ -8,8 +8,8 @@ use libxc_safe::{Domid, Xen};
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
     Case { numa_nodes: 2, ci: false, ..Case::new("numa/as-xl", Group::Create, as_xl) },
-    Case { numa_nodes: 2, ..Case::new("numa/spread", Group::Create, spread) },
-    Case { numa_nodes: 2, ..Case::new("numa/pinned", Group::Create, pinned) },
+    Case { xen: "4.20", numa_nodes: 2, ..Case::new("numa/spread", Group::Create, spread) },
+    Case { xen: "4.20", numa_nodes: 2, ..Case::new("numa/pinned", Group::Create, pinned) },
 ];
 
 const GUEST_MIB: u64 = 64;

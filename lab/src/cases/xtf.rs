@@ -23,7 +23,9 @@ pub const CASES: &[Case] = &[
         })
     },
     Case {
+        // One boot in CI serves this release and a host with NUMA nodes.
         xen: "4.20",
+        numa_nodes: 2,
         ..Case::new("xtf/xen-4.20", Group::Xtf, || {
             success("start-check", 8, 1, "memory_kib=8192 vcpus=1 name=start-check")
         })
