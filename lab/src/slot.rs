@@ -26,35 +26,56 @@ pub fn take() -> Result<Slot> {
 
 fn take_of(dir: &Path) -> Result<Slot> {
     let start = Instant::now();
+    let paths: Vec<PathBuf> =
+        (0..SLOTS).map(|index| dir.join(format!("xlr-qemu-{index}.lock"))).collect();
     let mut told = false;
-    loop {
-        let mut held = Vec::new();
-        for index in 0..SLOTS {
-            let path = dir.join(format!("xlr-qemu-{index}.lock"));
-            let existing = OpenOptions::new().read(true).open(&path);
-            let file = existing.or_else(|_| File::create(&path)).on("open", &path)?;
-            match file.try_lock() {
-                Ok(()) => return Ok(Slot { _file: file, waited: start.elapsed() }),
-                Err(TryLockError::WouldBlock) => held.push((path, file)),
-                Err(TryLockError::Error(error)) => return Err(error).on("lock", &path),
-            }
-        }
+    let mut tell = || {
         if !told {
             report::note("waiting: as many emulators run on this machine as it can bear");
-            held.iter().for_each(|(path, file)| report::note(&format!("  {}", holder(path, file))));
+            paths.iter().for_each(|path| report::note(&format!("  {}", holder(path))));
             told = true;
         }
+    };
+    // Who comes first is served first: the kernel lets those who wait for one lock in by turns.
+    let queue_path = dir.join("xlr-qemu-queue.lock");
+    let queue = open(&queue_path)?;
+    if !try_lock(&queue, &queue_path)? {
+        tell();
+        queue.lock().on("lock", &queue_path)?;
+    }
+    loop {
+        for path in &paths {
+            let file = open(path)?;
+            if try_lock(&file, path)? {
+                return Ok(Slot { _file: file, waited: start.elapsed() });
+            }
+        }
+        tell();
         // A lock on either of two files: the kernel offers no wait for that.
         std::thread::sleep(Duration::from_millis(200));
     }
 }
 
+/// Opens a lock file, which may be another user's.
+fn open(path: &Path) -> Result<File> {
+    let existing = OpenOptions::new().read(true).open(path);
+    existing.or_else(|_| File::create(path)).on("open", path)
+}
+
+fn try_lock(file: &File, path: &Path) -> Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error).on("lock", path),
+    }
+}
+
 /// Who holds the lock, in words. The kernel knows it, and only for processes that this one can see.
-fn holder(path: &Path, file: &File) -> String {
-    let inode = file.metadata().map_or(0, |metadata| metadata.ino());
+fn holder(path: &Path) -> String {
+    let inode = std::fs::metadata(path).map_or(0, |metadata| metadata.ino());
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     let Some(pid) = holder_in(&locks, inode) else {
-        return format!("{} is held by a process that cannot be seen from here", path.display());
+        return format!("{}: held by nobody, or not to be seen from here", path.display());
     };
     let proc = PathBuf::from(format!("/proc/{pid}"));
     let line = std::fs::read(proc.join("cmdline")).unwrap_or_default();
@@ -100,9 +121,8 @@ mod tests {
         std::fs::create_dir_all(&dir).expect("a directory");
         let slots: Vec<Slot> = (0..SLOTS).map(|_| take_of(&dir).expect("free")).collect();
         let path = dir.join("xlr-qemu-0.lock");
-        let file = File::open(&path).expect("there");
-        assert!(matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
-        let said = holder(&path, &file);
+        assert!(!try_lock(&open(&path).expect("there"), &path).expect("tried"));
+        let said = holder(&path);
         assert!(said.starts_with(&format!("process {} in", std::process::id())), "{said}");
         drop(slots);
         assert!(take_of(&dir).expect("free again").waited < Duration::from_secs(1));
