@@ -432,9 +432,6 @@ fn troubleshooting() -> Verdict {
     let err = err.split(';').next().unwrap_or_default().trim_end_matches(')');
     ensure!(quoted(err) && out.status.code() == Some(6), "no xenstored: {err}");
 
-    argv(&[XLR, "debug-keys", "H"])?.success()?;
-    let log = argv(&[XLR, "dmesg"])?.success()?.out;
-    ensure!(log.contains("'H' pressed"), "the log after debug-keys H: {log}");
     let listed = argv(&[XLR, "list", "-v", "web"])?.success()?.out;
     ensure!(listed.contains("Reason-Code"), "{listed}");
     let report = argv(&[XLR, "bug-report", "-o", "/tmp/xlr-web.txt"])?.success()?.err;
