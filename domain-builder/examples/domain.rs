@@ -10,14 +10,13 @@
 //! `PAUSED=1` leaves a new domain paused; `STOP_BEFORE_STEP=N` stops the process there by SIGSTOP.
 
 use domain_builder::apply::{ApplyOptions, Progress, apply, floor};
-use domain_builder::image::{CacheOptions, KernelImage, load};
+use domain_builder::image::{CacheOptions, KernelImage, Ramdisk, load};
 use domain_builder::plan::facts::HostFacts;
 use domain_builder::plan::{Plan, plan};
 use domain_builder::spec::{DomainSpec, EndActions, SchedParams, TscMode};
 use domain_builder::undo::{Identity, destroy};
 use libxc_safe::{Domid, Xen};
 use std::error::Error;
-use std::fs::File;
 use std::process::ExitCode;
 use std::time::Instant;
 use xenstore::client::Client;
@@ -102,7 +101,7 @@ struct Job {
     xen: Xen,
     store: Client,
     kernel: KernelImage,
-    ramdisk: Option<File>,
+    ramdisk: Option<Ramdisk>,
     plan: Plan,
 }
 
@@ -110,9 +109,8 @@ fn prepare(spec: &DomainSpec) -> Result<Job, Box<dyn Error>> {
     let xen = Xen::open()?;
     let mut store = Client::connect()?;
     let kernel = load(&spec.kernel, &CacheOptions::default())?;
-    let ramdisk = spec.ramdisk.as_ref().map(File::open).transpose()?;
-    let ramdisk_bytes =
-        ramdisk.as_ref().map(|file| file.metadata().map(|m| m.len())).transpose()?;
+    let ramdisk = spec.ramdisk.as_deref().map(Ramdisk::open).transpose()?;
+    let ramdisk_bytes = ramdisk.as_ref().map(Ramdisk::bytes);
     let host = HostFacts::read(&xen, &mut store, spec)?;
     let plan = plan(spec, &kernel, ramdisk_bytes, &host)?;
     Ok(Job { xen, store, kernel, ramdisk, plan })
@@ -120,7 +118,7 @@ fn prepare(spec: &DomainSpec) -> Result<Job, Box<dyn Error>> {
 
 fn replay(spec: &DomainSpec) -> Result<(), Box<dyn Error>> {
     let job = prepare(spec)?;
-    let prepared = floor::prepare(&job.plan, &job.kernel, job.ramdisk.as_ref())?;
+    let prepared = floor::prepare(&job.plan, &job.kernel, job.ramdisk.as_ref().map(Ramdisk::file))?;
     let start = Instant::now();
     let created = floor::replay(&job.plan, &prepared, &job.xen)?;
     println!("{:>9} us floor", start.elapsed().as_micros());
@@ -135,15 +133,19 @@ fn create(spec: &DomainSpec, fail_before_step: Option<usize>) -> Result<(), Box<
     let mut last = start;
     let stop_before = std::env::var("STOP_BEFORE_STEP").ok().and_then(|text| text.parse().ok());
     let mut observer = |progress: Progress<'_>| match progress {
-        Progress::Begin { index, .. } if stop_before == Some(index) => stop(),
-        Progress::Begin { .. } => {}
+        Progress::Begin { index, .. } if stop_before == Some(index) => {
+            stop();
+            Ok(())
+        }
+        Progress::Begin { .. } => Ok(()),
         Progress::End { step, .. } => {
             println!("{:>9} us {}", last.elapsed().as_micros(), step.name());
             last = Instant::now();
+            Ok(())
         }
     };
     let options =
-        ApplyOptions { fail_before_step, interrupted: None, observer: Some(&mut observer) };
+        ApplyOptions { fail_before_step, observer: Some(&mut observer), ..ApplyOptions::default() };
     let created = apply(&plan, &kernel, ramdisk.as_ref(), &xen, &mut store, options)?;
     println!("{:>9} us in all, {:?}", start.elapsed().as_micros(), store.counters());
     println!("domain {}", created.domid);

@@ -7,7 +7,8 @@
 //! The nodes and permissions are those that xl of Xen 4.17 leaves behind for the same
 //! configuration; what differs on purpose:
 //!
-//! - `/libxl/D/xlr` holds this program's version: unasked, xlr acts only on domains that carry it.
+//! - `/libxl/D/xlr` holds this program's version and which creation made the domain: unasked, xlr
+//!   acts only on domains that carry it.
 //! - `/libxl/D/dm-version` is always `qemu_xen`; xl says `qemu_xen_traditional` where it finds no
 //!   QEMU on the host. A PV guest has no device model either way.
 //!
@@ -105,6 +106,8 @@ pub enum Value {
     Path(NodePath),
     /// Seconds since 1970 with two digits after the point.
     StartTime,
+    /// The marker: this version, and the creation in hexadecimal digits.
+    Marker(String),
 }
 
 /// Who may do what: the owner first, as xenstore orders them.
@@ -154,6 +157,8 @@ pub struct Live {
     pub console_mfn: u64,
     /// Time since 1970 in hundredths of a second.
     pub start_time_centis: u64,
+    /// The domain's creation: no two have the same.
+    pub generation: u64,
 }
 
 impl Live {
@@ -169,8 +174,15 @@ impl Live {
             console_port: 0,
             console_mfn: 0,
             start_time_centis: 0,
+            generation: 0,
         }
     }
+}
+
+/// The creation that a marker's value names.
+#[must_use]
+pub fn generation(marker: &str) -> Option<u64> {
+    u64::from_str_radix(marker.split_once(' ')?.1, 16).ok()
 }
 
 /// Text form of a UUID, lower case with dashes.
@@ -226,7 +238,7 @@ pub fn identity(plan: &NodePlan, version: &str) -> Vec<StoreOp> {
         ops.remove(root);
         ops.make(root, "", access);
     }
-    ops.text(Root::Libxl, MARKER, version);
+    ops.write(Root::Libxl, MARKER, Value::Marker(version.to_owned()));
     let vm = NodePath { root: Root::Vm, rest: String::new() };
     ops.write(Root::Domain, "vm", Value::Path(vm));
     ops.text(Root::Domain, "name", plan.name.as_str());
@@ -395,6 +407,7 @@ impl Value {
                 let centis = live.start_time_centis;
                 format!("{}.{:02}", centis / 100, centis % 100)
             }
+            Self::Marker(version) => format!("{version} {:016x}", live.generation),
         }
     }
 }
@@ -430,6 +443,7 @@ impl fmt::Display for Value {
             Self::ConsoleMfn => f.write_str("<console mfn>"),
             Self::Path(path) => write!(f, "\"{path}\""),
             Self::StartTime => f.write_str("<time of day>"),
+            Self::Marker(version) => write!(f, "\"{version} <creation>\""),
         }
     }
 }

@@ -8,7 +8,7 @@
 //! wakes xenconsoled, which would otherwise look too early, see the domain still there, and keep
 //! its console for ever. xl does the same.
 
-use crate::nodes::{Live, removal, shared_parents};
+use crate::nodes::{self, Live, MARKER, removal, shared_parents};
 use libxc_safe::Xen;
 use std::time::{Duration, Instant};
 use xen_sys::types::Domid;
@@ -23,8 +23,23 @@ const CONSOLE_DEADLINE: Duration = Duration::from_secs(2);
 pub struct Identity {
     /// Its domid, which a later domain may bear again.
     pub domid: Domid,
-    /// Its UUID.
+    /// Its UUID, which a later domain may bear again too: a restarted one keeps it.
     pub uuid: [u8; 16],
+    /// Its creation, if xlr made it and it is known: borne by no other domain ever.
+    pub generation: Option<u64>,
+}
+
+/// What there may be of a domain, known beforehand: the domain itself and its nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// The domid.
+    pub domid: Domid,
+    /// The UUID.
+    pub uuid: [u8; 16],
+    /// Who serves its console.
+    pub console_domid: u16,
+    /// Directories that came with it, and go with it if nothing else is in them.
+    pub brought: Vec<String>,
 }
 
 impl Identity {
@@ -34,10 +49,11 @@ impl Identity {
     /// [`DestroyError::Gone`] when nobody does.
     pub fn of(xen: &Xen, domid: Domid) -> Result<Self, DestroyError> {
         let info = xen.domain_info(domid)?;
-        info.map(|info| Self { domid, uuid: info.uuid }).ok_or(DestroyError::Gone { domid })
+        info.map(|info| Self { domid, uuid: info.uuid, generation: None })
+            .ok_or(DestroyError::Gone { domid })
     }
 
-    /// Makes sure that the domain is still there and still the same.
+    /// Makes sure that the domain is still there and still the same, as far as the hypervisor knows.
     fn check(&self, xen: &Xen) -> Result<(), DestroyError> {
         let now = Self::of(xen, self.domid)?;
         if now.uuid == self.uuid {
@@ -116,6 +132,15 @@ pub enum UndoError {
         #[source]
         cause: libxc_safe::Error,
     },
+    /// A subtree that may be another domain's as well: the hypervisor did not say.
+    #[error("left in xenstore: {path}, which another domain may use")]
+    Shared {
+        /// Its root.
+        path: String,
+        /// Why that is not known.
+        #[source]
+        cause: libxc_safe::Error,
+    },
     /// A subtree in xenstore.
     #[error("left in xenstore: {path}; remove it with xenstore-rm {path}")]
     Node {
@@ -134,11 +159,14 @@ pub enum UndoError {
 pub fn destroy(xen: &Xen, store: &mut Client, identity: &Identity) -> Result<(), DestroyError> {
     let domid = identity.domid;
     identity.check(xen)?;
-    let kinds = devices(store, domid)?;
-    if !kinds.is_empty() {
-        return Err(DestroyError::Devices { domid, kinds });
+    let seen = Seen::of(store, domid)?;
+    if identity.generation.is_some_and(|own| !seen.may_be(own)) {
+        return Err(DestroyError::Another { domid });
     }
-    let live = Live::of_dead(domid.0, identity.uuid, console_domid(store, domid)?);
+    if !seen.kinds.is_empty() {
+        return Err(DestroyError::Devices { domid, kinds: seen.kinds });
+    }
+    let live = Live::of_dead(domid.0, identity.uuid, seen.console_domid);
     match xen.pause(domid) {
         // Ended just now by someone else: its nodes are still to be removed.
         Err(error) if !error.is_no_such_domain() => return Err(error.into()),
@@ -148,22 +176,90 @@ pub fn destroy(xen: &Xen, store: &mut Client, identity: &Identity) -> Result<(),
     if left.is_empty() { Ok(()) } else { Err(DestroyError::Left { domid, left }) }
 }
 
-/// Kinds of devices other than the console, from the subtree that no guest can write to.
-fn devices(store: &mut Client, domid: Domid) -> Result<Vec<String>, DestroyError> {
-    let kinds = match store.directory(format!("/libxl/{domid}/device")) {
-        Ok(kinds) => kinds,
-        Err(error) if error.is_not_found() => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(kinds.into_iter().filter(|kind| kind != "console").collect())
+/// Destroys a domain where xenstored cannot be reached. Its nodes stay: [`remove`] takes them away
+/// once it can. What devices it has is not known then, so that none of them is detached.
+///
+/// # Errors
+/// [`DestroyError`]; the domain still exists.
+pub fn destroy_without_store(xen: &Xen, identity: &Identity) -> Result<(), DestroyError> {
+    identity.check(xen)?;
+    match xen.destroy(identity.domid) {
+        Err(error) if !error.is_no_such_domain() => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
-/// Who serves the domain's console, from the same subtree; dom0 where nothing is said.
-fn console_domid(store: &mut Client, domid: Domid) -> Result<u16, DestroyError> {
-    let path = format!("/libxl/{domid}/device/console/0/backend");
-    let backend = store.read_text_optional(path)?.unwrap_or_default();
-    let number = backend.strip_prefix("/local/domain/").and_then(|rest| rest.split('/').next());
-    Ok(number.and_then(|number| number.parse().ok()).unwrap_or(0))
+/// Removes what there is of a domain; gives what could not be removed. A domain that has its number
+/// meanwhile is left alone.
+#[must_use]
+pub fn remove(xen: &Xen, store: &mut Client, what: &Leftover) -> Vec<UndoError> {
+    let live = Live::of_dead(what.domid.0, what.uuid, what.console_domid);
+    let brought: Vec<&str> = what.brought.iter().map(String::as_str).collect();
+    undo(xen, store, &live, Some(&brought))
+}
+
+/// What the nodes that no guest can write to say of a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Kinds of its devices, other than the console.
+    pub kinds: Vec<String>,
+    /// Who serves its console; dom0 where nothing is said.
+    pub console_domid: u16,
+    /// Its creation, if xlr made it.
+    pub generation: Option<u64>,
+    /// Whether xlr made it.
+    pub ours: bool,
+    /// Whether a toolstack has written anything of it.
+    pub known: bool,
+}
+
+impl Seen {
+    /// Looks at a domain's nodes, in one round trip.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn of(store: &mut Client, domid: Domid) -> Result<Self, xenstore::client::Error> {
+        let root = format!("/libxl/{domid}");
+        let requests = [
+            Request::directory(&root)?,
+            Request::directory(format!("{root}/device"))?,
+            Request::read(format!("{root}/{MARKER}"))?,
+            Request::read(format!("{root}/device/console/0/backend"))?,
+        ];
+        let (mut lists, mut texts) = (Vec::new(), Vec::new());
+        for reply in store.batch(&requests)? {
+            match reply {
+                Ok(Reply::Directory(names)) => lists.push(names),
+                Ok(Reply::Value(value)) => texts.push(Some(value)),
+                Err(error) if error.is_not_found() && lists.len() < 2 => lists.push(Vec::new()),
+                Err(error) if error.is_not_found() => texts.push(None),
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+        let mut lists = lists.into_iter();
+        let mut texts = texts
+            .into_iter()
+            .map(|text| text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+        let known = lists.next().is_some_and(|names| !names.is_empty());
+        let devices = lists.next().unwrap_or_default();
+        let marker = texts.next().flatten();
+        let backend = texts.next().flatten().unwrap_or_default();
+        let number = backend.strip_prefix("/local/domain/").and_then(|rest| rest.split('/').next());
+        Ok(Self {
+            kinds: devices.into_iter().filter(|kind| kind != "console").collect(),
+            console_domid: number.and_then(|number| number.parse().ok()).unwrap_or(0),
+            generation: marker.as_deref().and_then(nodes::generation),
+            ours: marker.is_some(),
+            known,
+        })
+    }
+
+    /// Whether this can be the domain of that creation: its nodes say so, or there are none.
+    #[must_use]
+    pub fn may_be(&self, generation: u64) -> bool {
+        self.generation == Some(generation) || !self.known
+    }
 }
 
 /// Removes nodes (where there are some) and domain; gives what is left of them. `brought` names
@@ -184,9 +280,16 @@ pub(crate) fn undo(
         await_console(store, domid);
         // Two domains bear one UUID while one of them is migrated to this host: the last removes
         // /vm/UUID. Where the hypervisor does not answer it is kept: it can still be removed.
-        let shared = xen.domains().map_or(true, |domains| {
-            domains.iter().any(|other| other.uuid == live.uuid && other.domid.0 != live.domid)
-        });
+        let shared = match xen.domains() {
+            Ok(domains) => {
+                domains.iter().any(|other| other.uuid == live.uuid && other.domid.0 != live.domid)
+            }
+            Err(cause) => {
+                let path = format!("/vm/{}", nodes::uuid_text(&live.uuid));
+                left.push(UndoError::Shared { path, cause });
+                true
+            }
+        };
         remove_nodes(store, live, shared, brought, &mut left);
     }
     match xen.destroy(domid) {

@@ -22,6 +22,8 @@ pub enum Exit {
     Revision = 5,
     /// Xenstore cannot be reached, or stopped answering.
     Store = 6,
+    /// What xlr keeps between commands cannot be used.
+    State = 7,
     /// Interrupted by a signal.
     Interrupted = 130,
 }
@@ -35,6 +37,7 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Denied, "not root, or not in the dom0 of a Xen host"),
     (Exit::Revision, "this Xen speaks an interface revision that this build does not know"),
     (Exit::Store, "xenstore cannot be reached, or stopped answering"),
+    (Exit::State, "/run/xlr or /var/lib/xlr cannot be written, or holds what a newer xlr wrote"),
     (Exit::Interrupted, "interrupted by a signal: a create was undone, a console left"),
 ];
 
@@ -62,7 +65,7 @@ mod tests {
     #[test]
     fn the_numbers_stay() {
         let numbers: Vec<u8> = TABLE.iter().map(|(exit, _)| *exit as u8).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 130]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 130]);
         assert!(text().contains("\n  130  interrupted"), "{}", text());
     }
 }

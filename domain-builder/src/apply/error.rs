@@ -44,9 +44,12 @@ pub enum StepError {
     /// xenstored refused, or is gone.
     #[error(transparent)]
     Store(#[from] xenstore::client::Error),
-    /// The kernel's file was written to while it was copied.
+    /// The file of kernel or ramdisk was written to while it was copied.
     #[error(transparent)]
-    Kernel(#[from] ImageError),
+    Image(#[from] ImageError),
+    /// Whoever is told of every step could not do his part.
+    #[error("what xlr keeps of a create under way cannot be written")]
+    Observer(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Another domain has the name.
     #[error("domain {domid} is called {name:?} already; choose another name, or destroy it")]
     NameTaken {

@@ -13,14 +13,13 @@ mod run;
 
 pub use error::{ApplyError, StepError};
 
-use crate::image::KernelImage;
+use crate::image::{KernelImage, Ramdisk};
 use crate::plan::Plan;
 use crate::plan::steps::Step;
-use crate::undo::{Identity, undo};
+use crate::undo::{Identity, Leftover, undo};
 use libxc_safe::Xen;
 use load::Bytes;
 use run::Run;
-use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use xen_sys::types::{Domid, Mfn, Port};
 use xenstore::client::Client;
@@ -34,6 +33,8 @@ pub enum Progress<'a> {
         index: usize,
         /// The step.
         step: &'a Step,
+        /// Directories in xenstore that are not there, and will come with the domain's nodes.
+        absent: &'a [&'static str],
     },
     /// A step has succeeded.
     End {
@@ -54,9 +55,18 @@ pub struct ApplyOptions<'a> {
     pub fail_before_step: Option<usize>,
     /// When it becomes true, the create ends at the next step or batch and is undone.
     pub interrupted: Option<&'a AtomicBool>,
-    /// Told of every step: for progress, timing, and records of what exists.
-    pub observer: Option<&'a mut dyn FnMut(Progress<'_>)>,
+    /// Told of every step: for progress, timing, and records of what exists. Its failure is that
+    /// of the step.
+    pub observer: Option<&'a mut Observer<'a>>,
+    /// Whether a domid was in use lately and must not be given out again yet.
+    pub recent: Option<&'a dyn Fn(Domid) -> bool>,
+    /// The domain's creation, for its marker: no two may have the same.
+    pub generation: u64,
 }
+
+/// Is told of every step.
+pub type Observer<'a> =
+    dyn FnMut(Progress<'_>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> + 'a;
 
 impl ApplyOptions<'_> {
     fn check_interrupted(&self) -> Result<(), StepError> {
@@ -66,9 +76,10 @@ impl ApplyOptions<'_> {
         }
     }
 
-    fn tell(&mut self, progress: Progress<'_>) {
-        if let Some(observer) = &mut self.observer {
-            observer(progress);
+    fn tell(&mut self, progress: Progress<'_>) -> Result<(), StepError> {
+        match &mut self.observer {
+            Some(observer) => observer(progress).map_err(StepError::Observer),
+            None => Ok(()),
         }
     }
 }
@@ -90,13 +101,30 @@ pub struct Created {
     pub console_mfn: Mfn,
     /// Frame of the shared info page.
     pub shared_info_mfn: Mfn,
+    /// Its creation.
+    pub generation: u64,
+    /// Who serves its console.
+    pub console_domid: u16,
+    /// Directories in xenstore that it brought with it.
+    pub brought: Vec<&'static str>,
 }
 
 impl Created {
     /// The domain's identity, for destructive calls later on.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        Identity { domid: self.domid, uuid: self.uuid }
+        Identity { domid: self.domid, uuid: self.uuid, generation: Some(self.generation) }
+    }
+
+    /// What there is of it, to be removed if it cannot be used after all.
+    #[must_use]
+    pub fn leftover(&self) -> Leftover {
+        Leftover {
+            domid: self.domid,
+            uuid: self.uuid,
+            console_domid: self.console_domid,
+            brought: self.brought.iter().map(ToString::to_string).collect(),
+        }
     }
 }
 
@@ -107,13 +135,15 @@ impl Created {
 pub fn apply(
     plan: &Plan,
     kernel: &KernelImage,
-    ramdisk: Option<&File>,
+    ramdisk: Option<&Ramdisk>,
     xen: &Xen,
     store: &mut Client,
     mut options: ApplyOptions<'_>,
 ) -> Result<Created, ApplyError> {
-    let mut run = Run::new(plan, Bytes::Files { kernel, ramdisk }, xen);
-    match steps(&mut run, store, &mut options) {
+    let files = Bytes::Files { kernel, ramdisk: ramdisk.map(Ramdisk::file) };
+    let mut run = Run::new(plan, files, xen);
+    run.generation = options.generation;
+    match steps(&mut run, ramdisk, store, &mut options) {
         Ok(()) => Ok(run.created()),
         Err((index, cause)) => {
             let domid = run.domid();
@@ -130,17 +160,22 @@ pub fn apply(
 
 fn steps(
     run: &mut Run<'_>,
+    ramdisk: Option<&Ramdisk>,
     store: &mut Client,
     options: &mut ApplyOptions<'_>,
 ) -> Result<(), (usize, StepError)> {
     for (index, step) in run.plan().steps.iter().enumerate() {
+        let at = |error| (index, error);
         if options.fail_before_step == Some(index) {
             return Err((index, StepError::Injected));
         }
-        options.check_interrupted().map_err(|error| (index, error))?;
-        options.tell(Progress::Begin { index, step });
-        run.step(step, store, options).map_err(|error| (index, error))?;
-        options.tell(Progress::End { index, step, domid: run.domid() });
+        options.check_interrupted().map_err(at)?;
+        options.tell(Progress::Begin { index, step, absent: run.absent() }).map_err(at)?;
+        run.step(step, store, options).map_err(at)?;
+        if let (Step::LoadRamdisk { .. }, Some(ramdisk)) = (step, ramdisk) {
+            ramdisk.check_unchanged().map_err(|error| at(error.into()))?;
+        }
+        options.tell(Progress::End { index, step, domid: run.domid() }).map_err(at)?;
     }
     let end = run.plan().steps.len();
     if options.fail_before_step == Some(end) {

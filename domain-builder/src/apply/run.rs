@@ -42,6 +42,8 @@ pub(super) struct Run<'a> {
     named: BTreeSet<Domid>,
     /// Directories of [`TOP_DIRECTORIES`] that were not there before.
     absent: Vec<&'static str>,
+    /// The domain's creation.
+    pub(super) generation: u64,
     assigned: Assigned,
     /// Machine frames by pfn; empty before memory is populated.
     p2m: Vec<u64>,
@@ -60,6 +62,7 @@ impl<'a> Run<'a> {
             has_nodes: false,
             named: BTreeSet::new(),
             absent: Vec::new(),
+            generation: 0,
             assigned: Assigned::default(),
             p2m: Vec::new(),
             tables: Vec::new(),
@@ -75,8 +78,13 @@ impl<'a> Run<'a> {
     }
 
     /// Once nodes may have been written: directories that were not there before.
-    pub(super) fn brought(&self) -> Option<&[&str]> {
+    pub(super) fn brought(&self) -> Option<&[&'static str]> {
         self.has_nodes.then_some(&self.absent)
+    }
+
+    /// Directories that are not there and will come with the first nodes.
+    pub(super) fn absent(&self) -> &[&'static str] {
+        &self.absent
     }
 
     /// The finished domain.
@@ -89,6 +97,9 @@ impl<'a> Run<'a> {
             console_port: Port(self.assigned.console_port),
             console_mfn: Mfn(self.assigned.console_mfn),
             shared_info_mfn: Mfn(self.assigned.shared_info_mfn),
+            generation: self.generation,
+            console_domid: self.plan.console_domid,
+            brought: self.absent.clone(),
         }
     }
 
@@ -104,6 +115,7 @@ impl<'a> Run<'a> {
             console_port: self.assigned.console_port,
             console_mfn: self.assigned.console_mfn,
             start_time_centis: since.as_secs() * 100 + u64::from(since.subsec_millis() / 10),
+            generation: self.generation,
         }
     }
 
@@ -129,7 +141,7 @@ impl<'a> Run<'a> {
         options: &ApplyOptions<'_>,
     ) -> Result<(), StepError> {
         match step {
-            Step::CreateDomain(params) => self.create_domain(params),
+            Step::CreateDomain(params) => self.create_domain(params, options),
             Step::EventChannels { store_domid, console_domid } => {
                 self.event_channels(Domid(*store_domid), Domid(*console_domid))
             }
@@ -268,8 +280,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn create_domain(&mut self, params: &CreateParams) -> Result<(), StepError> {
-        let domid = self.xen.create_domain(&CreateDomain {
+    fn create_domain(
+        &mut self,
+        params: &CreateParams,
+        options: &ApplyOptions<'_>,
+    ) -> Result<(), StepError> {
+        let request = CreateDomain {
             uuid: params.uuid,
             max_vcpus: params.max_vcpus,
             max_event_channel_port: params.max_event_channel_port,
@@ -279,7 +295,16 @@ impl<'a> Run<'a> {
             cpupool: params.cpupool,
             misc_flags: if params.msr_relaxed { XEN_X86_MSR_RELAXED } else { 0 },
             ..CreateDomain::default()
-        })?;
+        };
+        // Xen gives every domid once before it gives one again.
+        let domid = loop {
+            let domid = self.xen.create_domain(&request)?;
+            if !options.recent.is_some_and(|recent| recent(domid)) {
+                break domid;
+            }
+            self.xen.destroy(domid)?;
+            options.check_interrupted()?;
+        };
         self.domid = Some(domid);
         self.cpupool = params.cpupool;
         Ok(())

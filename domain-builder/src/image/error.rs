@@ -1,4 +1,4 @@
-//! Why a kernel image cannot be used.
+//! Why a kernel image or a ramdisk cannot be used.
 //!
 //! In: nothing. Out: [`ImageError`], which names the file and says what to do. Never holds bytes of
 //! the image, and never repeats the error that it wraps.
@@ -8,9 +8,11 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What is wrong with which kernel file.
+/// What is wrong with which file.
 #[derive(Debug)]
 pub struct ImageError {
+    /// The key that names it: `kernel` or `ramdisk`.
+    pub key: &'static str,
     /// The file as the caller named it.
     pub path: PathBuf,
     /// What is wrong with it. Boxed: errors are rare, results are moved often.
@@ -19,13 +21,23 @@ pub struct ImageError {
 
 impl ImageError {
     pub(super) fn new(path: &Path, problem: Problem) -> Self {
-        Self { path: path.to_owned(), problem: Box::new(problem) }
+        Self { key: "kernel", path: path.to_owned(), problem: Box::new(problem) }
+    }
+
+    pub(super) fn of_ramdisk(path: &Path, problem: Problem) -> Self {
+        Self { key: "ramdisk", ..Self::new(path, problem) }
     }
 }
 
 impl fmt::Display for ImageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "kernel {}: {}", self.path.display(), self.problem)
+        let Self { key, path, problem } = self;
+        write!(f, "{key} {}: {problem}", path.display())?;
+        match **problem {
+            Problem::NotFound => write!(f, "; check {key}= in the configuration"),
+            Problem::NotAFile { .. } => write!(f, "; {key}= must name a regular file"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -39,13 +51,13 @@ impl Error for ImageError {
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The path leads nowhere.
-    #[error("no such file; check kernel= in the configuration")]
+    #[error("no such file")]
     NotFound,
     /// The file exists, and this user may not read it.
     #[error("permission denied; run as root or make the file readable")]
     PermissionDenied,
     /// A directory, device, pipe or socket.
-    #[error("it is a {kind}; kernel= must name a regular file")]
+    #[error("it is a {kind}")]
     NotAFile {
         /// What was found instead, in words.
         kind: &'static str,

@@ -137,13 +137,8 @@ impl KernelImage {
             return Ok(());
         };
         let problem = match file.metadata() {
-            Ok(metadata) => {
-                let now = Identity { ctime_ns: opened.ctime_ns, ..Identity::of(&metadata) };
-                if now == *opened {
-                    return Ok(());
-                }
-                Problem::Changed
-            }
+            Ok(metadata) if Identity::of(&metadata).same_content(opened) => return Ok(()),
+            Ok(_) => Problem::Changed,
             Err(source) => Problem::io("stat", source),
         };
         Err(ImageError::new(&self.path, problem))

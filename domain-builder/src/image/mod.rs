@@ -22,6 +22,7 @@ mod lz4_legacy;
 mod notes;
 mod packed;
 mod pv;
+mod ramdisk;
 mod source;
 
 pub use cache::CacheOptions;
@@ -31,6 +32,7 @@ pub use features::{FEATURE_NAMES, Features};
 pub use kernel::{ContentHash, KernelImage, Origin, Segment};
 pub use notes::{L1MfnValid, NotesForm, XenNotes};
 pub use pv::{PvLayout, PvSegment};
+pub use ramdisk::Ramdisk;
 
 use cache::{Cache, Entry, KeepError, Kept};
 use kernel::Backing;

@@ -33,6 +33,12 @@ impl Identity {
             ctime_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
         }
     }
+
+    /// Whether this is the same file with the same content; its attributes may differ, as they do
+    /// when it is renamed.
+    pub fn same_content(&self, other: &Self) -> bool {
+        Self { ctime_ns: other.ctime_ns, ..*self } == *other
+    }
 }
 
 /// An open kernel file.
@@ -44,17 +50,7 @@ pub(super) struct Source {
 impl Source {
     /// Opens a regular file of 1 to `limit_bytes` bytes.
     pub fn open(path: &Path, limit_bytes: u64) -> Result<Self, Problem> {
-        // Without O_NONBLOCK, opening a pipe waits for a writer that never comes.
-        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags.bits() as i32)
-            .open(path)
-            .map_err(|source| Problem::io("open", source))?;
-        let metadata = file.metadata().map_err(|source| Problem::io("stat", source))?;
-        if !metadata.is_file() {
-            return Err(Problem::NotAFile { kind: kind(metadata.file_type()) });
-        }
+        let (file, metadata) = open_regular(path)?;
         match metadata.len() {
             0 => Err(Problem::Empty),
             len if len > limit_bytes => {
@@ -93,6 +89,22 @@ impl Source {
         }
         Ok(bytes)
     }
+}
+
+/// Opens a regular file for reading, and nothing else.
+pub(super) fn open_regular(path: &Path) -> Result<(File, Metadata), Problem> {
+    // Without O_NONBLOCK, opening a pipe waits for a writer that never comes.
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path)
+        .map_err(|source| Problem::io("open", source))?;
+    let metadata = file.metadata().map_err(|source| Problem::io("stat", source))?;
+    if metadata.is_file() {
+        return Ok((file, metadata));
+    }
+    Err(Problem::NotAFile { kind: kind(metadata.file_type()) })
 }
 
 /// The first bytes in hexadecimal digits, for messages.

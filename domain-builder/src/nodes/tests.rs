@@ -80,7 +80,7 @@ const XL: &str = r#"/libxl = "" (n0)
 /vm/01234567-89ab-cdef-0123-456789abcdef/uuid = "01234567-89ab-cdef-0123-456789abcdef" (n0,r1)"#;
 
 /// What xlr has and xl has not.
-const OURS: &str = r#"/libxl/1/xlr = "0.1.0" (n0)"#;
+const OURS: &str = r#"/libxl/1/xlr = "0.1.0 00000000000003e9" (n0)"#;
 
 /// Nodes in the order of their path's components, with permissions that are inherited as C
 /// xenstored does it for a privileged client.
@@ -152,6 +152,7 @@ fn live(plan: &NodePlan) -> Live {
         console_port: 2,
         console_mfn: 504_858,
         start_time_centis: 123_456_789_005,
+        generation: 1001,
     }
 }
 

@@ -13,8 +13,8 @@ pub use tuning::{
     VcpuListArgs, VcpuPinArgs, VcpuSetArgs,
 };
 pub use verbs::{
-    ConsoleArgs, CreateArgs, DestroyArgs, DmesgArgs, DomainArg, DomidArgs, DomnameArgs,
-    GenerateArgs, Generated, InfoArgs, ListArgs, PlanFormat, ShutdownArgs,
+    ConfigUpdateArgs, ConsoleArgs, CreateArgs, DestroyArgs, DmesgArgs, DomainArg, DomidArgs,
+    DomnameArgs, GenerateArgs, Generated, InfoArgs, ListArgs, PlanFormat, RebootArgs, ShutdownArgs,
 };
 
 use std::ffi::OsString;
@@ -73,6 +73,10 @@ pub enum Verb {
     Destroy(DestroyArgs),
     /// Ask a domain to shut down
     Shutdown(ShutdownArgs),
+    /// Ask a domain to reboot, and start it again
+    Reboot(RebootArgs),
+    /// Give a domain another configuration for its next reboot
+    ConfigUpdate(ConfigUpdateArgs),
     /// Stop a domain's vcpus
     Pause(DomainArg),
     /// Let a paused domain run

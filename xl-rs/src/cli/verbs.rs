@@ -35,9 +35,17 @@ pub struct CreateArgs {
     #[arg(default_missing_value = "text", require_equals = true)]
     pub dry_run: Option<PlanFormat>,
 
+    /// Stay until the domain ends, and do then what its configuration says (on_poweroff and its kin)
+    #[arg(short = 'F')]
+    pub foreground: bool,
+
     /// Fail just before this step of the plan, to see that everything is undone
     #[arg(long, hide = true, value_name = "N")]
     pub fail_before_step: Option<usize>,
+
+    /// Stop just before this step of the plan until SIGCONT comes, to see what is left by a kill
+    #[arg(long, hide = true, value_name = "N")]
+    pub stop_before_step: Option<usize>,
 }
 
 /// How a plan is shown.
@@ -92,11 +100,41 @@ impl CreateArgs {
     /// file unless it holds an equals sign or a file was given by flag.
     #[must_use]
     pub fn file_and_assignments(&self) -> (Option<&str>, &[String]) {
-        match (&self.file, self.arguments.split_first()) {
-            (Some(file), _) => (Some(file), &self.arguments),
-            (None, Some((first, rest))) if !first.contains('=') => (Some(first), rest),
-            (None, _) => (None, &self.arguments),
-        }
+        file_and_assignments(self.file.as_deref(), &self.arguments)
+    }
+}
+
+fn file_and_assignments<'a>(
+    file: Option<&'a str>,
+    arguments: &'a [String],
+) -> (Option<&'a str>, &'a [String]) {
+    match (file, arguments.split_first()) {
+        (Some(file), _) => (Some(file), arguments),
+        (None, Some((first, rest))) if !first.contains('=') => (Some(first), rest),
+        (None, _) => (None, arguments),
+    }
+}
+
+/// Arguments of `config-update`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ConfigUpdateArgs {
+    /// The domain, by name or domid
+    pub domain: String,
+
+    /// The configuration file (- for standard input), and KEY=VALUE assignments that override it
+    #[arg(value_name = "FILE | KEY=VALUE")]
+    pub arguments: Vec<String>,
+
+    /// The configuration file, where its name cannot stand as an argument
+    #[arg(short = 'f', long = "defconfig", value_name = "FILE")]
+    pub file: Option<String>,
+}
+
+impl ConfigUpdateArgs {
+    /// The configuration file and the assignments, told apart as for `create`.
+    #[must_use]
+    pub fn file_and_assignments(&self) -> (Option<&str>, &[String]) {
+        file_and_assignments(self.file.as_deref(), &self.arguments)
     }
 }
 
@@ -154,13 +192,35 @@ pub struct ShutdownArgs {
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     pub domain: Option<String>,
 
-    /// All domains except domain 0
+    /// All domains that xlr made
     #[arg(short, long)]
     pub all: bool,
 
-    /// Wait until the domain has shut down, then remove it; twice to wait until it is gone
+    /// Wait until the domain has shut down, then remove it, unless its configuration says that it
+    /// is preserved or started again; twice to wait until it is gone
     ///
     /// The second form leaves the removal to whoever else manages the domain.
+    #[arg(short, long, action = ArgAction::Count)]
+    pub wait: u8,
+
+    /// Accepted for the sake of scripts made for xl; it concerns HVM guests only
+    #[arg(short = 'F', hide = true)]
+    pub fallback_trigger: bool,
+}
+
+/// Arguments of `reboot`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct RebootArgs {
+    /// The domain, by name or domid
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub domain: Option<String>,
+
+    /// All domains that xlr made
+    #[arg(short, long)]
+    pub all: bool,
+
+    /// Wait for a domain of another toolstack, too; for those that xlr made it always waits, as it
+    /// is what starts them again
     #[arg(short, long, action = ArgAction::Count)]
     pub wait: u8,
 

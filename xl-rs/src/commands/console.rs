@@ -118,6 +118,8 @@ pub struct Console<'a> {
     detach: u8,
     /// Readable once a signal has asked the process to end.
     signals: UnixStream,
+    /// Whether a domain that has shut down counts as gone.
+    until_shutdown: bool,
 }
 
 impl<'a> Console<'a> {
@@ -135,7 +137,19 @@ impl<'a> Console<'a> {
         let (tty, input_open, detach) = (None, true, DETACH);
         let (signals, signalled) =
             UnixStream::pair().map_err(|e| io_error(info.domid, "prepare for signals", e))?;
-        let mut console = Self { xen, store, info, node, tty, input, input_open, detach, signals };
+        let until_shutdown = false;
+        let mut console = Self {
+            xen,
+            store,
+            info,
+            node,
+            tty,
+            input,
+            input_open,
+            detach,
+            signals,
+            until_shutdown,
+        };
         let deadline = Instant::now() + PATIENCE;
         while !console.open()? && console.exists()? {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -150,6 +164,13 @@ impl<'a> Console<'a> {
                 .map_err(|error| console.io("handle signals", error))?;
         }
         Ok(console)
+    }
+
+    /// Ends when the domain has shut down, even if it is kept.
+    #[must_use]
+    pub fn until_shutdown(mut self) -> Self {
+        self.until_shutdown = true;
+        self
     }
 
     /// Copies until the domain is gone or the user detaches, by Ctrl-] unless another key is given.
@@ -195,7 +216,8 @@ impl<'a> Console<'a> {
 
     /// Whether the domain is still there; one that is dying says nothing any more.
     fn exists(&self) -> Result<bool, CommandError> {
-        Ok(domain::again(self.xen, &self.info)?.is_some_and(|info| !info.dying))
+        let now = domain::again(self.xen, &self.info)?;
+        Ok(now.is_some_and(|info| !self.until_shutdown || info.shutdown.is_none()))
     }
 
     fn take_events(&mut self) -> Result<(), CommandError> {

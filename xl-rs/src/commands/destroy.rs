@@ -1,31 +1,70 @@
 //! `destroy`: end a domain at once.
 
-use super::domain;
 use super::error::CommandError;
+use super::{domain, end, tell};
 use crate::cli::DestroyArgs;
-use domain_builder::undo::{self, DestroyError, Identity};
+use crate::state::lock::Subject;
+use crate::state::{State, StateError};
+use domain_builder::undo::{self, Identity};
 use libxc_safe::{DomainInfo, Xen};
+use uuid::Uuid;
+use xen_sys::types::Domid;
 use xenstore::client::Client;
 
 /// Runs the command.
 pub fn run(arguments: &DestroyArgs) -> Result<(), CommandError> {
     let xen = Xen::open()?;
-    let mut store = Client::connect()?;
+    let mut store = match Client::connect() {
+        Ok(store) => store,
+        Err(error) => return without_store(&xen, &arguments.domain, error),
+    };
     let info = domain::find(&xen, &mut store, &arguments.domain)?;
-    // Xen would refuse it as well: -f changes nothing, and is taken because xl's scripts pass it.
-    if info.domid.0 == 0 {
-        let hint = "; shut the host down in the usual way";
-        return Err(CommandError::Dom0 { hint });
-    }
-    remove(&xen, &mut store, &info)
+    spare_dom0(&info)?;
+    let state = State::open()?;
+    let _lock = state.lock(Subject::Domain(info.domid.0), |text| tell(text))?;
+    let (identity, _) = end::identify(&mut store, &info)?;
+    end::remove(&xen, &mut store, &state, &identity)?;
+    end::prune(&xen, &state)
 }
 
-/// Destroys a domain and removes its nodes, after making sure that it is still the same domain.
-/// One that is gone already needs nothing more.
-pub fn remove(xen: &Xen, store: &mut Client, known: &DomainInfo) -> Result<(), CommandError> {
-    let identity = Identity { domid: known.domid, uuid: known.uuid };
-    match undo::destroy(xen, store, &identity) {
-        Ok(()) | Err(DestroyError::Gone { .. } | DestroyError::Another { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
+// Xen would refuse it as well: -f changes nothing, and is taken because xl's scripts pass it.
+fn spare_dom0(info: &DomainInfo) -> Result<(), CommandError> {
+    match info.domid {
+        Domid::DOM0 => Err(CommandError::Dom0 { hint: "; shut the host down in the usual way" }),
+        _ => Ok(()),
     }
+}
+
+/// Where xenstored cannot be reached: a domain that xlr made has no devices to detach, so it can be
+/// destroyed, if its number is given; its nodes are removed later.
+fn without_store(
+    xen: &Xen,
+    given: &str,
+    unreachable: xenstore::client::Error,
+) -> Result<(), CommandError> {
+    let Ok(domid) = given.parse::<u16>() else { return Err(unreachable.into()) };
+    let info = xen.domain_info(Domid(domid))?.ok_or(CommandError::NoSuchDomid { domid })?;
+    spare_dom0(&info)?;
+    let state = State::open()?;
+    let _lock = state.lock(Subject::Domain(domid), |text| tell(text))?;
+    let uuid = Uuid::from_bytes(info.uuid);
+    let saved = match state.saved(domid, uuid) {
+        Ok(saved) => saved,
+        Err(StateError::NotSaved { .. }) => return Err(unreachable.into()),
+        Err(error) => return Err(error.into()),
+    };
+    let generation = Some(saved.generation);
+    let identity = Identity { domid: info.domid, uuid: info.uuid, generation };
+    // Noted first: killed in between, the next command destroys it.
+    let held = state.record(end::removal(&identity))?;
+    if let Err(error) = undo::destroy_without_store(xen, &identity) {
+        held.finish()?;
+        return Err(error.into());
+    }
+    super::build::forget(&state, domid, uuid)?;
+    tell(format_args!(
+        "Domain {domid} is destroyed. Its nodes are still in xenstore, which cannot be reached; \
+         recorded: the next xlr command that reaches it removes them"
+    ));
+    Ok(())
 }

@@ -68,10 +68,11 @@ pub fn name_path(domid: Domid) -> String {
 }
 
 /// The same domain as it is now, or none if it is gone; a domid that was taken by another domain
-/// meanwhile counts as gone.
+/// meanwhile counts as gone, and so does one that is being taken down: xenstored reports a domain's
+/// end while the hypervisor still lists it, and nothing more after that.
 pub fn again(xen: &Xen, known: &DomainInfo) -> Result<Option<DomainInfo>, CommandError> {
     let now = xen.domain_info(known.domid)?;
-    Ok(now.filter(|info| info.uuid == known.uuid))
+    Ok(now.filter(|info| info.uuid == known.uuid && !info.dying))
 }
 
 /// Waits for a watch event, or until `timeout` has passed; tells whether there is reason to look.

@@ -3,6 +3,7 @@
 use super::console::ConsoleError;
 use crate::cli::program;
 use crate::exit::Exit;
+use crate::state::StateError;
 use domain_builder::apply::{ApplyError, StepError};
 use domain_builder::host::HostError;
 use domain_builder::image::ImageError;
@@ -197,6 +198,9 @@ pub enum CommandError {
     /// The plan failed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// What xlr keeps between commands.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A domain could not be destroyed.
     #[error(transparent)]
     Destroy(#[from] DestroyError),
@@ -226,6 +230,8 @@ impl CommandError {
                 StepError::Xen(error) => of_xen(error),
                 StepError::Store(error) => of_store(error),
                 StepError::NameTaken { .. } | StepError::UuidTaken { .. } => Exit::Configuration,
+                StepError::Image(_) => Exit::Configuration,
+                StepError::Observer(_) => Exit::State,
                 StepError::Interrupted => Exit::Interrupted,
                 _ => Exit::Failure,
             },
@@ -241,6 +247,8 @@ impl CommandError {
             | Self::BadName { .. }
             | Self::BadCpus { .. } => Exit::Usage,
             Self::Interrupted | Self::Console(ConsoleError::Signal { .. }) => Exit::Interrupted,
+            Self::State(error) if error.is_denied() => Exit::Denied,
+            Self::State(StateError::Io { .. } | StateError::Newer { .. }) => Exit::State,
             _ => Exit::Failure,
         }
     }

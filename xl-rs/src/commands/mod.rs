@@ -2,6 +2,8 @@
 //! ended; only [`run`] turns errors into text and exit codes.
 
 mod bug_report;
+mod build;
+mod config_update;
 pub mod console;
 mod create;
 mod debug_keys;
@@ -10,6 +12,7 @@ mod dmesg;
 mod domain;
 mod domid;
 mod domname;
+mod end;
 pub mod error;
 mod generate;
 mod info;
@@ -19,6 +22,8 @@ mod pause;
 mod rename;
 mod saved;
 mod shutdown;
+mod signals;
+mod sweep;
 mod sysrq;
 mod uptime;
 mod vcpu_list;
@@ -69,6 +74,9 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         // Before anything is opened: who writes -N must not see a domain go.
         return Err(CommandError::DryRun);
     }
+    if !matches!(cli.verb, Verb::Generate(_)) {
+        sweep::sweep();
+    }
     match cli.verb {
         Verb::Create(mut arguments) => {
             if cli.dry_run {
@@ -78,7 +86,9 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         }
         Verb::List(arguments) => list::run(&arguments),
         Verb::Destroy(arguments) => destroy::run(&arguments),
-        Verb::Shutdown(arguments) => shutdown::run(&arguments),
+        Verb::Shutdown(arguments) => shutdown::shutdown(&arguments),
+        Verb::Reboot(arguments) => shutdown::reboot(&arguments),
+        Verb::ConfigUpdate(arguments) => config_update::run(&arguments),
         Verb::Pause(arguments) => pause::pause(&arguments),
         Verb::Unpause(arguments) => pause::unpause(&arguments),
         Verb::Console(arguments) => console::run(&arguments),

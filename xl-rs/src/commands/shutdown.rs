@@ -1,98 +1,208 @@
-//! `shutdown`: ask domains to shut down, and wait for it if told to.
+//! `shutdown` and `reboot`: ask domains to end, wait for it, and do what is to be done then.
 //!
-//! The wish goes through xenstore (`control/shutdown`), the guest carries it out. Waiting is by
-//! xenstore's `@releaseDomain`, and each time it fires the hypervisor is asked what has happened.
+//! The wish goes through xenstore (`control/shutdown`), the guest carries it out. Domains that xlr
+//! did not make are asked if they are named, and left to their own toolstack after that.
 
+use super::end::{self, Outcome};
 use super::error::{CommandError, chain};
-use super::{destroy, domain, tell};
-use crate::cli::ShutdownArgs;
-use domain_builder::nodes::MARKER;
-use libxc_safe::{DomainInfo, Xen};
+use super::{create, domain, tell};
+use crate::cli::{RebootArgs, ShutdownArgs, program};
+use crate::state::State;
+use domain_builder::spec::EndAction;
+use domain_builder::undo::Identity;
+use libxc_safe::{DomainInfo, ShutdownReason, Xen};
 use xenstore::client::{Client, Nodes};
 
-/// Runs the command.
-pub fn run(arguments: &ShutdownArgs) -> Result<(), CommandError> {
+/// What is asked of a guest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Poweroff,
+    Reboot,
+}
+
+/// A domain that was asked.
+struct Asked {
+    info: DomainInfo,
+    identity: Identity,
+    /// Whether xlr made it.
+    ours: bool,
+}
+
+/// Runs `shutdown`.
+pub fn shutdown(arguments: &ShutdownArgs) -> Result<(), CommandError> {
+    let until = match arguments.wait {
+        0 => None,
+        1 => Some(Until::Ended),
+        _ => Some(Until::Gone),
+    };
+    run(Wish::Poweroff, arguments.domain.as_deref(), until)
+}
+
+/// Runs `reboot`.
+pub fn reboot(arguments: &RebootArgs) -> Result<(), CommandError> {
+    let until = (arguments.wait > 0).then_some(Until::Ended);
+    run(Wish::Reboot, arguments.domain.as_deref(), until)
+}
+
+/// How long to wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Until the domain has ended.
+    Ended,
+    /// Until it is gone, removed by somebody else.
+    Gone,
+}
+
+fn run(wish: Wish, given: Option<&str>, until: Option<Until>) -> Result<(), CommandError> {
     let xen = Xen::open()?;
     let mut store = Client::connect()?;
-    let targets = match &arguments.domain {
-        Some(given) => vec![domain::find(&xen, &mut store, given)?],
-        None => guests(&xen)?,
-    };
-    if arguments.domain.is_some() && targets.iter().any(|info| info.domid.0 == 0) {
-        return Err(CommandError::Dom0 { hint: "; shut the host down in the usual way" });
-    }
+    let state = State::open()?;
+    let targets = targets(&xen, &mut store, given)?;
     // Before the wish is sent, so that no end is missed.
-    if arguments.wait > 0 {
-        store.watch("@releaseDomain", "xlr")?;
-    }
+    store.watch("@releaseDomain", "xlr-end")?;
     let total = targets.len();
-    let mut waiting = Vec::new();
-    for info in targets {
-        tell(format_args!("Shutting down domain {}", info.domid));
-        match ask(&mut store, &info) {
-            Ok(()) => waiting.push(info),
-            Err(error) => tell(format_args!("xlr: domain {}: {}", info.domid, chain(&error))),
+    let mut asked = Vec::new();
+    for target in targets {
+        let domid = target.info.domid;
+        match wish {
+            Wish::Poweroff => tell(format_args!("Shutting down domain {domid}")),
+            Wish::Reboot => tell(format_args!("Rebooting domain {domid}")),
+        }
+        match ask(&mut store, &target.info, wish) {
+            Ok(()) => asked.push(target),
+            Err(error) => {
+                tell(format_args!("{}: domain {domid}: {}", program::name(), chain(&error)))
+            }
         }
     }
-    let failed = total - waiting.len();
-    if arguments.wait > 0 && !waiting.is_empty() {
-        tell(format_args!("Waiting for {} domains", waiting.len()));
-        wait(&xen, &mut store, waiting, arguments.wait > 1)?;
+    let mut failed = total - asked.len();
+    // Nobody else builds a domain of ours again; others have who does.
+    asked.retain(|target| until.is_some() || (wish == Wish::Reboot && target.ours));
+    if !asked.is_empty() {
+        tell(format_args!("Waiting for {} domains", asked.len()));
+        failed += wait(&xen, &mut store, &state, asked, wish, until)?;
     }
-    match failed {
-        0 => Ok(()),
-        _ => Err(CommandError::Some { failed, total, done: "asked to shut down" }),
+    match (failed, wish) {
+        (0, _) => Ok(()),
+        (_, Wish::Poweroff) => Err(CommandError::Some { failed, total, done: "shut down" }),
+        (_, Wish::Reboot) => Err(CommandError::Some { failed, total, done: "rebooted" }),
     }
 }
 
-/// Every domain but domain 0, leaving out what is on its way down already.
-fn guests(xen: &Xen) -> Result<Vec<DomainInfo>, CommandError> {
-    let mut domains = xen.domains()?;
-    domains.retain(|info| info.domid.0 != 0 && !info.dying && !info.xenstore_domain);
-    Ok(domains)
+/// The domain that was named; else every domain that xlr made.
+fn targets(xen: &Xen, store: &mut Client, given: Option<&str>) -> Result<Vec<Asked>, CommandError> {
+    if let Some(given) = given {
+        let info = domain::find(xen, store, given)?;
+        if info.domid.0 == 0 {
+            return Err(CommandError::Dom0 { hint: "; shut the host down in the usual way" });
+        }
+        let (identity, ours) = end::identify(store, &info)?;
+        return Ok(vec![Asked { info, identity, ours }]);
+    }
+    let mut targets = Vec::new();
+    let mut others = Vec::new();
+    for info in xen.domains()? {
+        if info.domid.0 == 0 || info.dying || info.xenstore_domain {
+            continue;
+        }
+        let (identity, ours) = end::identify(store, &info)?;
+        match ours {
+            true => targets.push(Asked { info, identity, ours }),
+            false => others.push(info.domid.to_string()),
+        }
+    }
+    if !others.is_empty() {
+        tell(format_args!(
+            "Left alone, as xlr did not make them: {}; name them to include them",
+            others.join(", ")
+        ));
+    }
+    Ok(targets)
 }
 
-fn ask(store: &mut Client, info: &DomainInfo) -> Result<(), CommandError> {
-    Ok(store.write(format!("/local/domain/{}/control/shutdown", info.domid), "poweroff")?)
+fn ask(store: &mut Client, info: &DomainInfo, wish: Wish) -> Result<(), CommandError> {
+    let word = match wish {
+        Wish::Poweroff => "poweroff",
+        Wish::Reboot => "reboot",
+    };
+    if info.shutdown.is_some() {
+        // It has ended already, and reads no wishes.
+        return Ok(());
+    }
+    Ok(store.write(format!("/local/domain/{}/control/shutdown", info.domid), word)?)
 }
 
-/// Waits until every domain has ended. Domains that xlr made are then removed, unless `until_gone`
-/// leaves that to others; those of another toolstack are always left to it.
+/// Waits until every domain has ended, and does what is to be done; gives how many that failed for.
 fn wait(
     xen: &Xen,
     store: &mut Client,
-    mut waiting: Vec<DomainInfo>,
-    until_gone: bool,
-) -> Result<(), CommandError> {
+    state: &State,
+    mut waiting: Vec<Asked>,
+    wish: Wish,
+    until: Option<Until>,
+) -> Result<usize, CommandError> {
+    let mut failed = 0;
     loop {
         let mut still = Vec::with_capacity(waiting.len());
-        for known in waiting {
-            let domid = known.domid;
-            match domain::again(xen, &known)? {
-                None => tell(format_args!("Domain {domid} has been destroyed")),
-                Some(now) => match now.shutdown {
-                    Some(reason) if !until_gone => {
-                        tell(format_args!(
-                            "Domain {domid} has been shut down, reason code {}",
-                            reason.code()
-                        ));
-                        if is_ours(store, &now)? {
-                            destroy::remove(xen, store, &now)?;
-                        }
-                    }
-                    _ => still.push(known),
-                },
+        for target in waiting {
+            let domid = target.info.domid;
+            let Some(now) = domain::again(xen, &target.info)? else {
+                tell(format_args!("Domain {domid} has been destroyed"));
+                continue;
+            };
+            let Some(reason) = now.shutdown.filter(|_| until != Some(Until::Gone)) else {
+                still.push(target);
+                continue;
+            };
+            let code = reason.code();
+            tell(format_args!("Domain {domid} has been shut down, reason code {code}"));
+            if target.ours
+                && let Err(error) = ended(xen, store, state, &target.identity, reason, wish)
+            {
+                tell(format_args!("{}: domain {domid}: {}", program::name(), chain(&error)));
+                failed += 1;
             }
         }
         if still.is_empty() {
-            return Ok(());
+            return Ok(failed);
         }
         waiting = still;
         domain::wait_for_event(store, None)?;
     }
 }
 
-/// Whether this program made the domain.
-fn is_ours(store: &mut Client, info: &DomainInfo) -> Result<bool, CommandError> {
-    Ok(store.exists(format!("/libxl/{}/{MARKER}", info.domid))?)
+/// Does what the domain's configuration says of its end. `shutdown` was asked for no new domain, so
+/// it only removes.
+fn ended(
+    xen: &Xen,
+    store: &mut Client,
+    state: &State,
+    identity: &Identity,
+    reason: ShutdownReason,
+    wish: Wish,
+) -> Result<(), CommandError> {
+    let domid = identity.domid;
+    let Some(action) = end::action(reason, &end::actions(state, identity)?) else {
+        tell(format_args!("Domain {domid} has suspended and is kept"));
+        return Ok(());
+    };
+    let restarts = matches!(
+        action,
+        EndAction::Restart | EndAction::RenameRestart | EndAction::CoredumpRestart
+    );
+    if wish == Wish::Poweroff && restarts {
+        tell(format_args!(
+            "Domain {domid} is to be started again, and is kept: xlr reboot {domid} does that, xlr \
+             destroy {domid} removes it"
+        ));
+        return Ok(());
+    }
+    match end::carry_out(action, identity, xen, store, state, None)? {
+        Outcome::Removed | Outcome::Kept => Ok(()),
+        Outcome::Restarted(made) => {
+            let created = create::begin(*made, false, xen, store, state, None)?;
+            tell(format_args!("Domain {domid} has been started again as domain {}", created.domid));
+            Ok(())
+        }
+    }
 }

@@ -1,0 +1,365 @@
+//! From the texts of a configuration to a paused domain, for `create` and for every rebuilding.
+//!
+//! ```text
+//!   prepare ──▶ Job ──▶ make ──▶ Made ──▶ settle     the domain stands
+//!                                     └─▶ undo       nothing of it is left
+//! ```
+//!
+//! [`Job::prepare`] reads and checks everything before the hypervisor is asked for anything.
+//! [`Job::make`] locks the name, records what it is about to do, builds, and writes what others keep
+//! of a domain. Until [`Made::settle`] a command that is killed leaves no more than one paused
+//! domain and its record, which the next command takes away.
+
+use super::error::{CommandError, chain};
+use super::signals::Signals;
+use super::{list, tell};
+use crate::cli::program;
+use crate::config::diagnostic::{Problem, Severity, render};
+use crate::config::lower::{Affinity, DomainConfig};
+use crate::config::resolve::Host;
+use crate::config::source::Sources;
+use crate::config::{Loaded, load};
+use crate::state::history::Recent;
+use crate::state::lock::{Lock, Subject};
+use crate::state::record::{Held, Phase, Record};
+use crate::state::saved::Saved;
+use crate::state::userdata::{self, Kind};
+use crate::state::xl_lock::XlLock;
+use crate::state::{State, StateError, history};
+use domain_builder::apply::{ApplyError, ApplyOptions, Created, Progress, apply};
+use domain_builder::image::{self, CacheOptions, KernelImage, Origin, Ramdisk};
+use domain_builder::plan::facts::HostFacts;
+use domain_builder::plan::steps::Step;
+use domain_builder::plan::{Plan, plan};
+use domain_builder::spec::DomainSpec;
+use domain_builder::undo::{self, UndoError};
+use libxc_safe::Xen;
+use rustix::process::{Signal, getpid, kill_process};
+use std::io::{self, IsTerminal};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tz::TimeZone;
+use uuid::Uuid;
+use xen_sys::types::Domid;
+use xenstore::client::Client;
+
+/// For tests of what is left by a create that ends half-way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Halts {
+    /// Fail before this step.
+    pub fail_before: Option<usize>,
+    /// Stop before this step until SIGCONT comes. Beyond the last step: 0 before what others keep
+    /// of the domain is written, 1 after it, 2 once the domain runs.
+    pub stop_before: Option<usize>,
+}
+
+impl Halts {
+    /// Stops here if that was asked for.
+    pub fn stop(self, at: usize) {
+        if self.stop_before == Some(at) {
+            // A process can always signal itself.
+            let _ = kill_process(getpid(), Signal::STOP);
+        }
+    }
+}
+
+/// Reads the texts, and shows what is wrong with them.
+pub fn configuration(
+    sources: Sources,
+    quiet: bool,
+) -> Result<(Sources, DomainConfig), CommandError> {
+    let Loaded { sources, config, problems } = load(sources);
+    show(&problems, &sources, quiet);
+    let config = config.ok_or_else(|| refused(&problems))?;
+    Ok((sources, config))
+}
+
+/// Everything that a domain is made from, read and checked.
+pub struct Job {
+    /// What the domain shall be.
+    pub spec: DomainSpec,
+    /// How it is made.
+    pub plan: Plan,
+    sources: Sources,
+    kernel: KernelImage,
+    ramdisk: Option<Ramdisk>,
+    /// Whether xl would leave the choice of NUMA nodes alone.
+    placed: bool,
+}
+
+impl Job {
+    /// Reads and checks. `uuid` is for a domain that names none.
+    pub fn prepare(
+        sources: Sources,
+        config: DomainConfig,
+        uuid: Uuid,
+        xen: &Xen,
+        store: &mut Client,
+        quiet: bool,
+    ) -> Result<Self, CommandError> {
+        let pools = match config.pool {
+            Some(_) => list::pool_names(xen, store)?,
+            None => Vec::new(),
+        };
+        let utc_offset_seconds = if config.local_time { utc_offset_seconds()? } else { 0 };
+        let host = Host { node_of_cpu: node_of_cpu(xen)?, pools, utc_offset_seconds };
+        let placed = matches!(config.hard_affinity, Affinity::Each(_))
+            || config.soft_affinity != Affinity::Anywhere;
+        let spec = config.resolve(&host, uuid).map_err(|problems| {
+            show(&problems, &sources, quiet);
+            refused(&problems)
+        })?;
+        let kernel = image::load(&spec.kernel, &CacheOptions::default())?;
+        tell_origin(&kernel, quiet);
+        let ramdisk = spec.ramdisk.as_deref().map(Ramdisk::open).transpose()?;
+        let bytes = ramdisk.as_ref().map(Ramdisk::bytes);
+        let plan = plan(&spec, &kernel, bytes, &HostFacts::read(xen, store, &spec)?)?;
+        Ok(Self { spec, plan, sources, kernel, ramdisk, placed })
+    }
+
+    /// Makes the domain. Once it has what it waits for it holds the signals, which end it between
+    /// steps; without `signals` they end the process.
+    pub fn make(
+        &self,
+        xen: &Xen,
+        store: &mut Client,
+        state: &State,
+        signals: Option<&Signals>,
+        halts: Halts,
+    ) -> Result<Made, CommandError> {
+        let uuid = Uuid::from_bytes(self.spec.uuid);
+        let locks = [
+            state.lock(Subject::Name(&self.spec.name), |text| tell(text))?,
+            state.lock(Subject::Uuid(uuid), |text| tell(text))?,
+        ];
+        let xl = XlLock::share(|text| tell(text))?;
+        if let Some(signals) = signals {
+            signals.hold();
+        }
+        let generation = new_generation();
+        let mut held = None;
+        let built = self.apply(xen, store, state, signals, halts, generation, &mut held);
+        drop(xl);
+        let created = match built {
+            Ok(created) => created,
+            Err(error) => {
+                abandon(held, &error);
+                return Err(error.into());
+            }
+        };
+        tracing::info!(domid = created.domid.0, name = self.spec.name, "domain created");
+        let Some(held) = held else {
+            // Every plan makes a domain, and its record comes before it.
+            return Err(CommandError::State(StateError::NotSaved { domid: created.domid.0 }));
+        };
+        let made = Made { created, held, _locks: locks, end: self.plan.steps.len(), halts };
+        halts.stop(made.end);
+        match self.keep(&made.created, state) {
+            Ok(()) => {
+                halts.stop(made.end + 1);
+                Ok(made)
+            }
+            Err(error) => {
+                made.undo(xen, store, state);
+                Err(error.into())
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call, from one place")]
+    fn apply(
+        &self,
+        xen: &Xen,
+        store: &mut Client,
+        state: &State,
+        signals: Option<&Signals>,
+        halts: Halts,
+        generation: u64,
+        held: &mut Option<Held>,
+    ) -> Result<Created, ApplyError> {
+        let mut begun = Instant::now();
+        let mut observer = |progress: Progress<'_>| {
+            match progress {
+                Progress::Begin { index, step, absent } => {
+                    begun = Instant::now();
+                    tracing::trace!(step = index, text = %step, "begin");
+                    if matches!(step, Step::CreateDomain(_)) {
+                        *held = Some(state.record(self.record(generation, absent))?);
+                    }
+                    halts.stop(index);
+                }
+                Progress::End { index, step, domid } => {
+                    if let (Step::CreateDomain(_), Some(held)) = (step, held.as_mut()) {
+                        held.update(|record| record.domid = domid.map(|domid| domid.0))?;
+                    }
+                    let text = step.to_string();
+                    let line = text.lines().next().unwrap_or_default().trim_end();
+                    tracing::debug!(step = index, took = ?begun.elapsed(), "{line}");
+                }
+            }
+            Ok(())
+        };
+        let recent = Recent::read();
+        let recent = |domid: Domid| recent.contains(domid.0);
+        let options = ApplyOptions {
+            fail_before_step: halts.fail_before,
+            interrupted: signals.map(Signals::seen_flag),
+            observer: Some(&mut observer),
+            recent: Some(&recent),
+            generation,
+        };
+        apply(&self.plan, &self.kernel, self.ramdisk.as_ref(), xen, store, options)
+    }
+
+    fn record(&self, generation: u64, absent: &[&str]) -> Record {
+        Record {
+            phase: Phase::Making,
+            name: self.spec.name.clone(),
+            uuid: Uuid::from_bytes(self.spec.uuid),
+            generation: Some(generation),
+            domid: None,
+            console_domid: self.plan.console_domid,
+            brought: absent.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Writes what is kept of a domain while it lives: by us, and by libxl.
+    fn keep(&self, created: &Created, state: &State) -> Result<(), StateError> {
+        let (domid, uuid) = (created.domid.0, Uuid::from_bytes(created.uuid));
+        state.save(domid, &Saved::of(&self.sources, uuid, created.generation))?;
+        userdata::write(domid, uuid, Kind::Json, &userdata::libxl_json(&self.spec, self.placed))
+    }
+}
+
+/// A domain that was made and is still paused, and everything that guards it until it stands.
+pub struct Made {
+    /// The domain.
+    pub created: Created,
+    held: Held,
+    _locks: [Lock; 2],
+    /// Number of the plan's steps.
+    end: usize,
+    halts: Halts,
+}
+
+impl Made {
+    /// Lets the domain run.
+    pub fn unpause(&self, xen: &Xen) -> Result<(), CommandError> {
+        xen.unpause(self.created.domid)?;
+        self.halts.stop(self.end + 2);
+        Ok(())
+    }
+
+    /// The domain stands: its record goes.
+    pub fn settle(self) -> Result<Created, CommandError> {
+        self.held.finish()?;
+        Ok(self.created)
+    }
+
+    /// Takes everything back.
+    pub fn undo(mut self, xen: &Xen, store: &mut Client, state: &State) {
+        let (domid, uuid) = (self.created.domid.0, Uuid::from_bytes(self.created.uuid));
+        // From here on it is to go even if it runs already, and even if this is killed.
+        let noted = self.held.update(|record| record.phase = Phase::Removing);
+        let left = undo::remove(xen, store, &self.created.leftover());
+        let kept = forget(state, domid, uuid);
+        for error in noted.err().into_iter().chain(kept.err()) {
+            tell(format_args!("{}: {}", program::name(), chain(&error)));
+        }
+        finish(self.held, &left);
+    }
+}
+
+/// Removes what is kept of a domain that has ended, and lets its number rest.
+pub fn forget(state: &State, domid: u16, uuid: Uuid) -> Result<(), StateError> {
+    let rested = history::mark(domid);
+    userdata::remove_all(domid, uuid)?;
+    state.forget(domid, uuid)?;
+    rested
+}
+
+/// What is to be done about the record of a create that failed.
+fn abandon(held: Option<Held>, error: &ApplyError) {
+    if let Some(domid) = error.domid
+        && let Err(error) = history::mark(domid.0)
+    {
+        tell(format_args!("{}: {}", program::name(), chain(&error)));
+    }
+    if let Some(held) = held {
+        finish(held, &error.left);
+    }
+}
+
+/// Removes a record if nothing is left of its domain; otherwise it stays, for the next command.
+pub fn finish(mut held: Held, left: &[UndoError]) {
+    let done = if left.is_empty() {
+        held.finish()
+    } else {
+        let words = left.iter().map(|left| chain(left)).collect::<Vec<_>>().join("; ");
+        tell(format_args!(
+            "{}: {words}; recorded: the next xlr command that can removes it",
+            program::name()
+        ));
+        held.update(|record| record.phase = Phase::Removing)
+    };
+    if let Err(error) = done {
+        tell(format_args!("{}: {}", program::name(), chain(&error)));
+    }
+}
+
+/// No two creations have the same: two creates of one name or one UUID never run at once, and a
+/// domain takes longer to make than the clock takes to move.
+fn new_generation() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Nanoseconds of 500 years fit.
+    since.as_nanos() as u64
+}
+
+/// How far the host's time zone is ahead of UTC at this moment.
+fn utc_offset_seconds() -> Result<i32, CommandError> {
+    let zone = TimeZone::local().map_err(CommandError::TimeZone)?;
+    let now = zone.find_current_local_time_type();
+    let now = now.map_err(|error| CommandError::TimeZone(error.into()))?;
+    Ok(now.ut_offset())
+}
+
+/// The NUMA node of every CPU that is there; one whose node Xen does not know counts to the first.
+fn node_of_cpu(xen: &Xen) -> Result<Vec<Option<u32>>, CommandError> {
+    let places = xen.cpu_topology()?;
+    Ok(places.iter().map(|place| place.map(|place| place.node.unwrap_or(0))).collect())
+}
+
+/// Says where the decoded kernel came from; a cache that cannot be used costs time at every create.
+fn tell_origin(kernel: &KernelImage, quiet: bool) {
+    let cache = match &kernel.origin {
+        Origin::Direct => "not needed",
+        Origin::CacheHit => "hit",
+        Origin::CacheStored => "stored",
+        Origin::CacheOff => "off",
+        Origin::CacheUnavailable(error) => {
+            if !quiet {
+                tell(format_args!("{}: warning: {}", program::name(), chain(error)));
+            }
+            "unavailable"
+        }
+    };
+    let (compression, took) = (kernel.compression, kernel.decode_time);
+    tracing::info!(path = %kernel.path.display(), compression, cache, ?took, "kernel read");
+}
+
+/// Shows problems on standard error, in colour on a terminal.
+fn show(problems: &[Problem], sources: &Sources, quiet: bool) {
+    let shown: Vec<Problem> = problems
+        .iter()
+        .filter(|problem| !quiet || problem.severity == Severity::Error)
+        .cloned()
+        .collect();
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    if !shown.is_empty() {
+        tell(render(&shown, sources, colour).trim_end_matches('\n'));
+    }
+}
+
+fn refused(problems: &[Problem]) -> CommandError {
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    CommandError::Configuration { errors }
+}

@@ -1,0 +1,235 @@
+//! Locks between commands that run at once: one per name, per UUID and per domain.
+//!
+//! In: what is to be worked on. Out: [`Lock`], which holds until it is dropped. A lock is a
+//! `flock` on a file of its own, so it ends with the process that holds it, however that ends; the
+//! file goes with the lock. Never waits without saying so.
+
+use super::{State, StateError, names};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// What is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// A name that a domain has or shall have.
+    Name(&'a str),
+    /// A UUID that a domain shall have.
+    Uuid(uuid::Uuid),
+    /// A domain, by number.
+    Domain(u16),
+}
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "the name {name:?}"),
+            Self::Uuid(uuid) => write!(f, "the UUID {uuid}"),
+            Self::Domain(domid) => write!(f, "domain {domid}"),
+        }
+    }
+}
+
+impl Subject<'_> {
+    fn file_name(&self) -> String {
+        match self {
+            Self::Name(name) => format!("name-{}", escape(name)),
+            Self::Uuid(uuid) => format!("uuid-{uuid}"),
+            Self::Domain(domid) => format!("domain-{domid}"),
+        }
+    }
+}
+
+/// A name as part of a file's name: nothing in it leads elsewhere.
+fn escape(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for character in name.chars() {
+        match character {
+            '/' | '%' | '\0' => text.push_str(&format!("%{:02x}", u32::from(character))),
+            _ => text.push(character),
+        }
+    }
+    text
+}
+
+/// A lock that is held.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Still locked, so nobody works by this file; who waits for it sees that it is gone.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl State {
+    /// Takes a lock. If another command holds it, `tell` is called with a line for the user, and
+    /// the lock is waited for.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn lock(
+        &self,
+        subject: Subject<'_>,
+        tell: impl FnOnce(fmt::Arguments<'_>),
+    ) -> Result<Lock, StateError> {
+        let path = self.locks().join(subject.file_name());
+        let mut tell = Some(tell);
+        loop {
+            let file = open(&path).map_err(|source| StateError::io("open", &path, source))?;
+            if !try_lock(&file, &path)? {
+                if let Some(tell) = tell.take() {
+                    let holder = holder(&path);
+                    tell(format_args!("Waiting for {subject}, which {holder} works on"));
+                }
+                wait(&file).map_err(|source| StateError::io("lock", &path, source.into()))?;
+            }
+            if !is_at(&file, &path) {
+                // Its holder has removed it: another file has taken its place, or none yet.
+                continue;
+            }
+            // Only for the words above: a lock that does not say whose it is holds as well.
+            let _ = file.set_len(0).and_then(|()| {
+                (&file).write_all(format!("process {}", std::process::id()).as_bytes())
+            });
+            return Ok(Lock { path, _file: file });
+        }
+    }
+
+    /// Removes the lock files that commands which were killed have left.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn sweep_locks(&self) -> Result<(), StateError> {
+        for name in names(&self.locks())? {
+            let path = self.locks().join(name);
+            let Ok(file) = File::open(&path) else { continue };
+            if try_lock(&file, &path)? && is_at(&file, &path) {
+                drop(Lock { path, _file: file });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Not truncated: the bytes are the holder's.
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Locks the file unless another process has.
+pub(super) fn try_lock(file: &File, path: &Path) -> Result<bool, StateError> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(StateError::io("lock", path, errno.into())),
+    }
+}
+
+fn wait(file: &File) -> Result<(), Errno> {
+    loop {
+        match flock(file, FlockOperation::LockExclusive) {
+            Err(Errno::INTR) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Whether the path still leads to this file.
+pub(super) fn is_at(file: &File, path: &Path) -> bool {
+    let own = file.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
+    let there = std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+    matches!((own, there), (Ok(own), Ok(there)) if own == there)
+}
+
+fn holder(path: &Path) -> String {
+    match std::fs::read_to_string(path) {
+        Ok(text) if !text.is_empty() => text,
+        _ => String::from("another command"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::state;
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc;
+
+    fn quiet(_: fmt::Arguments<'_>) {}
+
+    #[test]
+    fn names_stay_in_their_directory() {
+        let check = |name: &str, file: &str| {
+            assert_eq!(Subject::Name(name).file_name(), file);
+        };
+        check("hpc", "name-hpc");
+        check("..", "name-..");
+        check("a/../b", "name-a%2f..%2fb");
+        check("50%", "name-50%25");
+        assert_eq!(Subject::Domain(7).file_name(), "domain-7");
+    }
+
+    #[test]
+    fn one_at_a_time_and_who_waits_says_so() {
+        let (state, root) = state("lock");
+        let subject = Subject::Name("a");
+        let held = state.lock(subject, quiet).unwrap();
+        let other = state.lock(Subject::Name("b"), quiet).unwrap();
+        let (said, words) = mpsc::channel();
+        let waiter = std::thread::spawn({
+            let state = state.clone();
+            move || {
+                let tell = |text: fmt::Arguments<'_>| said.send(text.to_string()).unwrap();
+                drop(state.lock(subject, tell).unwrap());
+            }
+        });
+        let words = words.recv().unwrap();
+        assert!(words.contains("the name \"a\", which process"), "{words}");
+        assert!(!waiter.is_finished());
+        drop(held);
+        waiter.join().unwrap();
+        drop(other);
+        assert!(names(&state.locks()).unwrap().is_empty());
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    /// The file is removed and made again all the time; two holders at once would show.
+    #[test]
+    fn it_excludes_while_files_come_and_go() {
+        let (state, root) = state("exclude");
+        let inside = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let held = state.lock(Subject::Domain(1), quiet).unwrap();
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        drop(held);
+                    }
+                });
+            }
+        });
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_sweep_takes_what_nobody_holds() {
+        let (state, root) = state("sweep-locks");
+        std::fs::write(state.locks().join("name-dead"), "process 1").unwrap();
+        let held = state.lock(Subject::Name("alive"), quiet).unwrap();
+        state.sweep_locks().unwrap();
+        assert_eq!(names(&state.locks()).unwrap(), ["name-alive"]);
+        drop(held);
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}

@@ -1,0 +1,229 @@
+//! The files that libxl keeps of every domain, so that xl can list and destroy what xlr made.
+//!
+//! In: the specification of a domain. Out: `/var/lib/xen/userdata-d.DOMID.UUID.libxl-json`, which
+//! `xl list -l` needs. `xl destroy` removes it with the domain, and so does xlr. Values are written
+//! out even where xl leaves its default away (`max_vcpus`, memory), and a clock in local time as the
+//! offset that it has; all else is as xl writes it for the same configuration. `config-update` of either tool leaves a new configuration beside it, as
+//! `.xl`, for the next reboot.
+
+use super::{StateError, names, read, remove, replace};
+use domain_builder::spec::{DomainSpec, EndAction, TscMode};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// Where libxl keeps them.
+const DIRECTORY: &str = "/var/lib/xen";
+
+/// Which file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The configuration as libxl has it.
+    Json,
+    /// The text of a configuration that `config-update` left.
+    Text,
+}
+
+fn path(domid: u16, uuid: Uuid, kind: Kind) -> PathBuf {
+    let name = match kind {
+        Kind::Json => "libxl-json",
+        Kind::Text => "xl",
+    };
+    Path::new(DIRECTORY).join(format!("userdata-d.{domid}.{uuid}.{name}"))
+}
+
+/// Writes one. Without the directory there is no libxl on this host, and nothing to write.
+///
+/// # Errors
+/// [`StateError::Io`].
+pub fn write(domid: u16, uuid: Uuid, kind: Kind, bytes: &[u8]) -> Result<(), StateError> {
+    if !Path::new(DIRECTORY).is_dir() {
+        return Ok(());
+    }
+    replace(&path(domid, uuid, kind), bytes)
+}
+
+/// Reads one; none if there is none.
+///
+/// # Errors
+/// [`StateError::Io`].
+pub fn load(domid: u16, uuid: Uuid, kind: Kind) -> Result<Option<Vec<u8>>, StateError> {
+    Ok(read(&path(domid, uuid, kind))?.filter(|bytes| !bytes.is_empty()))
+}
+
+/// Removes one.
+///
+/// # Errors
+/// [`StateError::Io`].
+pub fn unlink(domid: u16, uuid: Uuid, kind: Kind) -> Result<(), StateError> {
+    remove(&path(domid, uuid, kind))
+}
+
+/// Removes every file that is kept of a domain, whoever wrote it.
+///
+/// # Errors
+/// [`StateError::Io`].
+pub fn remove_all(domid: u16, uuid: Uuid) -> Result<(), StateError> {
+    let directory = Path::new(DIRECTORY);
+    let middle = format!(".{domid}.{uuid}.");
+    for name in names(directory)? {
+        let rest = name.strip_prefix("userdata-").and_then(|rest| rest.get(1..));
+        if rest.is_some_and(|rest| rest.starts_with(&middle)) {
+            remove(&directory.join(&name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the configuration on under another UUID.
+///
+/// # Errors
+/// [`StateError::Io`].
+pub fn rename(domid: u16, old: Uuid, new: Uuid) -> Result<(), StateError> {
+    let from = path(domid, old, Kind::Json);
+    match std::fs::rename(&from, path(domid, new, Kind::Json)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StateError::io("rename", &from, error))
+        }
+        _ => unlink(domid, old, Kind::Text),
+    }
+}
+
+/// The domain's configuration in libxl's form; ends with a NUL, as libxl reads it as a C string.
+/// `placed` says that the configuration places each vcpu, so that libxl would choose no NUMA node.
+#[must_use]
+pub fn libxl_json(spec: &DomainSpec, placed: bool) -> Vec<u8> {
+    let mut domain = Map::new();
+    domain.insert("c_info".into(), create_info(spec));
+    domain.insert("b_info".into(), Value::Object(build_info(spec, placed)));
+    let ends = &spec.on_end;
+    for (key, action) in [
+        ("on_poweroff", ends.poweroff),
+        ("on_reboot", ends.reboot),
+        ("on_watchdog", ends.watchdog),
+        ("on_crash", ends.crash),
+        ("on_soft_reset", ends.soft_reset),
+    ] {
+        // What libxl takes for granted it does not write.
+        if action != EndAction::Destroy {
+            domain.insert(key.into(), action_name(action).into());
+        }
+    }
+    let mut bytes = serde_json::to_vec_pretty(&domain).unwrap_or_default();
+    bytes.extend_from_slice(b"\n\0");
+    bytes
+}
+
+fn create_info(spec: &DomainSpec) -> Value {
+    let mut info = json!({
+        "type": "pv",
+        "name": spec.name,
+        // The domid that was asked for: any.
+        "domid": u32::MAX,
+        "uuid": Uuid::from_bytes(spec.uuid).to_string(),
+        "run_hotplug_scripts": "True",
+    });
+    if spec.cpupool != 0 {
+        info["poolid"] = spec.cpupool.into();
+    }
+    for (key, wanted) in [
+        ("driver_domain", spec.driver_domain),
+        ("xend_suspend_evtchn_compat", spec.no_suspend_node),
+    ] {
+        if wanted {
+            info[key] = "True".into();
+        }
+    }
+    info
+}
+
+fn build_info(spec: &DomainSpec, placed: bool) -> Map<String, Value> {
+    let mut info = Map::new();
+    let mut set = |key: &str, value: Value| {
+        info.insert(key.into(), value);
+    };
+    set("max_vcpus", spec.max_vcpus.into());
+    set("avail_vcpus", (0..spec.vcpus).collect());
+    let (hard, soft) = affinity(spec);
+    for (key, list) in [("vcpu_hard_affinity", hard), ("vcpu_soft_affinity", soft)] {
+        if !list.is_empty() {
+            set(key, list.into());
+        }
+    }
+    if placed {
+        set("numa_placement", "False".into());
+    }
+    set("max_memkb", spec.max_memory_kib.into());
+    set("target_memkb", spec.memory_kib.into());
+    set("video_memkb", 0.into());
+    let mut sched = Map::new();
+    for (key, value) in [("weight", spec.sched.weight), ("cap", spec.sched.cap)] {
+        if let Some(value) = value {
+            sched.insert(key.into(), value.into());
+        }
+    }
+    set("sched_params", sched.into());
+    match spec.tsc_mode {
+        TscMode::Default => {}
+        TscMode::AlwaysEmulate => set("tsc_mode", "always_emulate".into()),
+        TscMode::Native => set("tsc_mode", "native".into()),
+    }
+    set("claim_mode", "True".into());
+    if spec.no_migrate {
+        set("disable_migrate", "True".into());
+    }
+    if spec.time_offset_seconds != 0 {
+        set("rtc_timeoffset", spec.time_offset_seconds.into());
+    }
+    if let Some(version) = spec.max_grant_version {
+        set("max_grant_version", version.into());
+    }
+    for (key, value) in [
+        ("max_grant_frames", spec.max_grant_frames),
+        ("max_maptrack_frames", spec.max_maptrack_frames),
+        ("event_channels", spec.max_event_channels),
+    ] {
+        if let Some(value) = value {
+            set(key, value.into());
+        }
+    }
+    set("kernel", spec.kernel.to_string_lossy().into());
+    if !spec.cmdline.is_empty() {
+        set("cmdline", spec.cmdline.as_str().into());
+    }
+    if let Some(ramdisk) = &spec.ramdisk {
+        set("ramdisk", ramdisk.to_string_lossy().into());
+    }
+    set("type.pv", json!({}));
+    set("arch_arm", json!({}));
+    let relaxed = if spec.msr_relaxed { "True" } else { "False" };
+    set("arch_x86", json!({ "msr_relaxed": relaxed }));
+    info
+}
+
+/// Hard and soft affinity, a list of CPUs per vcpu; up to the last vcpu that has one.
+fn affinity(spec: &DomainSpec) -> (Vec<Value>, Vec<Value>) {
+    let list = |set: Option<&domain_builder::spec::CpuSet>| {
+        set.map(|set| Value::from(set.0.clone())).unwrap_or_else(|| json!([]))
+    };
+    let mut lists = (Vec::new(), Vec::new());
+    if spec.affinity.iter().any(|vcpu| vcpu.hard.is_some()) {
+        lists.0 = spec.affinity.iter().map(|vcpu| list(vcpu.hard.as_ref())).collect();
+    }
+    if spec.affinity.iter().any(|vcpu| vcpu.soft.is_some()) {
+        lists.1 = spec.affinity.iter().map(|vcpu| list(vcpu.soft.as_ref())).collect();
+    }
+    lists
+}
+
+fn action_name(action: EndAction) -> &'static str {
+    match action {
+        EndAction::Destroy => "destroy",
+        EndAction::Restart => "restart",
+        EndAction::RenameRestart => "restart_rename",
+        EndAction::Preserve => "preserve",
+        EndAction::CoredumpDestroy => "coredump_destroy",
+        EndAction::CoredumpRestart => "coredump_restart",
+        EndAction::SoftReset => "soft_reset",
+    }
+}
