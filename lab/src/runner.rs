@@ -276,7 +276,8 @@ impl Live {
             Item::Case(_) => case_ending(code, &output, &all),
             Item::Test(test) => test_ending(code, test.test.is_none(), &output, &all),
         };
-        let trouble = self.trouble()?;
+        // What a case has wrecked on purpose cannot be asked, and is not used again.
+        let trouble = if item.wrecks() { self.crashes() } else { self.trouble()? };
         if trouble.is_empty() {
             return Ok(ending);
         }
@@ -307,6 +308,14 @@ impl Live {
     fn keep(&self, item: &Item, text: &str) {
         let name = item.name().replace(['/', ':'], "_");
         let _ = std::fs::write(self.session.dir.join(format!("{name}.txt")), text);
+    }
+
+    /// What Xen and dom0's kernel have printed of crashes since the last look.
+    fn crashes(&mut self) -> Vec<String> {
+        let console = self.session.console();
+        let found = console::trouble(console.get(self.read..).unwrap_or_default());
+        self.read = console.len();
+        found
     }
 
     /// Everything that is wrong with the machine after a case.

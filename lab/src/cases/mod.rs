@@ -1,14 +1,18 @@
 //! All cases, by topic.
 
+mod bad_input;
+mod beside_xl;
 mod boot;
 mod bug_report;
 mod cache;
 mod commands;
 mod console;
 mod create;
+mod ends;
 mod harness;
 mod interrupt;
 mod json;
+mod killed;
 mod memory;
 mod nodes;
 mod numa;
@@ -34,6 +38,10 @@ pub fn all() -> Vec<Case> {
         undo::CASES,
         verbs::CASES,
         interrupt::CASES,
+        killed::CASES,
+        bad_input::CASES,
+        ends::CASES,
+        beside_xl::CASES,
         memory::CASES,
         policy::CASES,
         numa::CASES,

@@ -2,6 +2,8 @@
 
 use crate::dom0::follow::Follow;
 use crate::dom0::init;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -192,6 +194,25 @@ pub fn config(name: &str, text: &str) -> Result<String, Stop> {
 pub fn domid(name: &str) -> Result<Option<u32>, Stop> {
     let said = argv(&["/xen/bin/xl", "domid", name])?;
     Ok(said.out.trim().parse().ok().filter(|_| said.code == 0))
+}
+
+/// Waits for the end of every process whose command line begins with `start`: a toolstack's daemon
+/// that follows its domain.
+pub fn await_process_end(start: &str, seconds: i64) -> Verdict {
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let pid = entry.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let Some(pid) = pid else { continue };
+        if !String::from_utf8_lossy(&line).replace('\0', " ").starts_with(start) {
+            continue;
+        }
+        // One that is gone already has no descriptor any more.
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        let limit = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit));
+        ensure!(ended == Ok(1), "«{start}» is still there after {seconds} s");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

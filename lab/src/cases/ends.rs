@@ -1,0 +1,235 @@
+//! What happens at a domain's end: `create -F`, `shutdown -w` and `reboot` do what the configuration
+//! says, and nothing else.
+
+use crate::case::{Case, Group};
+use crate::dom0::dump;
+use crate::dom0::follow::Follow;
+use crate::dom0::host::{Stop, Verdict, argv, await_text, config, console, domid, run};
+use crate::dom0::init;
+use crate::{ensure, fail};
+use std::io::Read as _;
+use std::process::{Child, Stdio};
+
+/// The cases of this topic.
+pub const CASES: &[Case] = &[
+    Case::new("ends/foreground", Group::Toolstack, foreground),
+    Case::new("ends/foreground-console", Group::Toolstack, foreground_console),
+    Case::new("ends/shutdown-wait", Group::Toolstack, shutdown_wait),
+    Case::new("ends/reboot", Group::Toolstack, reboot),
+];
+
+/// A microkernel that ends as `on` says when it is asked to, with more lines of configuration.
+fn idle(name: &str, on: &str, lines: &str) -> Result<String, Stop> {
+    let text = format!(
+        "name = \"{name}\"\ntype = \"pv\"\nkernel = \"/guest/xtf/idle\"\nmemory = 8\nvcpus = 1\n\
+         extra = \"on={on}\"\n{lines}\n"
+    );
+    config(name, &text)
+}
+
+/// Waits for the next time that the guest is ready, and forgets what it said.
+fn ready(log: &mut Follow) -> Verdict {
+    await_text(log, "xtf: idle", 30)?;
+    log.text.clear();
+    Ok(())
+}
+
+/// Asks the guest for its end.
+fn ask(domid: u32, word: &str) -> Verdict {
+    let node = format!("/local/domain/{domid}/control/shutdown");
+    argv(&["/usr/bin/xenstore-write", &node, word])?.success()?;
+    Ok(())
+}
+
+fn there(name: &str) -> Result<u32, Stop> {
+    domid(name)?.ok_or_else(|| Stop::Failed(format!("there is no {name}")))
+}
+
+fn uuid_of(domid: u32) -> Result<String, Stop> {
+    let node = format!("/local/domain/{domid}/vm");
+    Ok(run(&format!("/usr/bin/xenstore-read {node}"))?.success()?.out.trim().to_owned())
+}
+
+fn start(args: &[&str]) -> Result<Child, Stop> {
+    let mut command = init::command("/bin/xlr");
+    Ok(command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
+}
+
+/// The exit code, and both outputs.
+fn finished(mut child: Child) -> Result<(Option<i32>, String), Stop> {
+    let mut said = String::new();
+    if let Some(mut pipe) = child.stdout.take() {
+        pipe.read_to_string(&mut said)?;
+    }
+    if let Some(mut pipe) = child.stderr.take() {
+        pipe.read_to_string(&mut said)?;
+    }
+    let code = child.wait()?.code();
+    eprintln!("{said}[{code:?}]");
+    Ok((code, said))
+}
+
+/// Every action, for one reason each; `create -F` ends with the last domain it looks after.
+fn foreground() -> Verdict {
+    let before = dump::take()?;
+    // (how it ends, what the configuration says, whether it stays, what is said)
+    let checks = [
+        ("poweroff", "", false, "reason code 0"),
+        ("poweroff", "on_poweroff = \"preserve\"", true, "is preserved"),
+        ("crash", "", false, "reason code 3"),
+        ("crash", "on_crash = \"coredump-destroy\"", false, "No core"),
+        ("reboot", "on_reboot = \"destroy\"", false, "reason code 1"),
+    ];
+    for (on, line, stays, words) in checks {
+        let path = idle("ended", on, line)?;
+        let mut log = console("ended")?;
+        let child = start(&["create", "-F", &path])?;
+        ready(&mut log)?;
+        let id = there("ended")?;
+        ask(id, "poweroff")?;
+        let (code, said) = finished(child)?;
+        ensure!(code == Some(0), "{on}, {line}: {code:?}: {said}");
+        ensure!(said.contains(words), "{on}, {line}: no «{words}» in {said}");
+        ensure!(domid("ended")?.is_some() == stays, "{on}, {line}: {said}");
+        if stays {
+            run("/bin/xlr destroy ended")?.success()?;
+        }
+        dump::unchanged(&before, &format!("on={on}, {line}"))?;
+    }
+
+    // Started again, under its name and with its UUID, until it ends in another way.
+    let path = idle("ended", "obey", "")?;
+    let mut log = console("ended")?;
+    let child = start(&["create", "-F", &path])?;
+    ready(&mut log)?;
+    let first = there("ended")?;
+    let uuid = uuid_of(first)?;
+    ask(first, "reboot")?;
+    ready(&mut log)?;
+    let second = there("ended")?;
+    ensure!(second != first, "it was not started again: {first}");
+    ensure!(uuid_of(second)? == uuid, "its UUID was {uuid}, is {}", uuid_of(second)?);
+    ask(second, "poweroff")?;
+    let (code, said) = finished(child)?;
+    ensure!(code == Some(0), "{code:?}: {said}");
+    dump::unchanged(&before, "a restart and an end")?;
+
+    // Kept under another name, and started again under its own.
+    let path = idle("ended", "obey", "on_crash = \"rename-restart\"")?;
+    let mut log = console("ended")?;
+    let child = start(&["create", "-F", &path])?;
+    ready(&mut log)?;
+    let first = there("ended")?;
+    let uuid = uuid_of(first)?;
+    ask(first, "crash")?;
+    ready(&mut log)?;
+    let second = there("ended")?;
+    let name = argv(&["/xen/bin/xl", "domname", &first.to_string()])?.success()?.out;
+    ensure!(second != first && name.starts_with("ended-20"), "{first} is called {name}");
+    ensure!(uuid_of(second)? == uuid && uuid_of(first)? != uuid, "the UUID stays with the dead");
+    run(&format!("/bin/xlr destroy {first}"))?.success()?;
+    ask(second, "poweroff")?;
+    let (code, said) = finished(child)?;
+    ensure!(code == Some(0), "{code:?}: {said}");
+    dump::unchanged(&before, "a preserved domain, a restart and an end")?;
+
+    // Removed by somebody else.
+    let mut log = console("ended")?;
+    let child = start(&["create", "-F", &path])?;
+    ready(&mut log)?;
+    run("/xen/bin/xl destroy ended")?.success()?;
+    let (code, said) = finished(child)?;
+    ensure!(code == Some(0) && said.contains("has been destroyed"), "{code:?}: {said}");
+    run("/bin/xlr create -p /tmp/ended.cfg")?.success()?;
+    run("/bin/xlr destroy ended")?.success()?;
+    dump::unchanged(&before, "an end by xl")
+}
+
+/// With `-c` the console of every domain that follows is on standard output.
+fn foreground_console() -> Verdict {
+    let before = dump::take()?;
+    let path = idle("spoken", "obey", "")?;
+    let mut log = console("spoken")?;
+    let child = start(&["create", "-Fc", &path])?;
+    ready(&mut log)?;
+    let first = there("spoken")?;
+    ask(first, "reboot")?;
+    ready(&mut log)?;
+    ask(there("spoken")?, "poweroff")?;
+    let (code, said) = finished(child)?;
+    ensure!(code == Some(0), "{code:?}: {said}");
+    let starts = said.matches("xtf: idle").count();
+    let ends = said.matches("Test result: SUCCESS").count();
+    ensure!(starts == 2 && ends == 2, "{starts} starts and {ends} ends on the console: {said}");
+    dump::unchanged(&before, "two domains with their console")
+}
+
+/// `shutdown -w` removes what has shut down, unless it is to be kept or started again.
+fn shutdown_wait() -> Verdict {
+    let before = dump::take()?;
+    let checks = [
+        ("obey", "", false, "reason code 0"),
+        ("obey", "on_poweroff = \"preserve\"", true, "is preserved"),
+        ("reboot", "", true, "xlr reboot"),
+        ("reboot", "on_reboot = \"destroy\"", false, "reason code 1"),
+        ("crash", "on_crash = \"preserve\"", true, "is preserved"),
+    ];
+    for (on, line, stays, words) in checks {
+        let path = idle("waited", on, line)?;
+        let mut log = console("waited")?;
+        run(&format!("/bin/xlr create {path}"))?.success()?;
+        ready(&mut log)?;
+        let said = run("/bin/xlr shutdown -w waited")?.success()?;
+        ensure!(said.err.contains(words), "{on}, {line}: no «{words}» in {}", said.err);
+        ensure!(domid("waited")?.is_some() == stays, "{on}, {line}: {}", said.err);
+        if stays {
+            run("/bin/xlr destroy waited")?.success()?;
+        }
+        dump::unchanged(&before, &format!("shutdown -w with on={on}, {line}"))?;
+    }
+    Ok(())
+}
+
+/// `reboot` starts a domain again from what it was made from, or from what `config-update` of either
+/// tool has left.
+fn reboot() -> Verdict {
+    let before = dump::take()?;
+    let path = idle("again", "obey", "")?;
+    let mut log = console("again")?;
+    run(&format!("/bin/xlr create {path}"))?.success()?;
+    ready(&mut log)?;
+    // From what it was made from, not from what stands at the path now.
+    std::fs::write(&path, "broken")?;
+    let mut last = there("again")?;
+    let uuid = uuid_of(last)?;
+    run("/bin/xlr reboot again")?.success()?;
+    ready(&mut log)?;
+    for (tool, memory_mib) in [("/bin/xlr", 12), ("/xen/bin/xl", 16)] {
+        let now = there("again")?;
+        ensure!(now != last, "it was not started again: {now}");
+        ensure!(uuid_of(now)? == uuid, "its UUID was {uuid}, is {}", uuid_of(now)?);
+        last = now;
+        let path = idle("again", "obey", &format!("memory = {memory_mib}"))?;
+        argv(&[tool, "config-update", "again", &path])?.success()?;
+        run("/bin/xlr reboot -w again")?.success()?;
+        ready(&mut log)?;
+        let list = run("/xen/bin/xl list again")?.success()?.out;
+        let memory = list.lines().nth(1).and_then(|line| line.split_whitespace().nth(2));
+        ensure!(memory == Some(&memory_mib.to_string()), "{memory:?} MiB and not {memory_mib}");
+    }
+    // What cannot be built again is not taken down.
+    let last = there("again")?;
+    std::fs::copy("/guest/xtf/idle", "/tmp/kernel")?;
+    let path = idle("again", "obey", "kernel = \"/tmp/kernel\"")?;
+    run(&format!("/bin/xlr config-update again {path}"))?.success()?;
+    std::fs::remove_file("/tmp/kernel")?;
+    let said = run("/bin/xlr reboot again")?.failure()?;
+    ensure!(said.err.contains("/tmp/kernel"), "{}", said.err);
+    ensure!(domid("again")? == Some(last), "it was removed: {}", said.err);
+    match run("/bin/xlr config-update again memory=\"x\"")?.failure()? {
+        said if said.code == 3 => {}
+        said => fail!("a broken configuration is taken: {}", said.err),
+    }
+    run("/bin/xlr destroy again")?.success()?;
+    dump::unchanged(&before, "reboots")
+}

@@ -1,0 +1,273 @@
+//! A create that is killed leaves at most one paused domain, which is recorded, and the next command
+//! removes it; commands that run at once keep out of each other's way.
+
+use super::bad_input::{no_tops, without_tops};
+use crate::case::{Case, Group};
+use crate::dom0::dump::{self, Dump};
+use crate::dom0::host::{Said, Stop, Verdict, argv, config, domid, run};
+use crate::dom0::init;
+use crate::{ensure, fail};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+/// The cases of this topic.
+pub const CASES: &[Case] = &[
+    Case::new("killed/some-steps", Group::Create, || kill(Which::Some)),
+    Case {
+        ci: false,
+        limit_seconds: 400,
+        ..Case::new("killed/every-step", Group::Create, || kill(Which::Every))
+    },
+    Case::new("killed/any-time", Group::Create, any_time),
+    Case::new("killed/others-untouched", Group::Create, others_untouched),
+    Case::new("killed/waits-say-so", Group::Create, waits_say_so),
+    Case::new("killed/state-of-another-version", Group::Create, another_version),
+];
+
+/// At which steps the kill comes.
+#[derive(PartialEq)]
+enum Which {
+    Some,
+    Every,
+}
+
+/// Those of [`Which::Some`], by name; and always those after the last step.
+const SOME: [&str; 5] =
+    ["check-name", "create-domain", "write-identity", "populate-memory", "introduce"];
+
+const UUID: &str = "11111111-2222-3333-4444-555555555555";
+
+fn guest(name: &str) -> Result<String, Stop> {
+    let text = format!(
+        "name = \"{name}\"\nuuid = \"{UUID}\"\ntype = \"pv\"\nkernel = \"/guest/vmlinuz\"\n\
+         ramdisk = \"/guest/initramfs.gz\"\nmemory = 64\nvcpus = 2\ncpus = \"0\"\n"
+    );
+    config(name, &text)
+}
+
+/// A command of xlr that has stopped itself.
+pub struct Stopped(Child);
+
+/// Starts one, and waits until it has stopped.
+pub fn stopped(args: &[&str]) -> Result<Stopped, Stop> {
+    let mut command = init::command("/bin/xlr");
+    command.args(args).stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn()?;
+    let pid = Pid::from_child(&child);
+    let status = waitpid(Some(pid), WaitOptions::UNTRACED).map_err(std::io::Error::from)?;
+    match status {
+        Some((_, status)) if status.stopped() => Ok(Stopped(child)),
+        status => fail!("xlr {args:?} did not stop: {status:?}"),
+    }
+}
+
+impl Stopped {
+    /// Kills it where it stands.
+    pub fn kill(mut self) -> Verdict {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Verdict {
+        let sent = kill_process(Pid::from_child(&self.0), signal);
+        Ok(sent.map_err(std::io::Error::from)?)
+    }
+
+    /// Lets it go on to its end.
+    pub fn resume(mut self) -> Result<Said, Stop> {
+        self.signal(Signal::CONT)?;
+        let mut err = String::new();
+        if let Some(mut pipe) = self.0.stderr.take() {
+            pipe.read_to_string(&mut err)?;
+        }
+        let code = self.0.wait()?.code().unwrap_or(255);
+        eprintln!("{err}[{code}]");
+        Ok(Said { command: String::from("xlr"), code, out: String::new(), err })
+    }
+}
+
+/// The steps of the plan, by name.
+pub fn steps(path: &str) -> Result<Vec<String>, Stop> {
+    let plan = run(&format!("/bin/xlr create --dry-run=json {path}"))?.success()?;
+    let plan: serde_json::Value = serde_json::from_str(&plan.out)?;
+    let Some(steps) = plan["steps"].as_array() else { fail!("the plan has no steps: {plan}") };
+    Ok(steps.iter().map(|step| step["step"].as_str().unwrap_or_default().to_owned()).collect())
+}
+
+fn kill(which: Which) -> Verdict {
+    let path = guest("killed")?;
+    let mut steps = steps(&path)?;
+    steps.extend(["unkept", "kept", "running"].map(String::from));
+    let before = dump::take()?;
+    for (index, step) in steps.iter().enumerate() {
+        let last = index + 3 >= steps.len();
+        if which == Which::Some && !last && !SOME.contains(&step.as_str()) {
+            continue;
+        }
+        let number = index.to_string();
+        without_tops()?;
+        stopped(&["create", "--stop-before-step", &number, &path])?.kill()?;
+        let domains = run("/xen/bin/xl list")?.success()?.out;
+        let left: Vec<&str> = domains.lines().skip(2).collect();
+        ensure!(left.len() <= 1, "before {step}: {domains}");
+        let records = std::fs::read_dir("/run/xlr/pending")?.count();
+        if let Some(line) = left.first() {
+            ensure!(records == 1, "before {step}: {records} records of {line}");
+            let paused = line.split_whitespace().nth(4).is_some_and(|state| state.contains('p'));
+            ensure!(paused || step == "running", "before {step} it runs: {line}");
+        }
+        let said = run("/bin/xlr list")?.success()?;
+        if step == "running" {
+            // Its create was complete but for the record.
+            ensure!(domid("killed")?.is_some(), "a running domain was removed: {}", said.err);
+            run("/bin/xlr destroy killed")?.success()?;
+        } else if !left.is_empty() {
+            ensure!(said.err.contains("(killed)"), "before {step} nothing was said: {}", said.err);
+        }
+        dump::unchanged(&before, &format!("a kill before {step}"))?;
+        if step != "running" {
+            no_tops(&format!("a kill before {step}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Kills at instants spread over the time that a create takes.
+fn any_time() -> Verdict {
+    const KILLS: u32 = 24;
+    let path = guest("killed")?;
+    let before = dump::take()?;
+    let begun = Instant::now();
+    run(&format!("/bin/xlr create -p {path}"))?.success()?;
+    let whole = begun.elapsed();
+    run("/bin/xlr destroy killed")?.success()?;
+    let mut half_made = 0;
+    for kill in 0..KILLS {
+        let mut command = init::command("/bin/xlr");
+        command.args(["create", "-p", &path]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn()?;
+        // An instant is what is wanted here, not an event.
+        std::thread::sleep(whole * (2 * kill + 1) / (2 * KILLS));
+        child.kill()?;
+        let ended = child.wait()?.code();
+        let domains = run("/xen/bin/xl list")?.success()?.out.lines().count() - 2;
+        ensure!(domains <= 1, "{domains} domains after kill {kill}");
+        if ended == Some(0) {
+            run("/bin/xlr destroy killed")?.success()?;
+        } else {
+            half_made += domains;
+            run("/bin/xlr list")?.success()?;
+        }
+        dump::unchanged(&before, &format!("kill {kill} of {KILLS} within {whole:?}"))?;
+    }
+    ensure!(half_made > 0, "no kill came while a domain was half made");
+    Ok(())
+}
+
+/// What a killed create has left is removed; what is only like it stays: a domain that runs, and
+/// one of another creation with the same number and UUID.
+fn others_untouched() -> Verdict {
+    let path = guest("killed")?;
+    let before = dump::take()?;
+    let made = stopped(&["create", "--stop-before-step", "3", &path])?;
+    // While the create is at work nobody touches it.
+    run("/bin/xlr list")?.success()?;
+    let id = run("/bin/xlr domid killed")?.success()?.out.trim().to_owned();
+    made.kill()?;
+    let marker = format!("/libxl/{id}/xlr");
+    let value = run(&format!("/usr/bin/xenstore-read {marker}"))?.success()?.out;
+    argv(&["/usr/bin/xenstore-write", &marker, "0.1.0 00000000000000ff"])?.success()?;
+    run("/bin/xlr list")?.success()?;
+    ensure!(run("/bin/xlr domid killed")?.code == 0, "a domain of another creation was removed");
+    ensure!(std::fs::read_dir("/run/xlr/pending")?.count() == 0, "a record is left");
+    argv(&["/usr/bin/xenstore-write", &marker, value.trim()])?.success()?;
+    run(&format!("/bin/xlr destroy {id}"))?.success()?;
+    unchanged(&before, "a kill, and a destroy by hand")?;
+
+    // Whoever waits for a domain's end leaves another one of the same number and UUID alone.
+    let idle = config(
+        "killed",
+        &format!(
+            "name = \"killed\"\nuuid = \"{UUID}\"\ntype = \"pv\"\nkernel = \"/guest/xtf/idle\"\n\
+             memory = 8\nextra = \"on=ignore\"\n"
+        ),
+    )?;
+    run(&format!("/bin/xlr create {idle}"))?.success()?;
+    let id = run("/bin/xlr domid killed")?.success()?.out.trim().to_owned();
+    let mut waiting = init::command("/bin/xlr");
+    let mut waiting = waiting.args(["shutdown", "-w", "killed"]).stderr(Stdio::piped()).spawn()?;
+    let Some(pipe) = waiting.stderr.take() else { fail!("no pipe to xlr") };
+    let mut lines = BufReader::new(pipe).lines();
+    for line in lines.by_ref() {
+        if line?.contains("Waiting for 1") {
+            break;
+        }
+    }
+    let marker = format!("/libxl/{id}/xlr");
+    argv(&["/usr/bin/xenstore-write", &marker, "0.1.0 00000000000000ff"])?.success()?;
+    let xen = libxc_safe::Xen::open().map_err(|error| Stop::Failed(error.to_string()))?;
+    let number = libxc_safe::Domid(id.parse().unwrap_or_default());
+    xen.shutdown(number, libxc_safe::ShutdownReason::Poweroff)
+        .map_err(|error| Stop::Failed(error.to_string()))?;
+    waiting.wait()?;
+    ensure!(domid("killed")?.is_some(), "shutdown -w destroyed a domain of another creation");
+    run(&format!("/bin/xlr destroy {id}"))?.success()?;
+    unchanged(&before, "a wait for another's end")
+}
+
+fn unchanged(before: &Dump, after: &str) -> Verdict {
+    dump::unchanged(before, after)
+}
+
+/// A second command for the same name or domain waits, and says so.
+fn waits_say_so() -> Verdict {
+    let path = guest("busy")?;
+    let before = dump::take()?;
+    let first = stopped(&["create", "-p", "--stop-before-step", "1", &path])?;
+    let other = "uuid=\"99999999-2222-3333-4444-555555555555\"";
+    let mut second = init::command("/bin/xlr");
+    let mut second = second.args(["create", "-p", &path, other]).stderr(Stdio::piped()).spawn()?;
+    let Some(pipe) = second.stderr.take() else { fail!("no pipe to xlr") };
+    let mut lines = BufReader::new(pipe).lines();
+    let said = lines.next().transpose()?.unwrap_or_default();
+    ensure!(said.contains("Waiting for the name \"busy\", which process"), "it says {said}");
+    ensure!(second.try_wait()?.is_none(), "it waits for nothing");
+    let said = first.resume()?;
+    ensure!(said.code == 0, "the first: {}", said.err);
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    let code = second.wait()?.code();
+    ensure!(code == Some(3), "the second ended with {code:?}: {rest:?}");
+    ensure!(rest.iter().any(|line| line.contains("called \"busy\" already")), "{rest:?}");
+    run("/bin/xlr destroy busy")?.success()?;
+    unchanged(&before, "two creates of one name")
+}
+
+/// State that a newer xlr wrote, or that cannot be written, is refused before anything is done.
+fn another_version() -> Verdict {
+    let path = guest("refused")?;
+    run(&format!("/bin/xlr create -p {path}"))?.success()?;
+    run("/bin/xlr destroy refused")?.success()?;
+    let before = dump::take()?;
+    for root in ["/run/xlr", "/var/lib/xlr"] {
+        let version = format!("{root}/version");
+        std::fs::write(&version, "2\n")?;
+        let said = run(&format!("/bin/xlr create -p {path}"))?.failure()?;
+        std::fs::write(&version, "1\n")?;
+        ensure!(said.code == 7, "{root}: exit code {}", said.code);
+        ensure!(said.err.contains(&format!("{root} holds state of version 2")), "{}", said.err);
+        unchanged(&before, "state of version 2")?;
+    }
+    // A directory that cannot be made: something else has its name.
+    std::fs::rename("/var/lib/xlr", "/var/lib/xlr.away")?;
+    std::fs::write("/var/lib/xlr", "")?;
+    let said = run(&format!("/bin/xlr create -p {path}"))?.failure()?;
+    std::fs::remove_file("/var/lib/xlr")?;
+    std::fs::rename("/var/lib/xlr.away", "/var/lib/xlr")?;
+    ensure!(said.code == 7, "exit code {}", said.code);
+    ensure!(said.err.contains("/var/lib/xlr"), "{}", said.err);
+    unchanged(&before, "a directory that cannot be made")
+}
