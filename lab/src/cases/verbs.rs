@@ -201,6 +201,22 @@ fn rename() -> Verdict {
         argv(&[XLR, "rename", "renamed", bad])?.failure()?;
     }
     ensure!(domid("renamed")? == Some(id), "a refused rename took the name away");
+    // A name of digits is given, and warned of: by that name nobody finds it.
+    let said = argv(&[XLR, "rename", "renamed", "4711"])?.success()?;
+    ensure!(said.err.contains("taken for a domid"), "a name of digits: {}", said.err);
+    argv(&[XLR, "rename", &id.to_string(), "renamed"])?.success()?;
+    // With a sign a number is a name, which nobody has.
+    let signed = format!("+{id}");
+    for words in [
+        &["destroy", &signed][..],
+        &["list", &signed],
+        &["domname", &signed],
+        &["vcpu-pin", "renamed", "+0", "0"],
+        &["rename", &signed, "other-name"],
+    ] {
+        argv(&[&[XLR], words].concat())?.failure()?;
+    }
+    ensure!(domid("renamed")? == Some(id), "a number with a sign was taken for a domid");
     // To the name that it has: nothing changes, nothing fails.
     argv(&[XLR, "rename", "renamed", "renamed"])?.success()?;
     destroy("renamed")?;

@@ -3,6 +3,7 @@
 //!
 //! Verbs, flags and their letters are xl's. Nothing here does anything; [`crate::commands`] does.
 
+pub mod number;
 pub mod program;
 mod tuning;
 mod verbs;

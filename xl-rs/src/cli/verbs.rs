@@ -1,5 +1,6 @@
 //! The arguments of each verb, and what a line of them reads as.
 
+use super::number;
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::ffi::OsString;
@@ -292,7 +293,7 @@ pub struct DomnameArgs {
 
 /// Reads a domid.
 fn domid(text: &str) -> Result<u16, String> {
-    text.parse().map_err(|_| {
+    number::digits(text).ok_or_else(|| {
         String::from(
             "Invalid domain id: give a number as list shows it; domid finds that of a name",
         )
@@ -473,7 +474,7 @@ mod tests {
         assert_eq!(list.domains, ["hpc", "3"]);
         let info = cli("info virt_caps").expect("a key").verb;
         assert!(matches!(info, Verb::Info(InfoArgs { key: Some(key), .. }) if key == "virt_caps"));
-        assert!(cli("domname hpc").is_err());
+        assert!(cli("domname hpc").is_err() && cli("domname +1").is_err());
         assert!(cli("console -t vnc 3").is_err());
         assert!(cli("console -n 1 3").is_err());
     }

@@ -4,6 +4,7 @@
 //! round trip.
 
 use super::error::CommandError;
+use crate::cli::number::digits;
 use libxc_safe::{DomainInfo, Xen};
 use std::time::Duration;
 use xen_sys::types::Domid;
@@ -44,9 +45,9 @@ pub fn all(xen: &Xen, store: &mut Client) -> Result<Vec<Named>, CommandError> {
 
 /// The domain that `given` means: a domid if it is a number, a name otherwise.
 pub fn find(xen: &Xen, store: &mut Client, given: &str) -> Result<DomainInfo, CommandError> {
-    match given.parse::<u16>() {
-        Ok(domid) => xen.domain_info(Domid(domid))?.ok_or(CommandError::NoSuchDomid { domid }),
-        Err(_) => by_name(xen, store, given)?
+    match digits(given) {
+        Some(domid) => xen.domain_info(Domid(domid))?.ok_or(CommandError::NoSuchDomid { domid }),
+        None => by_name(xen, store, given)?
             .ok_or_else(|| CommandError::NoSuchName { given: given.to_owned() }),
     }
 }

@@ -3,6 +3,7 @@
 use super::domain::{self, Named};
 use super::error::{CommandError, chain};
 use super::{print, print_json, saved, tell};
+use crate::cli::number::digits;
 use crate::cli::{JsonArg, ListArgs, program};
 use crate::output::domains::{Columns, Row, table, uuids};
 use libxc_safe::Xen;
@@ -126,12 +127,12 @@ pub fn choose(all: Vec<Named>, wanted: &[String]) -> (Vec<Named>, Vec<CommandErr
     let mut chosen = Vec::new();
     let mut missing = Vec::new();
     for given in wanted {
-        let found = match given.parse::<u16>() {
-            Ok(domid) => all
+        let found = match digits(given) {
+            Some(domid) => all
                 .iter()
                 .find(|domain| domain.info.domid.0 == domid)
                 .ok_or(CommandError::NoSuchDomid { domid }),
-            Err(_) => all
+            None => all
                 .iter()
                 .find(|domain| domain.name.as_ref() == Some(given))
                 .ok_or_else(|| CommandError::NoSuchName { given: given.clone() }),

@@ -5,8 +5,9 @@
 
 use super::domain;
 use super::error::CommandError;
-use crate::cli::RenameArgs;
-use crate::config::lower::name_problem;
+use super::tell;
+use crate::cli::{RenameArgs, program};
+use crate::config::lower::{name_problem, name_warning};
 use domain_builder::nodes::uuid_text;
 use libxc_safe::Xen;
 use xenstore::client::{Client, Nodes};
@@ -16,6 +17,9 @@ pub fn run(arguments: &RenameArgs) -> Result<(), CommandError> {
     let new = arguments.new_name.as_str();
     if let Some(problem) = name_problem(new) {
         return Err(CommandError::BadName { name: new.to_owned(), problem });
+    }
+    if let Some(warning) = name_warning(new) {
+        tell(format_args!("{}: warning: {new}: {warning}", program::name()));
     }
     let xen = Xen::open()?;
     let mut store = Client::connect()?;

@@ -3,6 +3,7 @@
 use super::error::CommandError;
 use super::{domain, print};
 use crate::cli::VcpuPinArgs;
+use crate::cli::number::digits;
 use crate::config::cpulist;
 use crate::output::bitmap;
 use libxc_safe::Xen;
@@ -21,7 +22,7 @@ pub fn run(arguments: &VcpuPinArgs, dry_run: bool) -> Result<(), CommandError> {
     let vcpus = match arguments.vcpu.as_str() {
         ALL => 0..count,
         number => {
-            let vcpu = number.parse().ok().filter(|vcpu: &u32| *vcpu < count);
+            let vcpu = digits(number).filter(|vcpu: &u32| *vcpu < count);
             let vcpu = vcpu.ok_or_else(|| CommandError::NoSuchVcpu {
                 given: number.to_owned(),
                 domid: info.domid.0,

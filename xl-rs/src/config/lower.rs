@@ -282,6 +282,13 @@ pub fn name_problem(name: &str) -> Option<String> {
     }
 }
 
+/// What makes a text a name that is better not given.
+#[must_use]
+pub fn name_warning(name: &str) -> Option<&'static str> {
+    let digits = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then_some("a name of digits only is taken for a domid by every command")
+}
+
 fn name(reader: &mut Reader<'_>) -> Option<At<String>> {
     let name = reader.filled("name")?;
     if let Some(wrong) = name_problem(&name.value) {
@@ -289,8 +296,7 @@ fn name(reader: &mut Reader<'_>) -> Option<At<String>> {
         reader.refuse(name.span, String::from("this name cannot be used"), &wrong, Some(help));
         return None;
     }
-    if name.value.bytes().all(|byte| byte.is_ascii_digit()) {
-        let message = "a name of digits only is taken for a domid by every command";
+    if let Some(message) = name_warning(&name.value) {
         let warning = Problem::warning(name.span, message, "looks like a domid");
         reader.problems.push(warning.help("put a letter in front"));
     }
