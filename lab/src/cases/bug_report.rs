@@ -7,10 +7,12 @@ use crate::{ensure, fail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
+use xenstore::client::{Client, Nodes as _};
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
     Case::new("bug-report/complete", Group::Toolstack, complete),
+    Case::new("bug-report/flooded", Group::Toolstack, flooded),
     Case::new("bug-report/in-part", Group::Toolstack, in_part),
 ];
 
@@ -62,6 +64,28 @@ fn complete() -> Verdict {
     argv(&["/bin/xlr", "bug-report", "-o", "/tmp/report.txt"])?.failure()?;
     let printed = run("/bin/xlr bug-report -o -")?.success()?;
     ensure!(printed.out.contains("===== versions ====="), "{}", printed.out);
+    run("/bin/xlr destroy reported")?.success()?;
+    Ok(())
+}
+
+/// What a guest may write does not make the report longer than that, nor push out what is not the
+/// guest's.
+fn flooded() -> Verdict {
+    guest()?;
+    let id = argv(&["/bin/xlr", "domid", "reported"])?.success()?.out;
+    let failed = |error: xenstore::client::Error| Stop::Failed(error.to_string());
+    let mut store = Client::connect().map_err(failed)?;
+    // As long as a value may be, of bytes that take eight times that when they are quoted.
+    let value = [0x1f; 2000];
+    for number in 0..800 {
+        let path = format!("/local/domain/{}/data/flood-{number}", id.trim());
+        store.write(path, value).map_err(failed)?;
+    }
+    let (text, _) = report(&[])?;
+    ensure!(text.len() < 1 << 20, "a report of {} bytes", text.len());
+    for part in ["(2000 bytes)", "... and more nodes", "left out here", "/memory/target = "] {
+        ensure!(text.contains(part), "the report has no {part:?}");
+    }
     run("/bin/xlr destroy reported")?.success()?;
     Ok(())
 }

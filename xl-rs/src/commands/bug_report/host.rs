@@ -44,7 +44,7 @@ pub fn versions(xlr: &str) -> io::Result<String> {
 pub fn state() -> io::Result<String> {
     let mut out = String::new();
     for folder in STATE {
-        let files = match files(Path::new(folder)) {
+        let (files, more) = match files(Path::new(folder), |_| true) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let _ = writeln!(out, "{folder}: none");
                 continue;
@@ -54,6 +54,7 @@ pub fn state() -> io::Result<String> {
         for path in files {
             add_file(&mut out, &path);
         }
+        add_rest(&mut out, more);
     }
     Ok(out)
 }
@@ -126,18 +127,20 @@ pub fn kernel_log() -> io::Result<String> {
 /// The ends of the logs of Xen's daemons; those of guests' consoles only if they are wanted.
 pub fn logs(guest_consoles: bool) -> io::Result<String> {
     let mut out = String::new();
-    for path in files(Path::new(LOGS))? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let of_guest = name.starts_with("guest-") || name.starts_with("qemu-dm-");
-        if guest_consoles || !of_guest {
-            add_file(&mut out, &path);
-        }
-    }
+    let (files, more) = files(Path::new(LOGS), |name| guest_consoles || !is_of_guest(name))?;
+    files.iter().for_each(|path| add_file(&mut out, path));
+    add_rest(&mut out, more);
     Ok(out)
 }
 
-/// Files of a folder and of the folders in it, the last changed first, no more than [`FILES_MAX`].
-fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+/// Whether a log holds what a guest printed.
+fn is_of_guest(name: &str) -> bool {
+    name.starts_with("guest-") || name.starts_with("qemu-dm-")
+}
+
+/// The files of a folder and of the folders in it that `wanted` names, the last changed first, no
+/// more than [`FILES_MAX`]; and how many there are beyond that.
+fn files(folder: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<(Vec<PathBuf>, usize)> {
     let mut found = Vec::new();
     let mut folders = vec![(folder.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {
@@ -151,14 +154,21 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
             let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_dir() && depth < 2 {
                 folders.push((entry.path(), depth + 1));
-            } else if metadata.is_file() {
+            } else if metadata.is_file() && wanted(&entry.file_name().to_string_lossy()) {
                 found.push((metadata.modified().ok(), entry.path()));
             }
         }
     }
     found.sort_unstable_by(|one, other| other.cmp(one));
+    let more = found.len().saturating_sub(FILES_MAX);
     found.truncate(FILES_MAX);
-    Ok(found.into_iter().map(|(_, path)| path).collect())
+    Ok((found.into_iter().map(|(_, path)| path).collect(), more))
+}
+
+fn add_rest(out: &mut String, more: usize) {
+    if more > 0 {
+        let _ = writeln!(out, "--- {more} older files are left out");
+    }
 }
 
 fn add_file(out: &mut String, path: &Path) {
@@ -193,10 +203,33 @@ mod tests {
         let (length, text) = tail(&folder.join("long")).unwrap();
         assert_eq!(length, long.len() as u64);
         assert!(text.ends_with("xend") && text.len() < long.len() - 3);
-        let mut found = files(&folder).unwrap();
+        let (mut found, more) = files(&folder, |_| true).unwrap();
+        assert_eq!(more, 0);
         found.sort();
         assert_eq!(found, [folder.join("console/guest-a.log"), folder.join("long")]);
-        assert!(files(&folder.join("none")).is_err());
+        assert!(files(&folder.join("none"), |_| true).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// A host of many guests: their logs do not push out Xen's own.
+    #[test]
+    fn logs_that_are_not_wanted_take_no_place() {
+        let folder = std::env::temp_dir().join(format!("xlr-many-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("xenstored.log"), "old\n").unwrap();
+        for number in 0..=FILES_MAX {
+            let path = folder.join(format!("guest-{number}.log"));
+            fs::write(&path, "new\n").unwrap();
+            let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+            File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        }
+        let (found, more) = files(&folder, |name| !is_of_guest(name)).unwrap();
+        assert_eq!((found, more), (vec![folder.join("xenstored.log")], 0));
+        let (found, more) = files(&folder, |_| true).unwrap();
+        assert_eq!((found.len(), more), (FILES_MAX, 2));
+        let mut told = String::new();
+        add_rest(&mut told, more);
+        assert_eq!(told, "--- 2 older files are left out\n");
         fs::remove_dir_all(&folder).unwrap();
     }
 

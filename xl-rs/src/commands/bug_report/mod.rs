@@ -4,13 +4,14 @@
 //! there. Changes nothing on the host. What looks like a password is left out; so is what guests
 //! print, unless it is asked for.
 
+mod bounded;
 mod host;
 mod redact;
 mod store;
 
 use super::domain::{self, Named};
 use super::error::{CommandError, chain};
-use super::{info, print, tell, vcpu_list};
+use super::{info, tell, vcpu_list};
 use crate::cli::{BugReportArgs, definition};
 use crate::output::domains::Row;
 use jiff::Timestamp;
@@ -18,8 +19,8 @@ use libxc_safe::Xen;
 use redact::redact;
 use rustix::fs::Mode;
 use std::fmt::{Display, Write as _};
-use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 use xenstore::client::Client;
@@ -33,16 +34,21 @@ const LOG_BYTES: usize = 128 << 10;
 pub fn run(arguments: &BugReportArgs) -> Result<(), CommandError> {
     let now = Timestamp::now();
     let report = collect(arguments.guest_consoles);
-    let text = report.text(&now.to_string());
+    let now_text = now.to_string();
     let file = match arguments.output.as_deref() {
         Some("-") => {
-            print(text.as_bytes())?;
-            String::from("standard output")
+            let what = String::from("standard output");
+            let mut out = std::io::stdout().lock();
+            report
+                .write(&now_text, &mut out)
+                .and_then(|()| out.flush())
+                .map_err(|source| CommandError::Write { what: what.clone(), source })?;
+            what
         }
         given => {
             let own = || format!("xlr-bug-report-{}.txt", now.strftime("%Y%m%d-%H%M%S"));
             let path = given.map_or_else(own, String::from);
-            write(&path, &text)?;
+            write(&path, |file| report.write(&now_text, file))?;
             path
         }
     };
@@ -50,13 +56,21 @@ pub fn run(arguments: &BugReportArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// For root's eyes only, and never over a file that is there.
-fn write(path: &str, text: &str) -> Result<(), CommandError> {
+/// For root's eyes only, and never over a file that is there. One that could not be written to its
+/// end is removed again.
+fn write(
+    path: &str,
+    content: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), CommandError> {
     let failed = |source| CommandError::Write { what: String::from(path), source };
     let mode = (Mode::RUSR | Mode::WUSR).bits();
     let mut open = OpenOptions::new();
     let mut file = open.write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)
+    content(&mut file).map_err(|source| {
+        // What failed is told; that the rest of it could not be removed would only hide that.
+        let _ = fs::remove_file(path);
+        failed(source)
+    })
 }
 
 /// What was collected.
@@ -82,23 +96,23 @@ impl Report {
         self.parts.push(Part { title, body: Err(String::from(why)) });
     }
 
-    fn text(&self, now: &str) -> String {
-        let mut out = format!("xlr bug report, {now}\n\n");
+    /// Part by part, so that the whole is in memory once only.
+    fn write(&self, now: &str, out: &mut impl io::Write) -> io::Result<()> {
+        write!(out, "xlr bug report, {now}\n\n")?;
         for Part { title, body } in &self.parts {
-            // Writing into a String cannot fail.
-            let _ = match body {
-                Ok(_) => writeln!(out, "  {title}"),
-                Err(why) => writeln!(out, "  {title}: NOT COLLECTED, {}", redact(why).trim_end()),
-            };
+            match body {
+                Ok(_) => writeln!(out, "  {title}")?,
+                Err(why) => writeln!(out, "  {title}: NOT COLLECTED, {}", redact(why).trim_end())?,
+            }
         }
         for Part { title, body } in &self.parts {
             let Ok(body) = body else { continue };
-            let _ = write!(out, "\n===== {title} =====\n{}", redact(body));
-            if !out.ends_with('\n') {
-                out.push('\n');
+            write!(out, "\n===== {title} =====\n{}", redact(body))?;
+            if !body.ends_with('\n') {
+                writeln!(out)?;
             }
         }
-        out
+        Ok(())
     }
 
     fn summary(&self, file: &str, guest_consoles: bool) -> impl Display {
@@ -132,7 +146,7 @@ fn collect(guest_consoles: bool) -> Report {
     });
     match Xen::open() {
         Ok(xen) => {
-            of_xen(&mut report, &xen);
+            of_xen(&mut report, &xen, guest_consoles);
             of_domains(&mut report, &xen, store);
         }
         Err(error) => {
@@ -153,7 +167,7 @@ const OF_XEN: [&str; 3] = ["info -n", "vcpu-list", "log of the hypervisor"];
 /// Parts that need xenstore, too.
 const OF_DOMAINS: [&str; 3] = ["list --json", "nodes of xlr's domains", "their configurations"];
 
-fn of_xen(report: &mut Report, xen: &Xen) {
+fn of_xen(report: &mut Report, xen: &Xen, guest_consoles: bool) {
     let [facts, vcpus, log] = OF_XEN;
     report.add(facts, info::text(xen));
     report.add(vcpus, vcpu_list::text_without_names(xen));
@@ -161,9 +175,36 @@ fn of_xen(report: &mut Report, xen: &Xen) {
         log,
         xen.read_console(None, false).map(|log| {
             let from = log.bytes.len().saturating_sub(LOG_BYTES);
-            String::from_utf8_lossy(&log.bytes[from..]).into_owned()
+            let text = String::from_utf8_lossy(&log.bytes[from..]);
+            if guest_consoles { text.into_owned() } else { without_guests(&text) }
         }),
     );
+}
+
+/// The hypervisor's log without the lines that guests had it print: those begin with `(dN)`, or
+/// `(dNvM)` from Xen 4.20 on. Their number stands for them.
+fn without_guests(log: &str) -> String {
+    let mut kept = String::with_capacity(log.len());
+    let mut left_out = 0;
+    for line in log.split_inclusive('\n') {
+        let printed = line.strip_prefix("(d").and_then(|rest| rest.split_once(')'));
+        let of_guest = printed.is_some_and(|(who, _)| {
+            who.starts_with(|c: char| c.is_ascii_digit())
+                && who.chars().all(|c| c.is_ascii_digit() || c == 'v')
+        });
+        if of_guest {
+            left_out += 1;
+        } else {
+            kept.push_str(line);
+        }
+    }
+    if left_out > 0 {
+        if !kept.is_empty() && !kept.ends_with('\n') {
+            kept.push('\n');
+        }
+        kept.push_str(&format!("{left_out} lines of guests are left out (--guest-consoles)\n"));
+    }
+    kept
 }
 
 fn of_domains(report: &mut Report, xen: &Xen, store: Result<Client, xenstore::client::Error>) {
@@ -211,9 +252,10 @@ mod tests {
         report.add("one", Ok::<_, CommandError>(String::from("first\nvncpasswd=geheim")));
         report.lacks("two", "not root");
         report.add("three", Ok::<_, CommandError>(String::from("third\n")));
-        let text = report.text("now");
+        let mut text = Vec::new();
+        report.write("now", &mut text).unwrap();
         assert_eq!(
-            text,
+            String::from_utf8(text).unwrap(),
             "xlr bug report, now\n\n  one\n  two: NOT COLLECTED, not root\n  three\n\n\
              ===== one =====\nfirst\nvncpasswd=(left out)\n\n===== three =====\nthird\n"
         );
@@ -228,9 +270,35 @@ mod tests {
     fn no_file_is_written_over() {
         let path = std::env::temp_dir().join(format!("xlr-report-{}", std::process::id()));
         let path = path.to_str().unwrap();
-        write(path, "a").unwrap();
-        assert!(write(path, "b").is_err());
-        assert_eq!(std::fs::read_to_string(path).unwrap(), "a");
-        std::fs::remove_file(path).unwrap();
+        write(path, |file| file.write_all(b"a")).unwrap();
+        assert!(write(path, |file| file.write_all(b"b")).is_err());
+        assert_eq!(fs::read_to_string(path).unwrap(), "a");
+        fs::remove_file(path).unwrap();
+    }
+
+    /// As on a disk that is full.
+    #[test]
+    fn half_a_report_does_not_stay() {
+        let path = std::env::temp_dir().join(format!("xlr-half-{}", std::process::id()));
+        let path = path.to_str().unwrap();
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let failed = write(path, |file| file.write_all(b"half").and_then(|()| Err(full())));
+        assert!(matches!(failed, Err(CommandError::Write { .. })), "{failed:?}");
+        assert!(!fs::exists(path).unwrap());
+    }
+
+    #[test]
+    fn what_guests_had_xen_print_is_left_out() {
+        let one = "1 lines of guests are left out (--guest-consoles)\n";
+        for (log, expected) in [
+            ("", String::new()),
+            ("(XEN) d1v0 oops\n", String::from("(XEN) d1v0 oops\n")),
+            ("(XEN) a\n(d1) secret\n(XEN) b\n", format!("(XEN) a\n(XEN) b\n{one}")),
+            ("(d12v3) secret\n", String::from(one)),
+            ("(XEN) a\n(d1) secret", format!("(XEN) a\n{one}")),
+            ("(d) a\n(dx) b\n(d1 c\n", String::from("(d) a\n(dx) b\n(d1 c\n")),
+        ] {
+            assert_eq!(without_guests(log), expected, "{log:?}");
+        }
     }
 }

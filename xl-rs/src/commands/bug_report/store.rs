@@ -3,16 +3,27 @@
 use super::super::domain::Named;
 use super::super::error::CommandError;
 use super::super::saved;
+use super::bounded::Bounded;
 use domain_builder::nodes::{MARKER, uuid_text};
-use std::fmt::Write as _;
 use xenstore::client::{Client, Nodes};
 
-/// More than any domain has, less than would fill a disk.
-const NODES_MAX: usize = 5000;
+/// The most nodes of one subtree. No toolstack makes as many; guests can.
+const NODES_MAX: usize = 500;
+/// The most bytes of one value, before it is quoted. Longer ones say nothing of the toolstack.
+const VALUE_BYTES: usize = 256;
+/// The most bytes of one subtree: a guest that fills those it may write to leaves the others their
+/// place.
+const SUBTREE_BYTES: usize = 16 << 10;
+/// The most bytes of one domain's configuration.
+const CONFIGURATION_BYTES: usize = 64 << 10;
+/// The most bytes of all domains together.
+const WHOLE_BYTES: usize = 4 << 20;
 
 /// The nodes below the domains' three roots, one line each.
+///
+/// Guests write some of them: nothing here grows with what they write beyond the limits above.
 pub fn dump(store: &mut Client, named: &[Named]) -> Result<String, CommandError> {
-    let mut out = String::new();
+    let mut out = Bounded::new(WHOLE_BYTES);
     for domain in ours(store, named)? {
         let domid = domain.info.domid;
         let roots = [
@@ -21,27 +32,37 @@ pub fn dump(store: &mut Client, named: &[Named]) -> Result<String, CommandError>
             format!("/vm/{}", uuid_text(&domain.info.uuid)),
         ];
         for root in roots {
-            walk(store, root, &mut out)?;
+            let Some(value) = store.read_optional(&root)? else { continue };
+            out.add(&node(&root, &value));
+            for child in children(store, &root)? {
+                out.add(&walk(store, child)?);
+            }
         }
     }
-    if out.is_empty() {
-        out.push_str("xlr has no domains\n");
-    }
-    Ok(out)
+    Ok(or_none(out))
 }
 
 /// The saved configuration of each domain.
 pub fn configurations(store: &mut Client, named: &[Named]) -> Result<String, CommandError> {
-    let mut out = String::new();
+    let mut out = Bounded::new(WHOLE_BYTES);
     for domain in ours(store, named)? {
         let text = match saved::read(&domain.info) {
             Ok(Some(value)) => format!("{value:#}"),
             Ok(None) => String::from("none is saved"),
             Err(error) => super::chain(&error),
         };
-        let _ = writeln!(out, "domain {}: {text}", domain.info.domid);
+        let mut lines = Bounded::new(CONFIGURATION_BYTES);
+        format!("domain {}: {text}\n", domain.info.domid)
+            .split_inclusive('\n')
+            .for_each(|line| lines.add(line));
+        out.add(&lines.text());
     }
-    Ok(out)
+    Ok(or_none(out))
+}
+
+fn or_none(out: Bounded) -> String {
+    let text = out.text();
+    if text.is_empty() { String::from("xlr has no domains\n") } else { text }
 }
 
 /// The domains that xlr made.
@@ -55,26 +76,56 @@ fn ours<'a>(store: &mut Client, named: &'a [Named]) -> Result<Vec<&'a Named>, Co
     Ok(found)
 }
 
-/// Prints the nodes from `root` on, parents before children.
-fn walk(store: &mut Client, root: String, out: &mut String) -> Result<(), CommandError> {
+/// The nodes from `root` on, parents before children.
+fn walk(store: &mut Client, root: String) -> Result<String, CommandError> {
+    let mut out = Bounded::new(SUBTREE_BYTES);
     let mut waiting = vec![root];
     let mut count = 0;
     while let Some(path) = waiting.pop() {
         // Nodes come and go while they are read.
         let Some(value) = store.read_optional(&path)? else { continue };
-        let _ = writeln!(out, "{path} = {:?}", String::from_utf8_lossy(&value));
+        out.add(&node(&path, &value));
         count += 1;
-        if count >= NODES_MAX {
-            let _ = writeln!(out, "... and more");
-            return Ok(());
+        if out.is_full() || count >= NODES_MAX {
+            return Ok(out.text() + "... and more nodes\n");
         }
-        let mut names = match store.directory(&path) {
-            Ok(names) => names,
-            Err(error) if error.is_not_found() => continue,
-            Err(error) => return Err(error.into()),
-        };
-        names.sort_unstable_by(|one, other| other.cmp(one));
-        waiting.extend(names.into_iter().map(|name| format!("{path}/{name}")));
+        waiting.extend(children(store, &path)?.into_iter().rev());
     }
-    Ok(())
+    Ok(out.text())
+}
+
+/// The paths of a node's children, by name.
+fn children(store: &mut Client, path: &str) -> Result<Vec<String>, CommandError> {
+    let mut names = match store.directory(path) {
+        Ok(names) => names,
+        Err(error) if error.is_not_found() => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    names.sort_unstable();
+    names.truncate(NODES_MAX);
+    Ok(names.into_iter().map(|name| format!("{path}/{name}")).collect())
+}
+
+/// One line; of a long value its start and its length.
+fn node(path: &str, value: &[u8]) -> String {
+    let start = String::from_utf8_lossy(value.get(..VALUE_BYTES).unwrap_or(value));
+    match value.len() {
+        0..=VALUE_BYTES => format!("{path} = {start:?}\n"),
+        length => format!("{path} = {start:?}... ({length} bytes)\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_short_whatever_a_guest_writes() {
+        assert_eq!(node("/a", b"x\ny"), "/a = \"x\\ny\"\n");
+        assert_eq!(node("/a", b""), "/a = \"\"\n");
+        let long = node("/a", &[0x1f; 4096]);
+        assert!(long.ends_with("\"... (4096 bytes)\n"), "{long}");
+        assert_eq!(long.matches("u{1f}").count(), VALUE_BYTES);
+        assert_eq!(node("/a", &[b'x'; VALUE_BYTES]).len(), VALUE_BYTES + "/a = \"\"\n".len());
+    }
 }
