@@ -23,7 +23,8 @@ pub const CASES: &[Case] = &[
             "cpuid = [\"0x1:ecx=x0xx1xxxkkkkkkkkxxxxxxxxxxxxxxx0\", \"7,0:ebx=00000000000000000000000000000000\"]\n",
         )
     }),
-    Case::new("policy/nomigrate", Group::Create, || equal_to_xl(1, "nomigrate = 1\n")),
+    // The emulated CPU has no invariant time stamp counter to offer; what is seen here is that Xen
+    // 4.14 takes the call that later releases do not have.
     Case {
         xen: "4.14",
         ..Case::new("policy/nomigrate-xen-4.14", Group::Create, || {
