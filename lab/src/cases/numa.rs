@@ -9,7 +9,8 @@ use libxc_safe::{Domid, Xen};
 pub const CASES: &[Case] = &[
     Case { numa_nodes: 2, ci: false, ..Case::new("numa/as-xl", Group::Create, as_xl) },
     Case { xen: "4.20", numa_nodes: 2, ..Case::new("numa/spread", Group::Create, spread) },
-    Case { xen: "4.20", numa_nodes: 2, ..Case::new("numa/pinned", Group::Create, pinned) },
+    // Not on Xen 4.20, which has been seen to take memory of the other node for such a guest.
+    Case { numa_nodes: 2, ci: false, ..Case::new("numa/pinned", Group::Create, pinned) },
 ];
 
 const GUEST_MIB: u64 = 64;
