@@ -43,7 +43,10 @@
 //!
 //! Limits of n admit n; children made by two transactions below one node are no conflict; a special
 //! event needs the right to read the special node (C accepts the root node's instead); INTRODUCE
-//! and SET_TARGET refuse domain 0; a node that a transaction both made and removed causes no event.
+//! and SET_TARGET refuse domain 0; a node that a transaction both made and removed causes no event;
+//! the reply to a request goes before the events that it causes (in C only that of WATCH does).
+//! Requests that 4.17 does not know are served as Xen's later documentation has them: a depth in WATCH,
+//! `@releaseDomain/DOMID`, GET_FEATURE, SET_FEATURE, GET_QUOTA and SET_QUOTA.
 
 mod changes;
 mod check;

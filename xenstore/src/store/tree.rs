@@ -360,3 +360,68 @@ pub(super) fn walk<'a>(path: &str, node: &'a Node, mut visit: impl FnMut(Step<'a
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Permissions;
+
+    #[test]
+    fn paths_and_their_parts() {
+        for (path, names, halves) in [
+            ("/", &[][..], None),
+            ("/a", &["a"], Some(("/", "a"))),
+            ("/a/b-c/d", &["a", "b-c", "d"], Some(("/a/b-c", "d"))),
+        ] {
+            assert_eq!(components(path).collect::<Vec<_>>(), names);
+            assert_eq!(split(path), halves);
+            if let Some((parent, name)) = halves {
+                assert_eq!(join(parent, name), path);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_near_a_path() {
+        let acl = Arc::new(Acl::new(Permissions::private(Domid::DOM0), 1));
+        let mut tree = Tree::new(Node::new(Arc::clone(&acl), &[], 1));
+        tree.create("/", "/a/b", &acl, b"value", 2, &mut Ledger::default());
+        for (path, nearest, exists, has_parent) in [
+            ("/", "/", true, false),
+            ("/x", "/", false, true),
+            ("/x/y", "/", false, false),
+            ("/a", "/a", true, true),
+            ("/a/b", "/a/b", true, true),
+            ("/a/bc", "/a", false, true),
+            ("/a/b/c/d", "/a/b", false, false),
+        ] {
+            assert_eq!(tree.nearest(path).0, nearest, "{path}");
+            assert_eq!(tree.get(path).is_some(), exists, "{path}");
+            let (node, parent) = tree.with_parent(path);
+            assert_eq!((node.is_some(), parent.is_some()), (exists, has_parent), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_makes_changes_copy_and_count() {
+        let acl = Arc::new(Acl::new(Permissions::private(Domid::DOM0), 1));
+        let mut tree = Tree::new(Node::new(Arc::clone(&acl), &[], 1));
+        let mut ledger = Ledger::default();
+        tree.create("/", "/a/b", &acl, b"one", 2, &mut ledger);
+        tree.set_value("/a/b", &b"two"[..].into(), 3, &mut ledger);
+        assert_eq!(ledger.replaced, 0, "nobody else has it");
+        let snapshot = tree.clone();
+        assert!(snapshot.is(&tree));
+        tree.set_value("/a/b", &b"three"[..].into(), 4, &mut ledger);
+        assert!(ledger.replaced > 0 && !snapshot.is(&tree));
+        assert_eq!(&*snapshot.get("/a/b").unwrap().value, b"two");
+        let copied = ledger.replaced;
+        tree.set_value("/a/b", &b"four"[..].into(), 5, &mut ledger);
+        assert_eq!(ledger.replaced, copied, "copied once");
+        assert_eq!(ledger.deltas.get(Domid::DOM0).nodes, 2);
+        assert!(tree.remove("/a", 6, &mut ledger));
+        assert!(!tree.remove("/a", 7, &mut ledger));
+        assert_eq!(ledger.deltas.get(Domid::DOM0), Delta::default());
+        assert!(snapshot.get("/a/b").is_some());
+    }
+}

@@ -109,7 +109,7 @@ struct Fire {
 }
 
 #[derive(Debug, Default)]
-struct Result {
+struct Answer {
     reply: String,
     fires: Vec<Fire>,
     changed: Vec<String>,
@@ -171,7 +171,7 @@ impl Nodes {
         Fire { path: path.to_owned(), exact, readable }
     }
 
-    fn remove(&mut self, path: &str, result: &mut Result) {
+    fn remove(&mut self, path: &str, result: &mut Answer) {
         for gone in self.post_order(path) {
             result.fires.push(self.fire(&gone, gone != path, None));
             result.changed.push(gone);
@@ -181,8 +181,8 @@ impl Nodes {
     }
 
     /// Answers a request. `made` are the epochs at the time it was first asked.
-    fn step(&mut self, caller: usize, path: &str, op: &Op, now: Epochs, made: Epochs) -> Result {
-        let failed = |reply: &str| Result { reply: reply.to_owned(), ..Result::default() };
+    fn step(&mut self, caller: usize, path: &str, op: &Op, now: Epochs, made: Epochs) -> Answer {
+        let failed = |reply: &str| Answer { reply: reply.to_owned(), ..Answer::default() };
         let wanted = match op {
             Op::Read | Op::Directory | Op::GetPerms => "r",
             Op::Write(_) | Op::Mkdir | Op::Rm => "w",
@@ -208,7 +208,7 @@ impl Nodes {
             let is_rm = matches!(op, Op::Rm);
             return failed(if is_rm && parent_exists { "OK" } else { "ENOENT" });
         }
-        let mut result = Result { reply: "OK".to_owned(), ..Result::default() };
+        let mut result = Answer { reply: "OK".to_owned(), ..Answer::default() };
         if !exists {
             self.create(caller, nearest, path, &mut result);
         }
@@ -247,7 +247,7 @@ impl Nodes {
         result
     }
 
-    fn create(&mut self, caller: usize, nearest: &str, path: &str, result: &mut Result) {
+    fn create(&mut self, caller: usize, nearest: &str, path: &str, result: &mut Answer) {
         let from = self.map[nearest].clone();
         let owner = if caller == 0 { from.owner } else { caller };
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
@@ -513,7 +513,7 @@ impl World {
             let gives = |asked: &Asked| matches!(asked.op, Op::SetPerms { owner: 2, .. });
             transaction.owners_died |= transaction.log.iter().any(gives);
         }
-        let mut result = Result::default();
+        let mut result = Answer::default();
         while let Some(path) =
             self.nodes.subtree("/").into_iter().find(|path| self.nodes.map[path].owner == 2)
         {
