@@ -215,6 +215,31 @@ fn domains_are_introduced_and_released() {
 }
 
 #[test]
+fn what_is_prepared_before_an_introduction_holds_after_it() {
+    run(
+        &mut store(),
+        "world: EXISTS 9 -> -
+         s1: WRITE /local/domain/9 home -> OK
+         s1: SET_PERMS /local/domain/9 n0,r9 -> OK
+         s1: WRITE /local/domain/9/data x -> OK
+         s1: SET_PERMS /local/domain/9/data n9 -> OK
+         s1: START -> tx1
+         s1/1: WRITE /local/domain/9/attr x -> OK
+         s1/1: SET_PERMS /local/domain/9/attr n9 -> OK
+         s1: INTRODUCE 9 -> OK
+         s1/1: COMMIT -> OK
+         d9: READ /local/domain/9 -> =home
+         d9: WRITE data/x 1 -> OK
+         d9: WRITE attr 1 -> OK
+         world: EXISTS 10 -> -
+         s1: WRITE /local/domain/10 home -> OK
+         s1: SET_PERMS /local/domain/10 n10 -> OK
+         world: GONE 10 -> -
+         s1: READ /local/domain/10 -> ENOENT",
+    );
+}
+
+#[test]
 fn privileged_requests_are_refused_to_guests() {
     for request in [
         "CONTROL check",

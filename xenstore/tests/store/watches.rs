@@ -33,7 +33,8 @@ fn where_a_subtree_goes_watchers_below_hear_of_their_own_path() {
          s1: WATCH /a/b/c deep -> OK | s1 /a/b/c deep
          s1: WATCH /a/d side -> OK | s1 /a/d side
          s1: WATCH /a/nothing none -> OK | s1 /a/nothing none
-         s1: RM /a -> OK | s1 /a/b/c deep, s1 /a/d side, s1 /a top
+         s1: WATCH /a/b half -> OK | s1 /a/b half
+         s1: RM /a -> OK | s1 /a/b/c deep, s1 /a/b half, s1 /a/d side, s1 /a top
          s1: RM /a -> OK",
     );
 }
