@@ -5,7 +5,7 @@ use crate::dom0::dump;
 use crate::dom0::host::{
     Stop, Verdict, argv, await_node, await_process_end, await_text, config, console, domid, run,
 };
-use crate::ensure;
+use crate::{ensure, fail};
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
@@ -55,8 +55,9 @@ fn listed(tool: &str, path: &str) -> Result<serde_json::Value, Stop> {
     argv(&[tool, "create", "-p", path])?.success()?;
     let said = run("/xen/bin/xl list -l long")?.success()?;
     let mut value: serde_json::Value = serde_json::from_str(&said.out)?;
-    value[0]["domid"] = 0.into();
-    run("/xen/bin/xl destroy long")?.success()?;
+    let Some(domain) = value.get_mut(0) else { fail!("xl lists nothing of {tool}'s domain") };
+    domain["domid"] = 0.into();
+    argv(&[tool, "destroy", "long"])?.success()?;
     Ok(value)
 }
 
