@@ -114,8 +114,6 @@ pub enum Value {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
-    /// `n0`: dom0 alone.
-    Dom0,
     /// `n0,rD`: the guest reads.
     GuestReads,
     /// `nD`: the guest owns it.
@@ -230,22 +228,20 @@ impl Ops {
 #[must_use]
 pub fn identity(plan: &NodePlan, version: &str) -> Vec<StoreOp> {
     let mut ops = Ops(Vec::new());
-    for (root, access) in [
-        (Root::Libxl, Access::Dom0),
-        (Root::Vm, Access::GuestReads),
-        (Root::Domain, Access::GuestReads),
-    ] {
-        ops.remove(root);
-        ops.make(root, "", access);
-    }
+    // Dom0 alone may use what it makes below its own directories.
+    ops.remove(Root::Libxl);
     ops.write(Root::Libxl, MARKER, Value::Marker(version.to_owned()));
+    for root in [Root::Vm, Root::Domain] {
+        ops.remove(root);
+        ops.make(root, "", Access::GuestReads);
+    }
     let vm = NodePath { root: Root::Vm, rest: String::new() };
     ops.write(Root::Domain, "vm", Value::Path(vm));
     ops.text(Root::Domain, "name", plan.name.as_str());
     ops.0
 }
 
-/// All other requests, sent together with the introduction.
+/// All other requests, to be sent before the introduction.
 #[must_use]
 pub fn contents(plan: &NodePlan) -> Vec<StoreOp> {
     let mut ops = Ops(Vec::new());
@@ -272,24 +268,9 @@ fn vm_nodes(ops: &mut Ops, plan: &NodePlan) {
 }
 
 fn domain_nodes(ops: &mut Ops, plan: &NodePlan) {
-    if plan.no_suspend_node {
-        ops.make(Root::Domain, "device", Access::GuestOwns);
-    } else {
-        ops.make(Root::Domain, "device/suspend/event-channel", Access::GuestOwns);
-    }
-    if plan.driver_domain {
-        for name in ["libxl", "device-model"] {
-            ops.make(Root::Domain, name, Access::GuestOwns);
-        }
-    }
-    for name in ["shutdown", "feature-poweroff", "feature-reboot", "feature-suspend", "sysrq"] {
-        ops.make(Root::Domain, &format!("control/{name}"), Access::GuestOwns);
-    }
+    guest_nodes(ops, plan);
     for name in ["multiprocessor-suspend", "xs_reset_watches"] {
         ops.text(Root::Domain, format!("control/platform-feature-{name}"), "1");
-    }
-    for name in ["data", "drivers", "feature", "attr", "error"] {
-        ops.make(Root::Domain, name, Access::GuestOwns);
     }
     ops.text(Root::Domain, "memory/static-max", plan.max_memory_kib.to_string());
     ops.text(Root::Domain, "memory/target", plan.memory_kib.to_string());
@@ -301,6 +282,32 @@ fn domain_nodes(ops: &mut Ops, plan: &NodePlan) {
         let state = if vcpu < plan.vcpus { "online" } else { "offline" };
         ops.text(Root::Domain, format!("cpu/{vcpu}/availability"), state);
     }
+}
+
+/// The guest's own nodes. A new node takes its parent's permissions, so the parents are lent to the
+/// guest, which cannot reach xenstored yet, while these are made: two requests a directory in place
+/// of one more for every node.
+fn guest_nodes(ops: &mut Ops, plan: &NodePlan) {
+    if !plan.no_suspend_node {
+        ops.make(Root::Domain, "device/suspend/event-channel", Access::GuestOwns);
+    }
+    ops.permit(Root::Domain, "", Access::GuestOwns);
+    if plan.no_suspend_node {
+        ops.text(Root::Domain, "device", "");
+    }
+    if plan.driver_domain {
+        for name in ["libxl", "device-model"] {
+            ops.text(Root::Domain, name, "");
+        }
+    }
+    for name in ["data", "drivers", "feature", "attr", "error"] {
+        ops.text(Root::Domain, name, "");
+    }
+    for name in ["shutdown", "feature-poweroff", "feature-reboot", "feature-suspend", "sysrq"] {
+        ops.text(Root::Domain, format!("control/{name}"), "");
+    }
+    ops.permit(Root::Domain, "control", Access::GuestReads);
+    ops.permit(Root::Domain, "", Access::GuestReads);
 }
 
 fn console_nodes(ops: &mut Ops, plan: &NodePlan) {
@@ -417,7 +424,6 @@ impl Access {
         let (guest, console) = (Domid(live.domid), Domid(live.console_domid));
         let read = xenstore::Access::Read;
         match self {
-            Self::Dom0 => Permissions::private(Domid::DOM0),
             Self::GuestReads => Permissions::private(Domid::DOM0).grant(guest, read),
             Self::GuestOwns => Permissions::private(guest),
             Self::ConsoleOwns => Permissions::private(console).grant(guest, read),
@@ -451,7 +457,6 @@ impl fmt::Display for Value {
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Dom0 => "n0",
             Self::GuestReads => "n0,rD",
             Self::GuestOwns => "nD",
             Self::ConsoleOwns => "nB,rD",

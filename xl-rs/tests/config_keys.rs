@@ -96,7 +96,13 @@ fn planned(more: &str) -> (Value, Value) {
 }
 
 fn kernel() -> KernelFacts {
-    let segment = KernelSegment { index: 0, start: 1 << 20, file_bytes: 4096, memory_bytes: 8192 };
+    let segment = KernelSegment {
+        index: 0,
+        start: 1 << 20,
+        file_bytes: 4096,
+        data: vec![0..4096],
+        memory_bytes: 8192,
+    };
     KernelFacts {
         guest_os: "micro".into(),
         virt_base: 0,

@@ -323,16 +323,13 @@ impl<'a> Run<'a> {
         self.check_name_again(store)
     }
 
-    /// Nodes first, then the introduction, in one burst: xenstored takes them in order, so the
-    /// daemons that the introduction wakes find everything in place.
+    /// Nodes first, then the introduction: the daemons that it wakes find everything in place. Not
+    /// in one burst, as they would run before its replies were written: xenstored answers late.
     fn introduce(&mut self, nodes: &[StoreOp], store: &mut Client) -> Result<(), StepError> {
-        let mut requests = self.requests(nodes)?;
-        requests.push(Request::Introduce {
-            domid: self.existing()?,
-            gfn: Gfn(self.assigned.store_mfn),
-            port: Port(self.assigned.store_port),
-        });
-        send(store, &requests)
+        send(store, &self.requests(nodes)?)?;
+        let domid = self.existing()?;
+        let gfn = Gfn(self.assigned.store_mfn);
+        Ok(store.introduce(domid, gfn, Port(self.assigned.store_port))?)
     }
 
     fn event_channels(&mut self, store: Domid, console: Domid) -> Result<(), StepError> {

@@ -6,11 +6,13 @@
 
 use super::cache::error::CacheError;
 use super::error::{ImageError, Problem};
+use super::holes;
 use super::notes::XenNotes;
 use super::source::Identity;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -150,6 +152,19 @@ impl KernelImage {
         let start = usize::try_from(segment.file_offset).ok()?;
         let len = usize::try_from(segment.file_len).ok()?;
         bytes.get(start..start.checked_add(len)?)
+    }
+
+    /// Where a segment's file bytes may be others than zeros, ascending, counted from its first one.
+    /// Decoded kernels are kept sparse: about half of a distribution's kernel is zeros.
+    pub fn data_of(&self, segment: &Segment) -> Vec<Range<u64>> {
+        let start = segment.file_offset;
+        let all = start..start.saturating_add(segment.file_len);
+        let parts = match &self.backing {
+            Backing::File(file) => holes::data(file, all),
+            Backing::Memory(_) if all.is_empty() => Vec::new(),
+            Backing::Memory(_) => vec![all],
+        };
+        parts.into_iter().map(|part| part.start - start..part.end - start).collect()
     }
 
     /// Fills `into` with the segment's memory from `offset` on: file bytes, then zeros.

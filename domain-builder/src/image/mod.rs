@@ -17,6 +17,7 @@ pub mod cache;
 mod elf;
 mod error;
 mod features;
+mod holes;
 mod kernel;
 mod lz4_legacy;
 mod notes;

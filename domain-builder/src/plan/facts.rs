@@ -5,6 +5,7 @@
 //! plan made for one host can be made again on another machine from the same JSON.
 
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// One loadable part of the kernel, placed by where it lies in the guest's pseudo-physical memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,8 @@ pub struct KernelSegment {
     pub start: u64,
     /// Bytes that come from the file.
     pub file_bytes: u64,
+    /// Where among them others than zeros may be, ascending: all else is zero without being read.
+    pub data: Vec<Range<u64>>,
     /// Bytes in memory; those beyond `file_bytes` are zero.
     pub memory_bytes: u64,
 }

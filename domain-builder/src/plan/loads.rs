@@ -4,9 +4,10 @@
 //! the runs of frames to clear. Pages without file bytes are never mapped: mapping costs more than
 //! anything else in a create, and the hypervisor clears a page for us without it.
 
-use super::facts::KernelFacts;
+use super::facts::{KernelFacts, KernelSegment};
 use super::layout::{Frames, Layout, PAGE_BYTES};
 use super::steps::{Load, Piece, Source};
+use std::ops::Range;
 
 /// Most frames mapped at a time: bounds address space, and how long a Ctrl-C waits.
 const LOAD_FRAMES: u64 = 4096;
@@ -58,14 +59,15 @@ pub fn kernel_clears(kernel: &KernelFacts, layout: &Layout) -> Vec<Frames> {
 }
 
 fn kernel_extents(kernel: &KernelFacts) -> Vec<Extent> {
-    let with_bytes = kernel.segments.iter().filter(|segment| segment.file_bytes > 0);
-    with_bytes
-        .map(|segment| Extent {
-            start: segment.start,
-            bytes: segment.file_bytes,
-            source: Source::Kernel { segment: segment.index, offset: 0 },
-        })
-        .collect()
+    let of_segment = |segment: &KernelSegment| -> Vec<Extent> {
+        let extent = |data: &Range<u64>| Extent {
+            start: segment.start + data.start,
+            bytes: data.end - data.start,
+            source: Source::Kernel { segment: segment.index, offset: data.start },
+        };
+        segment.data.iter().map(extent).collect()
+    };
+    kernel.segments.iter().flat_map(of_segment).collect()
 }
 
 /// Frames that hold file bytes, neighbours joined.

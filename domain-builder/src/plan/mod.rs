@@ -187,6 +187,7 @@ impl KernelFacts {
             index,
             start: place.guest_paddr,
             file_bytes: segment.file_len,
+            data: kernel.data_of(segment),
             memory_bytes: segment.mem_len,
         });
         Ok(Self {

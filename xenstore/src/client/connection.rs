@@ -17,8 +17,8 @@ use crate::wire::{HEADER_LEN, PAYLOAD_MAX, Reply, Request, RequestId, Transactio
 /// How long a request may wait for its reply unless [`Client::set_request_timeout`] says otherwise.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bytes asked for in one read.
-const READ_CHUNK: usize = 32 * 1024;
+/// Bytes asked for in one read: a page, as every page costs a fault at the start of a short command.
+const READ_CHUNK: usize = 4096;
 
 /// A blocking connection to a store.
 ///
@@ -186,12 +186,13 @@ impl Client {
             let before = sent;
             self.send_stream(&mut sent)?;
             let all = sent == self.out.len();
-            // Right after the last byte no reply can be here yet: wait for it instead of asking.
-            let heard = !(all && before < sent) && self.hear()?;
-            if heard {
-                deadline = self.deadline();
-            } else if all || before == sent {
+            // Where nothing is left to send or no room to send it, only waiting helps: what has
+            // arrived so far was read already.
+            if all || before == sent {
                 self.wait_or_lose(!all, deadline)?;
+            }
+            if self.hear()? {
+                deadline = self.deadline();
             }
         }
         Ok(())

@@ -191,9 +191,12 @@ impl Job {
                     if let (Step::CreateDomain(_), Some(held)) = (step, held.as_mut()) {
                         held.update(|record| record.domid = domid.map(|domid| domid.0))?;
                     }
-                    let text = step.to_string();
-                    let line = text.lines().next().unwrap_or_default().trim_end();
-                    tracing::debug!(step = index, took = ?begun.elapsed(), "{line}");
+                    // A step's text lists every node: not made where nobody reads it.
+                    if tracing::enabled!(tracing::Level::DEBUG) {
+                        let text = step.to_string();
+                        let line = text.lines().next().unwrap_or_default().trim_end();
+                        tracing::debug!(step = index, took = ?begun.elapsed(), "{line}");
+                    }
                 }
             }
             Ok(())

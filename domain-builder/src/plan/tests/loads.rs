@@ -30,7 +30,7 @@ fn check_loads(kernel: &KernelFacts, layout: &Layout) {
     let mut wanted = vec![0u32; bytes];
     wanted[(layout.kernel.start * PAGE_BYTES) as usize..].fill(1);
     for segment in &kernel.segments {
-        for at in 0..segment.file_bytes {
+        for at in segment.data.iter().flat_map(Clone::clone) {
             wanted[(segment.start + at) as usize] = mark(segment.index, at);
         }
     }
@@ -49,6 +49,11 @@ fn kernel_bytes_and_zeros_go_where_they_belong() {
         segment(2, 0x20_0000, 0, 0x3000),
         segment(3, 0x20_3010, 17 * MIB, 17 * MIB),
     ];
+    check_loads(&kernel, &Layout::new(&kernel, None, 64 * MIB / PAGE_BYTES).unwrap());
+    // Holes at the start, between pages, inside of a page and at the end.
+    kernel.segments[3].data = vec![0x3000..0x5000, 0x5ff0..0x6010, 0x10_0000..0x10_0123];
+    check_loads(&kernel, &Layout::new(&kernel, None, 64 * MIB / PAGE_BYTES).unwrap());
+    kernel.segments[0].data.clear();
     check_loads(&kernel, &Layout::new(&kernel, None, 64 * MIB / PAGE_BYTES).unwrap());
 }
 

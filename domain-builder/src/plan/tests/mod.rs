@@ -28,7 +28,8 @@ pub(super) fn segment(
     file_bytes: u64,
     memory_bytes: u64,
 ) -> KernelSegment {
-    KernelSegment { index, start, file_bytes, memory_bytes }
+    let data = if file_bytes > 0 { vec![0..file_bytes] } else { Vec::new() };
+    KernelSegment { index, start, file_bytes, data, memory_bytes }
 }
 
 /// Sizes like those of a distribution's kernel, scaled to `code_bytes`.
