@@ -120,7 +120,7 @@ fn replay(spec: &DomainSpec) -> Result<(), Box<dyn Error>> {
     let job = prepare(spec)?;
     let prepared = floor::prepare(&job.plan, &job.kernel, job.ramdisk.as_ref().map(Ramdisk::file))?;
     let start = Instant::now();
-    let created = floor::replay(&job.plan, &prepared, &job.xen)?;
+    let created = floor::replay(&job.plan, &prepared, &job.xen, ApplyOptions::default())?;
     println!("{:>9} us floor", start.elapsed().as_micros());
     Ok(job.xen.destroy(created.domid)?)
 }

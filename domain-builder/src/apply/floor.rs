@@ -7,7 +7,7 @@
 use super::error::StepError;
 use super::load::Bytes;
 use super::run::Run;
-use super::{ApplyOptions, Created};
+use super::{ApplyOptions, Created, Progress};
 use crate::image::KernelImage;
 use crate::plan::Plan;
 use crate::plan::layout::PAGE_BYTES;
@@ -83,23 +83,33 @@ fn fill(
     Ok(bytes)
 }
 
-/// Makes the hypercalls of `plan`. On failure the domain is destroyed again.
+/// Makes the hypercalls of `plan`. On failure the domain is destroyed again. Of the options the
+/// observer and the place for mappings count.
 ///
 /// # Errors
 /// [`StepError`] of the step that failed.
-pub fn replay(plan: &Plan, prepared: &Prepared, xen: &Xen) -> Result<Created, StepError> {
+pub fn replay(
+    plan: &Plan,
+    prepared: &Prepared,
+    xen: &Xen,
+    mut options: ApplyOptions<'_>,
+) -> Result<Created, StepError> {
     let mut run = Run::new(plan, Bytes::Memory(&prepared.0), xen);
-    let options = ApplyOptions::default();
-    for step in &plan.steps {
+    for (index, step) in plan.steps.iter().enumerate() {
         if let Step::CheckName { .. } | Step::WriteIdentity { .. } | Step::Introduce { .. } = step {
             continue;
         }
-        if let Err(error) = run.xen_step(step, &options) {
+        options.tell(Progress::Begin { index, step, absent: &[] })?;
+        if let Err(error) = run.xen_step(step, &mut options) {
+            if let Some(kept) = options.kept {
+                kept.clear();
+            }
             if let Some(domid) = run.domid() {
                 xen.destroy(domid)?;
             }
             return Err(error);
         }
+        options.tell(Progress::End { index, step, domid: run.domid() })?;
     }
     Ok(run.created())
 }

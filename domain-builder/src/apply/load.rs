@@ -1,7 +1,7 @@
 //! Copies kernel and ramdisk into guest memory, straight from their files.
 //!
-//! In: one [`Load`]. Out: its frames filled: file bytes where it says, zeros everywhere else. The
-//! mapping lives no longer than the load.
+//! In: one [`Load`]. Out: its frames filled: file bytes where it says, zeros everywhere else; and the
+//! mapping, to be dropped.
 
 use super::error::StepError;
 use super::memory::gfns;
@@ -34,7 +34,7 @@ pub(super) fn load(
     load: &Load,
     p2m: &[u64],
     bytes: Bytes<'_>,
-) -> Result<(), StepError> {
+) -> Result<ForeignMapping, StepError> {
     let gfns = gfns(p2m, load.frames)?;
     let mapping = xen.map_foreign(domid, &gfns, Protection::ReadWrite)?;
     let (kernel, ramdisk) = match bytes {
@@ -42,7 +42,8 @@ pub(super) fn load(
         Bytes::Memory(pages) => {
             let pages = pages.get(&load.frames.start);
             let pages = pages.ok_or(StepError::Order { needed: "the same plan prepared" })?;
-            return Ok(mapping.write(0, pages)?);
+            mapping.write(0, pages)?;
+            return Ok(mapping);
         }
     };
     let mut filled = 0;
@@ -51,7 +52,8 @@ pub(super) fn load(
         copy(&mapping, piece, kernel, ramdisk)?;
         filled = piece.at + piece.bytes;
     }
-    zero(&mapping, filled, load.frames.count * PAGE_BYTES)
+    zero(&mapping, filled, load.frames.count * PAGE_BYTES)?;
+    Ok(mapping)
 }
 
 fn zero(mapping: &ForeignMapping, from: u64, to: u64) -> Result<(), StepError> {

@@ -1,7 +1,7 @@
 //! One create under way: what exists so far, and the hypercalls of each step.
 //!
-//! In: steps, in the plan's order. Out: a domain that grows with each of them. Holds no mapping
-//! between steps: pinning the page tables fails while dom0 can still write to one of them.
+//! In: steps, in the plan's order. Out: a domain that grows with each of them. Holds no mapping of
+//! page tables between steps: pinning fails while dom0 can still write to one of them.
 
 use super::error::StepError;
 use super::load::{Bytes, load};
@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
         &mut self,
         step: &Step,
         store: &mut Client,
-        options: &ApplyOptions<'_>,
+        options: &mut ApplyOptions<'_>,
     ) -> Result<(), StepError> {
         match step {
             Step::CheckName { name } => self.check_name(name, store),
@@ -138,7 +138,7 @@ impl<'a> Run<'a> {
     pub(super) fn xen_step(
         &mut self,
         step: &Step,
-        options: &ApplyOptions<'_>,
+        options: &mut ApplyOptions<'_>,
     ) -> Result<(), StepError> {
         match step {
             Step::CreateDomain(params) => self.create_domain(params, options),
@@ -158,7 +158,10 @@ impl<'a> Run<'a> {
                 let domid = self.existing()?;
                 for one in loads {
                     options.check_interrupted()?;
-                    load(self.xen, domid, one, &self.p2m, self.bytes)?;
+                    let mapping = load(self.xen, domid, one, &self.p2m, self.bytes)?;
+                    if let Some(kept) = &mut options.kept {
+                        kept.push(mapping);
+                    }
                 }
                 match (step, self.bytes) {
                     (Step::LoadKernel { .. }, Bytes::Files { kernel, .. }) => {

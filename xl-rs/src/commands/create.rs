@@ -27,7 +27,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
     let (sources, config) = build::configuration(sources(arguments)?, arguments.quiet)?;
     let xen = Xen::open()?;
     let mut store = Client::connect()?;
-    let job = Job::prepare(sources, config, Uuid::new_v4(), &xen, &mut store, arguments.quiet)?;
+    let mut job = Job::prepare(sources, config, Uuid::new_v4(), &xen, &mut store, arguments.quiet)?;
     match arguments.dry_run {
         Some(PlanFormat::Text) => return print(job.plan.to_string().as_bytes()),
         Some(PlanFormat::Json) => {
@@ -35,6 +35,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
         }
         None => {}
     }
+    job.keeps_mappings = arguments.paused && !arguments.console && !arguments.foreground;
     let state = State::open()?;
     end::prune(&xen, &state)?;
     let halts =

@@ -6,8 +6,8 @@
 //! page tables and other kernel memory included; steps are what `XLR_LOG=debug` says.
 
 use super::cases::{By, Case, DOMAIN, Phase};
-use super::quiet;
 use super::sample::{configuration, say};
+use super::{STEP, quiet};
 use crate::dom0::init;
 use rustix::mount::{MountFlags, mount};
 use std::collections::BTreeSet;
@@ -130,8 +130,11 @@ fn steps(case: &Case) -> io::Result<()> {
     if steps.is_empty() {
         return Err(io::Error::other("XLR_LOG=debug tells of no step"));
     }
+    let trips = round_trips(&log)
+        .ok_or_else(|| io::Error::other("XLR_LOG=debug tells of no round trips to xenstored"))?;
+    say(case, By::Xlr, "round-trips", 1, ("round trips", trips))?;
     for (step, milliseconds) in steps {
-        let phase = format!("step-{step}");
+        let phase = format!("{STEP}{step}");
         say(case, By::Xlr, &phase, 1, (Phase::UNIT, milliseconds))?;
     }
     destroy(By::Xlr)
@@ -148,6 +151,12 @@ fn step_times(log: &str) -> Vec<(String, f64)> {
         Some((name.to_owned(), milliseconds(took.trim())?))
     };
     log.lines().filter_map(one).collect()
+}
+
+/// How often xlr waited for xenstored: a field of one line.
+fn round_trips(log: &str) -> Option<f64> {
+    let (_, rest) = log.rsplit_once(" round_trips=")?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 /// A duration as Rust prints it for debugging.
@@ -198,6 +207,13 @@ mod tests {
             step_times(log),
             [("check-name".to_owned(), 34.5), ("shared-info".to_owned(), 0.25)]
         );
+    }
+
+    #[test]
+    fn round_trips_are_read_from_the_log() {
+        let log = "a: xenstored asked requests=71 round_trips=5\nb: domain created domid=1\n";
+        assert_eq!(round_trips(log), Some(5.0));
+        assert_eq!(round_trips("a: b\n"), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use super::cases::{By, Cache, Case, DOMAIN, FLOOR, Phase, chosen};
 use super::sample::{configuration, say};
-use super::{Work, apart, quiet};
+use super::{STEP, Work, apart, quiet};
 use crate::dom0::follow::Follow;
 use crate::dom0::{host, init, snapshot};
 use std::fs::{self, File};
@@ -83,24 +83,41 @@ fn sample(case: &Case, by: By, phase: Phase, round: u32) -> io::Result<()> {
 }
 
 /// The floor: xlr's own plan carried out without files, parsing and store, and timed by the program
-/// itself, from the first hypercall to the end of the last.
+/// itself, from the first hypercall to the end of the last, and step by step.
 fn floor(case: &Case, round: u32) -> io::Result<()> {
     let path = configuration(case, By::Xlr)?;
     let plan = File::create(PLAN)?;
     let mut dry = init::command(By::Xlr.program());
     if !dry.args(["create", "--dry-run=json", &path]).stdout(plan).status()?.success() {
-        return Err(io::Error::other("xlr cannot plan"));
+        return Err(io::Error::other(format!("xlr cannot plan {path}")));
     }
     quiet::wait()?;
     let kernel = case.kernel.path(By::Xlr);
     let mut command = init::command(FLOOR);
     command.args([PLAN, kernel]).args(case.ramdisk());
     let out = command.output()?;
-    let text = String::from_utf8_lossy(&out.stdout);
-    let nanoseconds: u64 = text.trim().parse().map_err(|_| {
-        io::Error::other(format!("the floor failed: {}", String::from_utf8_lossy(&out.stderr)))
+    let printed = String::from_utf8_lossy(&out.stdout);
+    let (whole, steps) = floor_times(&printed).ok_or_else(|| {
+        let said = String::from_utf8_lossy(&out.stderr);
+        io::Error::other(format!("{FLOOR} {PLAN} {kernel} failed: {}", said.trim()))
     })?;
-    say_time(case, By::Floor, Phase::CreatePaused, round, Duration::from_nanos(nanoseconds))
+    for (step, took) in steps {
+        let value = (Phase::UNIT, took.as_secs_f64() * 1e3);
+        say(case, By::Floor, &format!("{STEP}{step}"), round, value)?;
+    }
+    say_time(case, By::Floor, Phase::CreatePaused, round, whole)
+}
+
+/// What the floor prints: the nanoseconds of the whole, then each step with its own.
+fn floor_times(text: &str) -> Option<(Duration, Vec<(&str, Duration)>)> {
+    let nanoseconds = |text: &str| text.parse().ok().map(Duration::from_nanos);
+    let mut lines = text.lines();
+    let whole = nanoseconds(lines.next()?)?;
+    let pairs = lines.map(|line| {
+        let (step, took) = line.split_once(' ')?;
+        Some((step, nanoseconds(took)?))
+    });
+    Some((whole, pairs.collect::<Option<_>>()?))
 }
 
 fn say_time(case: &Case, by: By, phase: Phase, round: u32, took: Duration) -> io::Result<()> {
@@ -158,4 +175,20 @@ fn left_behind() -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!("left behind: {}", left.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_tells_of_the_whole_and_of_each_step() {
+        let nanos = Duration::from_nanos;
+        let steps = vec![("create-domain", nanos(5)), ("pin-tables", nanos(70))];
+        let text = "100\ncreate-domain 5\npin-tables 70\n";
+        assert_eq!(floor_times(text), Some((nanos(100), steps)));
+        for text in ["", "no", "100\npin-tables\n", "100\npin-tables x\n"] {
+            assert_eq!(floor_times(text), None, "{text:?}");
+        }
+    }
 }
