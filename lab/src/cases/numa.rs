@@ -9,7 +9,7 @@ use libxc_safe::{Domid, Xen};
 pub const CASES: &[Case] = &[
     Case { numa_nodes: 2, ci: false, ..Case::new("numa/as-xl", Group::Create, as_xl) },
     Case { xen: "4.20", numa_nodes: 2, ..Case::new("numa/spread", Group::Create, spread) },
-    // Not on Xen 4.20, which has been seen to take memory of the other node for such a guest.
+    // Not on Xen 4.20, which takes the other node right after guests were destroyed.
     Case { numa_nodes: 2, ci: false, ..Case::new("numa/pinned", Group::Create, pinned) },
 ];
 
