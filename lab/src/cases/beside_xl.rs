@@ -9,7 +9,18 @@ use crate::{ensure, fail};
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
-    Case::new("beside-xl/list-long", Group::Toolstack, list_long),
+    Case::new("beside-xl/list-long", Group::Toolstack, || list_long(&LONG)),
+    Case {
+        xen: "4.14",
+        ci: false,
+        // Without the keys that came later.
+        ..Case::new("beside-xl/list-long-4.14", Group::Toolstack, || list_long(&LONG[..2]))
+    },
+    Case {
+        xen: "4.20",
+        ci: false,
+        ..Case::new("beside-xl/list-long-4.20", Group::Toolstack, || list_long(&LONG))
+    },
     Case::new("beside-xl/mixed", Group::Toolstack, mixed),
     Case::new("beside-xl/unasked", Group::Toolstack, unasked),
     Case::new("beside-xl/lock", Group::Toolstack, lock),
@@ -26,18 +37,20 @@ fn idle(name: &str) -> Result<String, Stop> {
     config(name, &text)
 }
 
+/// Configurations whose listings are compared.
+const LONG: [&str; 3] = [
+    "vcpus = 1\nmemory = 8\nmaxmem = 8\n",
+    "vcpus = 2\nmaxvcpus = 3\nmemory = 16\nmaxmem = 32\ncpus = \"0\"\ncpu_weight = 300\n\
+     on_crash = \"preserve\"\non_poweroff = \"rename-restart\"\nextra = \"a \\\"b\\\" c\"\n\
+     ramdisk = \"/guest/initramfs.gz\"\nmemory = 64\nmaxmem = 64\ntsc_mode = \"native\"\n",
+    "vcpus = 2\nmemory = 16\nmaxmem = 16\ncpus = [\"0\", \"0\"]\ncpus_soft = \"0\"\ncap = 50\n\
+     max_grant_frames = 16\nmax_maptrack_frames = 64\nmax_event_channels = 511\nnomigrate = 1\n\
+     driver_domain = 1\nmsr_relaxed = 1\nrtc_timeoffset = 60\nmax_grant_version = 1\n\
+     on_reboot = \"destroy\"\non_watchdog = \"coredump-restart\"\non_soft_reset = \"preserve\"\n",
+];
+
 /// What `xl list -l` prints of a domain is the same, whoever made it.
-fn list_long() -> Verdict {
-    let texts = [
-        "vcpus = 1\nmemory = 8\nmaxmem = 8\n",
-        "vcpus = 2\nmaxvcpus = 3\nmemory = 16\nmaxmem = 32\ncpus = \"0\"\ncpu_weight = 300\n\
-         on_crash = \"preserve\"\non_poweroff = \"rename-restart\"\nextra = \"a \\\"b\\\" c\"\n\
-         ramdisk = \"/guest/initramfs.gz\"\nmemory = 64\nmaxmem = 64\ntsc_mode = \"native\"\n",
-        "vcpus = 2\nmemory = 16\nmaxmem = 16\ncpus = [\"0\", \"0\"]\ncpus_soft = \"0\"\ncap = 50\n\
-         max_grant_frames = 16\nmax_maptrack_frames = 64\nmax_event_channels = 511\nnomigrate = 1\n\
-         driver_domain = 1\nmsr_relaxed = 1\nrtc_timeoffset = 60\nmax_grant_version = 1\n\
-         on_reboot = \"destroy\"\non_watchdog = \"coredump-restart\"\non_soft_reset = \"preserve\"\n",
-    ];
+fn list_long(texts: &[&str]) -> Verdict {
     for text in texts {
         let head = format!(
             "name = \"long\"\nuuid = \"{UUID}\"\ntype = \"pv\"\nkernel = \"/guest/xtf/idle\"\n"
