@@ -1,13 +1,16 @@
 //! `rename`: give a domain another name.
 //!
 //! A name belongs to one domain: that the new one is free is read in the transaction that writes it,
-//! so that of two renames, or a rename and a create, one fails.
+//! so that of two renames, or a rename and a create, one fails. Other commands for the domain, or for
+//! the new name, are waited for.
 
 use super::domain;
 use super::error::CommandError;
 use super::tell;
 use crate::cli::{RenameArgs, program};
 use crate::config::lower::{name_problem, name_warning};
+use crate::state::State;
+use crate::state::lock::Subject;
 use domain_builder::nodes::uuid_text;
 use libxc_safe::Xen;
 use xenstore::client::{Client, Nodes};
@@ -24,6 +27,13 @@ pub fn run(arguments: &RenameArgs) -> Result<(), CommandError> {
     let xen = Xen::open()?;
     let mut store = Client::connect()?;
     let info = domain::find(&xen, &mut store, &arguments.domain)?;
+    let state = State::open()?;
+    // The domain first, then the name, as in a reboot: neither waits for the other.
+    let _domain = state.lock(Subject::Domain(info.domid.0), |text| tell(text))?;
+    let _name = state.lock(Subject::Name(new), |text| tell(text))?;
+    if domain::again(&xen, &info)?.is_none() {
+        return Err(CommandError::NoSuchDomid { domid: info.domid.0 });
+    }
     let others: Vec<_> = xen.domains()?.into_iter().filter(|i| i.domid != info.domid).collect();
     let own = domain::name_path(info.domid);
     let vm = format!("/vm/{}/name", uuid_text(&info.uuid));
