@@ -151,8 +151,9 @@ impl Job {
             }
         };
         tracing::info!(domid = created.domid.0, name = self.spec.name, "domain created");
-        let counters = store.counters();
-        tracing::debug!(counters.requests, counters.round_trips, "xenstored asked");
+        let asked = store.counters();
+        let (requests, round_trips) = (asked.requests, asked.round_trips);
+        tracing::debug!(requests, round_trips, "xenstored asked");
         let Some(held) = held else {
             // Every plan makes a domain, and its record comes before it.
             return Err(CommandError::State(StateError::NotSaved { domid: created.domid.0 }));
