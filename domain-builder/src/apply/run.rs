@@ -38,8 +38,8 @@ pub(super) struct Run<'a> {
     domid: Option<Domid>,
     cpupool: u32,
     has_nodes: bool,
-    /// Domains that had another name when names were checked.
-    named: BTreeSet<Domid>,
+    /// Domains that were there when names were checked.
+    known: BTreeSet<Domid>,
     /// Directories of [`TOP_DIRECTORIES`] that were not there before.
     absent: Vec<&'static str>,
     /// The domain's creation.
@@ -60,7 +60,7 @@ impl<'a> Run<'a> {
             domid: None,
             cpupool: 0,
             has_nodes: false,
-            named: BTreeSet::new(),
+            known: BTreeSet::new(),
             absent: Vec::new(),
             generation: 0,
             assigned: Assigned::default(),
@@ -248,21 +248,30 @@ impl<'a> Run<'a> {
             }
         }
         for (info, reply) in domains.iter().zip(replies) {
-            if has_other_name(info.domid, name, reply)? {
-                self.named.insert(info.domid);
+            if has_name(name, reply)? {
+                return Err(StepError::NameTaken { name: name.to_owned(), domid: info.domid });
             }
+            self.known.insert(info.domid);
         }
         Ok(())
     }
 
-    /// Two creates can find the same name free at once. So each looks again when its own name
-    /// stands, at the domains that had none before: whoever writes second sees the first. Of those
-    /// who see each other all but one give their names up, each in a transaction, so that the last
-    /// one finds the others gone. Where nobody else is creating this asks xenstored nothing.
-    fn check_name_again(&self, store: &mut Client) -> Result<(), StepError> {
+    /// Two creates can find the same name free at once, and a rename can take it meanwhile. So each
+    /// create looks again when its own name stands: at the domains of the first look, of which
+    /// `holders` have the name now, and at those that came since. Whoever writes second sees the
+    /// first. Of creates that see each other all but one give their names up, each in a transaction,
+    /// so that the last one finds the others gone. Without a collision this asks xenstored nothing.
+    fn check_name_again(
+        &self,
+        holders: &BTreeSet<Domid>,
+        store: &mut Client,
+    ) -> Result<(), StepError> {
         let own = self.existing()?;
         let mut others = self.xen.domains()?;
-        others.retain(|info| info.domid != own && !self.named.contains(&info.domid));
+        others.retain(|info| {
+            let looked_at = self.known.contains(&info.domid) && !holders.contains(&info.domid);
+            info.domid != own && !looked_at
+        });
         if others.is_empty() {
             return Ok(());
         }
@@ -320,10 +329,23 @@ impl<'a> Run<'a> {
     }
 
     fn write_identity(&mut self, nodes: &[StoreOp], store: &mut Client) -> Result<(), StepError> {
-        let requests = self.requests(nodes)?;
+        let mut requests = self.requests(nodes)?;
+        let written = requests.len();
+        let names = self.known.iter().map(|domid| Request::read(name_path(*domid)));
+        let names = names.collect::<Result<Vec<_>, _>>().map_err(xenstore::client::Error::from)?;
+        // In one burst, and xenstored takes it in order: the names are read when ours stands.
+        requests.extend(names);
         self.has_nodes = true;
-        send(store, &requests)?;
-        self.check_name_again(store)
+        let mut replies = store.batch(&requests)?;
+        let names = replies.split_off(written);
+        check(&requests, replies)?;
+        let mut holders = BTreeSet::new();
+        for (domid, reply) in self.known.iter().zip(names) {
+            if has_name(&self.plan.name, reply)? {
+                holders.insert(*domid);
+            }
+        }
+        self.check_name_again(&holders, store)
     }
 
     /// Nodes first, then the introduction: the daemons that it wakes find everything in place. Not
@@ -463,25 +485,31 @@ fn name_path(domid: Domid) -> String {
     format!("/local/domain/{domid}/name")
 }
 
-/// Whether a domain has a name, by the reply to reading it; that it is `name` is an error.
-fn has_other_name(
-    domid: Domid,
+/// Whether a domain has this name, by the reply to reading its own.
+fn has_name(
     name: &str,
     reply: Result<Reply, xenstore::client::Error>,
-) -> Result<bool, StepError> {
+) -> Result<bool, xenstore::client::Error> {
     match reply {
-        Ok(Reply::Value(value)) if value == name.as_bytes() => {
-            Err(StepError::NameTaken { name: name.to_owned(), domid })
-        }
-        Ok(_) => Ok(true),
+        Ok(Reply::Value(value)) => Ok(value == name.as_bytes()),
+        Ok(_) => Ok(false),
         Err(error) if error.is_not_found() => Ok(false),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 
-/// Sends a burst; that there is nothing to remove is no error.
+/// Sends a burst of requests that must succeed.
 fn send(store: &mut Client, requests: &[Request]) -> Result<(), StepError> {
-    for (request, reply) in requests.iter().zip(store.batch(requests)?) {
+    let replies = store.batch(requests)?;
+    check(requests, replies)
+}
+
+/// The first refusal; that there is nothing to remove is none.
+fn check(
+    requests: &[Request],
+    replies: Vec<Result<Reply, xenstore::client::Error>>,
+) -> Result<(), StepError> {
+    for (request, reply) in requests.iter().zip(replies) {
         match reply {
             Err(error) if matches!(request, Request::Rm(_)) && error.is_not_found() => {}
             Err(error) => return Err(error.into()),
@@ -497,19 +525,14 @@ mod tests {
 
     #[test]
     fn names_are_compared_to_the_byte() {
-        let check = |held: &str, wanted: &str, expected: Result<bool, ()>| {
+        let check = |held: &str, wanted: &str, same: bool| {
             let reply = Ok(Reply::Value(held.as_bytes().to_vec()));
-            let found = has_other_name(Domid(3), wanted, reply);
-            assert_eq!(found.map_err(|error| assert!(is_taken(&error))), expected, "{held:?}");
+            assert_eq!(has_name(wanted, reply).unwrap(), same, "{held:?}");
         };
-        check("guest", "guest", Err(()));
-        check("guest", "gues", Ok(true));
-        check("gues", "guest", Ok(true));
-        check("Guest", "guest", Ok(true));
-        check("", "guest", Ok(true));
-    }
-
-    fn is_taken(error: &StepError) -> bool {
-        matches!(error, StepError::NameTaken { domid: Domid(3), .. })
+        check("guest", "guest", true);
+        check("guest", "gues", false);
+        check("gues", "guest", false);
+        check("Guest", "guest", false);
+        check("", "guest", false);
     }
 }

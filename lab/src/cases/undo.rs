@@ -1,9 +1,13 @@
 //! A create that fails leaves nothing: at every step of the plan, and when it is interrupted.
 
 use crate::case::{Case, Group};
-use crate::dom0::host::{Stop, Verdict, argv, await_node, config, run};
+use crate::dom0::host::{Stop, Verdict, argv, await_node, config, domid, run};
+use crate::dom0::init;
 use crate::dom0::snapshot::{self, Snapshot};
-use crate::{ensure, leftovers};
+use crate::{ensure, fail, leftovers};
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
@@ -12,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case::new("undo/console-late", Group::Create, console_late),
     Case::new("undo/taken", Group::Create, taken),
     Case::new("undo/two-at-once", Group::Create, two_at_once),
+    Case::new("undo/renamed-meanwhile", Group::Create, renamed_meanwhile),
 ];
 
 const GUEST: &str = "name = \"undone\"\ntype = \"pv\"\nkernel = \"/guest/vmlinuz\"\n\
@@ -124,6 +129,95 @@ fn two_at_once() -> Verdict {
         unchanged(&before, &format!("round {round}"))?;
     }
     Ok(())
+}
+
+/// Another domain is given the name after a create has found it free, and before the create has
+/// written it: the create fails, and is undone.
+fn renamed_meanwhile() -> Verdict {
+    let path = config("undone", GUEST)?;
+    let other = config("other", &GUEST.replace("undone", "other"))?;
+    run(&format!("/bin/xlr create -p {other}"))?.success()?;
+    let Some(id) = domid("other")? else { fail!("no domain was made") };
+    await_node(&format!("/local/domain/{id}/console/tty"), 20)?;
+    let before = snapshot::take()?;
+    for tool in ["/bin/xlr", "/xen/bin/xl"] {
+        let mut log = Slow::new()?;
+        let mut command = init::command("/bin/xlr");
+        command.args(["-vvv", "create", "-p", &path]).stdout(Stdio::null()).stderr(log.writer()?);
+        let mut child = command.spawn()?;
+        drop(command);
+        // That the domain is made is in the pipe then, that its nodes are begun waits.
+        log.until(&format!("begin step={} ", step("create-domain", &path)?))?;
+        argv(&[tool, "rename", "other", "undone"])?.success()?;
+        let said = log.rest()?;
+        let status = child.wait()?;
+        ensure!(status.code() == Some(3), "{tool}: the create ends with {status}: {said}");
+        ensure!(said.contains(&format!("domain {id} is called \"undone\"")), "{tool}: {said}");
+        argv(&[tool, "rename", "undone", "other"])?.success()?;
+        unchanged(&before, &format!("a create whose name {tool} gave away meanwhile"))?;
+    }
+    argv(&["/bin/xlr", "destroy", "other"])?.success()?;
+    Ok(())
+}
+
+/// The place of a step in the plan.
+fn step(name: &str, path: &str) -> Result<usize, Stop> {
+    let plan = argv(&["/bin/xlr", "create", "--dry-run=json", path])?.success()?;
+    let plan: serde_json::Value = serde_json::from_str(&plan.out)?;
+    let steps = plan["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let found = steps.iter().position(|step| step["step"] == name);
+    found.ok_or_else(|| Stop::Failed(format!("no step {name} in {plan}")))
+}
+
+/// A pipe that holds one line: who writes the next one waits until this one is read.
+struct Slow {
+    from: OwnedFd,
+    to: Option<OwnedFd>,
+}
+
+impl Slow {
+    fn new() -> Result<Slow, Stop> {
+        let (from, to) =
+            pipe_with(PipeFlags::DIRECT | PipeFlags::CLOEXEC).map_err(std::io::Error::from)?;
+        fcntl_setpipe_size(&to, 4096).map_err(std::io::Error::from)?;
+        Ok(Slow { from, to: Some(to) })
+    }
+
+    /// The end for the writer; there is one only, so that its end is the end of the lines.
+    fn writer(&mut self) -> Result<OwnedFd, Stop> {
+        self.to.take().ok_or_else(|| Stop::Failed("the writer's end is taken".into()))
+    }
+
+    /// What was written at once; empty at the end.
+    fn read(&mut self) -> Result<String, Stop> {
+        let mut bytes = [0; 4096];
+        let count = rustix::io::read(&self.from, &mut bytes).map_err(std::io::Error::from)?;
+        Ok(String::from_utf8_lossy(&bytes[..count]).into_owned())
+    }
+
+    /// Reads the line with the mark, and none after it.
+    fn until(&mut self, mark: &str) -> Verdict {
+        loop {
+            let line = self.read()?;
+            eprint!("{line}");
+            ensure!(!line.is_empty(), "no line with «{mark}»");
+            if line.contains(mark) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn rest(&mut self) -> Result<String, Stop> {
+        let mut all = String::new();
+        loop {
+            let line = self.read()?;
+            if line.is_empty() {
+                eprint!("{all}");
+                return Ok(all);
+            }
+            all += &line;
+        }
+    }
 }
 
 fn unchanged(before: &Snapshot, after: &str) -> Verdict {
