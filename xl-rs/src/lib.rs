@@ -9,4 +9,5 @@ pub mod commands;
 pub mod config;
 pub mod exit;
 pub mod output;
+pub mod printable;
 pub mod state;

@@ -344,8 +344,8 @@ fn a_binary_file_is_named_and_not_shown() {
         assert!(shown.contains("/boot/vmlinuz is a binary file"), "{shown}");
         assert!(!shown.contains("ELF") && !shown.contains('?'), "{shown}");
     }
-    // Text in any encoding, with tabs and DOS line ends, is text.
-    for text in ["n\u{e9}\r\n\t# x\r\n".as_bytes(), b"# \xe9\xff\xfe\n"] {
+    // Text in any encoding, with tabs and DOS line ends, is text; so is one with a slip in it.
+    for text in ["n\u{e9}\r\n\t# x\r\n".as_bytes(), b"# \xe9\xff\xfe\n", b"a=1\x01\n", &[8; 8]] {
         let mut sources = Sources::default();
         sources.add("f.cfg", text);
         assert!(!sources.get(0).expect("a source").is_binary());
@@ -396,4 +396,15 @@ fn hpc_cfg_says_what_it_shows() {
     assert_eq!((spec.name.as_str(), spec.memory_kib, spec.vcpus), ("hpc", 256 << 10, 1));
     assert_eq!(spec.affinity[0].hard, Some(CpuSet(vec![0])));
     assert_eq!(spec.on_end.reboot, EndAction::Destroy);
+}
+
+#[test]
+fn text_steers_no_terminal() {
+    for stray in ['\x01', '\r', '\x1b', '\x7f', '\u{9b}'] {
+        let refused = "must be a string, not text with a control character";
+        bad(&format!("ramdisk='/r{stray}[2J'\n"), &format!("ramdisk {refused}"));
+        bad(&format!("extra='a{stray}b'\n"), &format!("extra {refused}"));
+    }
+    assert_eq!(good(r#"extra="a\n\tb""#).cmdline, "a\n\tb");
+    bad("name='a\u{202e}b'\n", "this name cannot be used");
 }

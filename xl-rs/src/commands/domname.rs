@@ -3,6 +3,7 @@
 use super::error::CommandError;
 use super::{domain, print, print_json};
 use crate::cli::DomnameArgs;
+use crate::printable;
 use libxc_safe::Xen;
 use serde_json::json;
 use xen_sys::types::Domid;
@@ -18,5 +19,5 @@ pub fn run(arguments: &DomnameArgs) -> Result<(), CommandError> {
     if arguments.json {
         return print_json(&json!({ "name": name, "domid": domid }));
     }
-    print(format!("{name}\n").as_bytes())
+    print(format!("{}\n", printable::line(&name)).as_bytes())
 }

@@ -3,6 +3,7 @@
 use super::console::ConsoleError;
 use crate::cli::program;
 use crate::exit::Exit;
+use crate::printable;
 use crate::state::StateError;
 use domain_builder::apply::{ApplyError, StepError};
 use domain_builder::host::HostError;
@@ -267,7 +268,7 @@ fn of_store(error: &xenstore::client::Error) -> Exit {
     if error.is_unavailable() || error.is_disconnected() { Exit::Store } else { Exit::Failure }
 }
 
-/// An error and its causes in one line.
+/// An error and its causes in one line; what it quotes steers no terminal.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -277,5 +278,5 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    text
+    printable::lines(&text).into_owned()
 }

@@ -5,6 +5,7 @@
 
 use super::source::Sources;
 use super::tree::Span;
+use crate::printable;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 use std::fmt;
 
@@ -80,7 +81,7 @@ struct Shown<'a> {
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem.message)
+        f.write_str(&printable::lines(&self.problem.message))
     }
 }
 
@@ -95,7 +96,8 @@ impl Diagnostic for Shown<'_> {
     }
 
     fn help<'b>(&'b self) -> Option<Box<dyn fmt::Display + 'b>> {
-        self.problem.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        let help = printable::lines(self.problem.help.as_ref()?);
+        Some(Box::new(help))
     }
 
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {
@@ -108,7 +110,8 @@ impl Diagnostic for Shown<'_> {
         let end = source.inner().len();
         let start = span.start.min(end);
         let length = span.end.clamp(start, end) - start;
-        let label = (!self.problem.label.is_empty()).then(|| self.problem.label.clone());
+        let label = (!self.problem.label.is_empty())
+            .then(|| printable::line(&self.problem.label).into_owned());
         Some(Box::new(std::iter::once(LabeledSpan::new(label, start, length))))
     }
 }
@@ -123,23 +126,23 @@ pub fn render(problems: &[Problem], sources: &Sources, colour: bool) -> String {
         let source = problem
             .span
             .and_then(|span| sources.get(span.source))
-            .map(|source| NamedSource::new(&source.name, printable(&source.text)));
+            .map(|source| NamedSource::new(printable::line(&source.name), aligned(&source.text)));
         // Writing into a String cannot fail; a failure inside miette still leaves the message.
         if handler.render_report(&mut out, &Shown { problem, source }).is_err() {
-            out.push_str(&problem.message);
+            out.push_str(&printable::lines(&problem.message));
             out.push('\n');
         }
     }
     out
 }
 
-/// The text with every byte that is not UTF-8, and every control character that would disturb a
+/// The text with every byte that is not UTF-8, and every byte of a character that would steer a
 /// terminal, replaced by one `?`, so that offsets stay what they were.
-fn printable(text: &[u8]) -> String {
+fn aligned(text: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
         for character in chunk.valid().chars() {
-            if character.is_control() && !matches!(character, '\n' | '\t') {
+            if printable::steers(character) && !matches!(character, '\n' | '\t') {
                 out.extend(std::iter::repeat_n('?', character.len_utf8()));
             } else {
                 out.push(character);
@@ -173,9 +176,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_report_quotes_steers_no_terminal() {
+        let mut sources = Sources::default();
+        let source = sources.add("/tmp/\x1b[5m.cfg", "k = \"\x1b]0;x\u{202e}\"\n");
+        let span = Span { source, start: 4, end: 14 };
+        let problem = Problem::error(span, "no \x1b[1m", "no \u{9b}2J").help("a\x1bb\nc");
+        let text = render(&[problem], &sources, false);
+        assert!(!text.contains(|c: char| printable::steers(c) && c != '\n'), "{text:?}");
+        assert!(text.contains("a?b") && text.contains("no ?[1m"), "{text}");
+    }
+
+    #[test]
     fn bytes_that_are_not_text_keep_their_offsets() {
         let text = b"a\xff\xfe\r\x1b[31m\xc2\x85z";
-        let shown = printable(text);
+        let shown = aligned(text);
         assert_eq!(shown.len(), text.len());
         assert_eq!(shown, "a????[31m??z");
     }

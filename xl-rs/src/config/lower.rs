@@ -10,6 +10,7 @@ use super::keys::{self, Fate};
 use super::reader::{At, Reader, as_text};
 use super::settings::{Setting, Settings};
 use super::tree::{Kind, Span, Value};
+use crate::printable;
 use domain_builder::spec::{CpuidBits, EndAction, EndActions, SchedParams, TscMode};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -275,7 +276,7 @@ pub fn name_problem(name: &str) -> Option<String> {
         Some(format!("longer than {LONGEST_NAME} bytes"))
     } else if name.contains('/') {
         Some(String::from("a name must not contain /"))
-    } else if name.chars().any(char::is_control) {
+    } else if name.contains(printable::steers) {
         Some(String::from("a name must not contain control characters"))
     } else {
         None

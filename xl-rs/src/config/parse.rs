@@ -18,6 +18,7 @@
 
 use super::diagnostic::Problem;
 use super::tree::{Assignment, Kind, Operator, Span, Tree, Value};
+use crate::printable;
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while};
 use nom::combinator::{map, opt};
@@ -287,7 +288,7 @@ fn found(rest: &[u8]) -> String {
         Some(&byte) if byte >= 0x80 => {
             let head = &rest[..rest.len().min(4)];
             match head.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()) {
-                Some(character) if !character.is_control() => format!("'{character}'"),
+                Some(character) if !printable::steers(character) => format!("'{character}'"),
                 _ => format!("byte 0x{byte:02x}"),
             }
         }

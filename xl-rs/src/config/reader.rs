@@ -45,8 +45,8 @@ impl<'a> Reader<'a> {
         self.settings
     }
 
-    /// A string. A bare number counts as its text, as under xl. Must be UTF-8 without NUL, since
-    /// it goes into paths, nodes and command lines.
+    /// A string. A bare number counts as its text, as under xl. Must be UTF-8 without control
+    /// characters but line ends and tabs, since it goes into paths, nodes and command lines.
     pub fn text(&mut self, key: &str) -> Option<At<String>> {
         let value = &self.get(key)?.value;
         match as_text(value) {
@@ -166,10 +166,18 @@ pub(super) fn as_text(value: &Value) -> Result<&str, &'static str> {
         Kind::Number(text) => Ok(text),
         Kind::List(_) => Err("a list"),
         Kind::String(bytes) if bytes.contains(&0) => Err("text with a NUL byte"),
-        Kind::String(bytes) => {
-            std::str::from_utf8(bytes).map_err(|_| "bytes that are not UTF-8 text")
-        }
+        Kind::String(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) if text.contains(is_stray) => Err("text with a control character"),
+            Ok(text) => Ok(text),
+            Err(_) => Err("bytes that are not UTF-8 text"),
+        },
     }
+}
+
+/// Control characters that no path, node or command line needs, and that messages would carry to
+/// the terminal. Long strings have line ends in them.
+fn is_stray(character: char) -> bool {
+    character.is_control() && !matches!(character, '\n' | '\t')
 }
 
 /// A whole number as `strtol` with base 0 reads it, but only if nothing is left over.

@@ -14,12 +14,13 @@ pub struct Source {
 }
 
 impl Source {
-    /// Whether this is no text at all: showing a line of it would help nobody.
+    /// Whether this is no text at all: showing a line of it would help nobody. A few control
+    /// characters are slips, which have lines to be shown.
     #[must_use]
     pub fn is_binary(&self) -> bool {
         let head = &self.text[..self.text.len().min(4096)];
         let strange = |byte: &&u8| byte.is_ascii_control() && !matches!(byte, 9..=13 | 27);
-        head.contains(&0) || head.iter().filter(strange).count() > head.len() / 16
+        head.contains(&0) || head.iter().filter(strange).count() > (head.len() / 16).max(8)
     }
 }
 

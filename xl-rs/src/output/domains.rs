@@ -1,6 +1,7 @@
 //! The table of `list`, and the same as JSON.
 
-use super::{NO_NAME, bitmap};
+use super::{bitmap, shown};
+use crate::printable;
 use libxc_safe::{DomainInfo, ShutdownReason};
 use serde::Serialize;
 use std::fmt::Write;
@@ -171,7 +172,7 @@ pub fn table(rows: &[Row], columns: Columns, pool_name: impl Fn(u32) -> String) 
 pub fn uuids(rows: &[Row]) -> String {
     let mut out = String::from("UUID                                  ID    name\n");
     for row in rows {
-        let name = row.name.as_deref().unwrap_or(NO_NAME);
+        let name = shown(row.name.as_deref());
         // Writing into a String cannot fail.
         let _ = writeln!(out, "{}  {}    {name:<30}", row.uuid, row.domid);
     }
@@ -179,7 +180,7 @@ pub fn uuids(rows: &[Row]) -> String {
 }
 
 fn line(out: &mut String, row: &Row, columns: Columns, pool_name: impl Fn(u32) -> String) {
-    let name = row.name.as_deref().unwrap_or(NO_NAME);
+    let name = shown(row.name.as_deref());
     let seconds = row.cpu_time_ns as f64 / 1e9;
     let mib = row.memory_kib / 1024;
     let state = row.letters();
@@ -201,7 +202,7 @@ fn line(out: &mut String, row: &Row, columns: Columns, pool_name: impl Fn(u32) -
         let _ = write!(out, " {:>16}", "-");
     }
     if columns.cpupool {
-        let _ = write!(out, "{:>16}", pool_name(row.cpupool));
+        let _ = write!(out, "{:>16}", printable::line(&pool_name(row.cpupool)));
     }
     if let Some(nodes) = columns.numa {
         let _ = write!(out, " {}", bitmap::text(row.numa_nodes.as_deref().unwrap_or(&[]), nodes));
@@ -322,6 +323,16 @@ mod tests {
         assert_eq!(row(None, State::default()).letters(), "------");
         let table = table(&[row(None, all)], Columns::default(), |_| String::new());
         assert!(table.contains("\n(null)  "), "{table}");
+    }
+
+    #[test]
+    fn names_steer_no_terminal() {
+        let rows = [row(Some("\x1b[2Ja"), State::default())];
+        let columns = Columns { cpupool: true, ..Columns::default() };
+        for text in [table(&rows, columns, |_| String::from("P\u{202e}0\n")), uuids(&rows)] {
+            assert!(text.contains("?[2Ja  "), "{text:?}");
+            assert!(!text.contains(['\x1b', '\u{202e}']) && text.lines().count() == 2, "{text:?}");
+        }
     }
 
     #[test]

@@ -8,5 +8,13 @@ pub mod facts;
 pub mod uptimes;
 pub mod vcpus;
 
+use crate::printable;
+use std::borrow::Cow;
+
 /// What stands in the name's place for a domain without one. xl prints the same.
-pub const NO_NAME: &str = "(null)";
+const NO_NAME: &str = "(null)";
+
+/// A domain's name as tables show it. Other toolstacks may have given it.
+fn shown(name: Option<&str>) -> Cow<'_, str> {
+    name.map_or(Cow::Borrowed(NO_NAME), printable::line)
+}

@@ -1,6 +1,6 @@
 //! The table of `uptime`, its short form, and the same as JSON.
 
-use super::NO_NAME;
+use super::shown;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -20,7 +20,7 @@ pub struct UptimeRow {
 pub fn table(rows: &[UptimeRow]) -> String {
     let mut out = format!("{:<33} {:>4} Uptime\n", "Name", "ID");
     for row in rows {
-        let name = row.name.as_deref().unwrap_or(NO_NAME);
+        let name = shown(row.name.as_deref());
         let duration = duration(row.uptime_seconds, true);
         // Writing into a String cannot fail.
         let _ = writeln!(out, "{name:<33} {:>4} {duration}", row.domid);
@@ -33,7 +33,7 @@ pub fn table(rows: &[UptimeRow]) -> String {
 pub fn lines(rows: &[UptimeRow], now: &str) -> String {
     let mut out = String::new();
     for row in rows {
-        let name = row.name.as_deref().unwrap_or(NO_NAME);
+        let name = shown(row.name.as_deref());
         let duration = duration(row.uptime_seconds, false);
         let _ = writeln!(out, " {now} up {duration}, {name} ({})", row.domid);
     }

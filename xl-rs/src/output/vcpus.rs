@@ -1,6 +1,6 @@
 //! The table of `vcpu-list`, and the same as JSON.
 
-use super::{NO_NAME, bitmap};
+use super::{bitmap, shown};
 use libxc_safe::{Affinity, VcpuInfo};
 use serde::Serialize;
 use std::fmt::Write;
@@ -72,7 +72,7 @@ pub fn table(rows: &[VcpuRow], cpus: u32) -> String {
         "Name", "ID", "VCPU", "CPU", "State", "Time(s)"
     );
     for row in rows {
-        let name = row.name.as_deref().unwrap_or(NO_NAME);
+        let name = shown(row.name.as_deref());
         let cpu = row.cpu.map_or_else(|| String::from("-"), |cpu| cpu.to_string());
         let hard = bitmap::text(&row.hard_affinity, cpus);
         let soft = bitmap::text(&row.soft_affinity, cpus);

@@ -14,6 +14,7 @@ use super::error::{CommandError, chain};
 use super::{info, tell, vcpu_list};
 use crate::cli::{BugReportArgs, definition};
 use crate::output::domains::Row;
+use crate::printable;
 use jiff::Timestamp;
 use libxc_safe::Xen;
 use redact::redact;
@@ -107,7 +108,8 @@ impl Report {
         }
         for Part { title, body } in &self.parts {
             let Ok(body) = body else { continue };
-            write!(out, "\n===== {title} =====\n{}", redact(body))?;
+            // It goes to a terminal or a mail; guests wrote part of it.
+            write!(out, "\n===== {title} =====\n{}", printable::lines(&redact(body)))?;
             if !body.ends_with('\n') {
                 writeln!(out)?;
             }
@@ -251,13 +253,13 @@ mod tests {
         let mut report = Report::default();
         report.add("one", Ok::<_, CommandError>(String::from("first\nvncpasswd=geheim")));
         report.lacks("two", "not root");
-        report.add("three", Ok::<_, CommandError>(String::from("third\n")));
+        report.add("three", Ok::<_, CommandError>(String::from("third\x1b[2J\n")));
         let mut text = Vec::new();
         report.write("now", &mut text).unwrap();
         assert_eq!(
             String::from_utf8(text).unwrap(),
             "xlr bug report, now\n\n  one\n  two: NOT COLLECTED, not root\n  three\n\n\
-             ===== one =====\nfirst\nvncpasswd=(left out)\n\n===== three =====\nthird\n"
+             ===== one =====\nfirst\nvncpasswd=(left out)\n\n===== three =====\nthird?[2J\n"
         );
         let summary = report.summary("f", false).to_string();
         assert!(
