@@ -10,7 +10,7 @@ use xenstore::client::Client;
 /// Runs the command.
 pub fn run(arguments: &DomidArgs) -> Result<(), CommandError> {
     let found = domain::by_name(&Xen::open()?, &mut Client::connect()?, &arguments.name)?;
-    let info = found.ok_or_else(|| CommandError::NoDomid { name: arguments.name.clone() })?;
+    let info = found.ok_or_else(|| CommandError::NoSuchName { given: arguments.name.clone() })?;
     if arguments.json {
         return print_json(&json!({ "name": arguments.name, "domid": info.domid.0 }));
     }

@@ -23,10 +23,7 @@ pub enum CommandError {
     #[error(transparent)]
     Store(#[from] xenstore::client::Error),
     /// Nobody is called that.
-    #[error(
-        "{given} is an invalid domain identifier: no domain has this name; see {} list",
-        program::name()
-    )]
+    #[error("no domain is called {given:?}; see {} list", program::name())]
     NoSuchName {
         /// What was given.
         given: String,
@@ -37,14 +34,8 @@ pub enum CommandError {
         /// What was given.
         domid: u16,
     },
-    /// `domid` did not find the name.
-    #[error("Can't get domid of domain name '{name}', maybe this domain does not exist.")]
-    NoDomid {
-        /// The name.
-        name: String,
-    },
     /// `domname` did not find the domain.
-    #[error("Can't get domain name of domain id '{domid}', maybe this domain does not exist.")]
+    #[error("domain {domid} does not exist, or has no name; see {} list", program::name())]
     NoDomname {
         /// The domid.
         domid: u16,
