@@ -1,6 +1,6 @@
 //! Every key of xl.cfg: what the table says of it is what happens.
 //!
-//! `keys/xl-cfg-keys.tsv` lists the keys that xl of Xen 4.14 to 4.22 knows, with a rank and a
+//! `keys/xl-cfg-keys.tsv` lists the keys that xl of Xen 4.14 to 4.22 knows, with their
 //! meaning; keys of the strings inside a list are written `disk.vdev`.
 
 use domain_builder::plan::facts::{CpuLeaf, HostCpu, HostFacts, KernelFacts, KernelSegment};

@@ -1,5 +1,5 @@
 /*
- * Asks libxlutil how it reads texts, for tests/libxlu.rs.
+ * Asks libxlutil how it reads texts, for the test in main.rs.
  *
  * In: requests on stdin until its end, each a letter and byte strings, every string as its length
  * (32 bits, little endian) and its bytes:

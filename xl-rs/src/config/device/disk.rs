@@ -6,7 +6,7 @@
 //! item  := 'target=' REST-OF-THE-TEXT | KEY '=' VALUE | FLAG | [PREFIX ':'] POSITIONAL
 //! ```
 //!
-//! Read as libxlutil reads it; `tests/libxlu.rs` compares the two.
+//! Read as libxlutil reads it; `tests/libxlu/main.rs` compares the two.
 
 use super::{Part, SpecError};
 use nom::bytes::complete::take_while;
