@@ -13,7 +13,7 @@ use domain_builder::apply::{ApplyOptions, Progress, apply, floor};
 use domain_builder::image::{CacheOptions, KernelImage, Ramdisk, load};
 use domain_builder::plan::facts::HostFacts;
 use domain_builder::plan::{Plan, plan};
-use domain_builder::spec::{DomainSpec, EndActions, SchedParams, TscMode};
+use domain_builder::spec::DomainSpec;
 use domain_builder::undo::{Identity, destroy};
 use libxc_safe::{Domid, Xen};
 use std::error::Error;
@@ -68,31 +68,11 @@ fn spec(
         *byte = letter;
     }
     DomainSpec {
-        name: name.to_owned(),
-        uuid,
-        kernel: kernel.into(),
         ramdisk: (ramdisk != "-").then(|| ramdisk.into()),
         cmdline: cmdline.to_owned(),
-        memory_kib,
-        max_memory_kib: memory_kib,
         vcpus,
         max_vcpus: vcpus,
-        affinity: Vec::new(),
-        numa_nodes: Vec::new(),
-        sched: SchedParams::default(),
-        cpupool: 0,
-        tsc_mode: TscMode::Default,
-        cpuid: Vec::new(),
-        on_end: EndActions::default(),
-        max_grant_frames: None,
-        max_maptrack_frames: None,
-        max_event_channels: None,
-        max_grant_version: None,
-        no_migrate: false,
-        msr_relaxed: false,
-        time_offset_seconds: 0,
-        driver_domain: false,
-        no_suspend_node: false,
+        ..DomainSpec::new(name, uuid, kernel, memory_kib)
     }
 }
 

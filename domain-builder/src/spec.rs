@@ -186,3 +186,42 @@ pub struct DomainSpec {
     /// Leaves out the node by which newer guests announce their suspend event channel.
     pub no_suspend_node: bool,
 }
+
+impl DomainSpec {
+    /// A domain of one vcpu, with xl's default for everything that is not named.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        uuid: [u8; 16],
+        kernel: impl Into<PathBuf>,
+        memory_kib: u64,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            uuid,
+            kernel: kernel.into(),
+            ramdisk: None,
+            cmdline: String::new(),
+            memory_kib,
+            max_memory_kib: memory_kib,
+            vcpus: 1,
+            max_vcpus: 1,
+            affinity: Vec::new(),
+            numa_nodes: Vec::new(),
+            sched: SchedParams::default(),
+            cpupool: 0,
+            tsc_mode: TscMode::Default,
+            cpuid: Vec::new(),
+            on_end: EndActions::default(),
+            max_grant_frames: None,
+            max_maptrack_frames: None,
+            max_event_channels: None,
+            max_grant_version: None,
+            no_migrate: false,
+            msr_relaxed: false,
+            time_offset_seconds: 0,
+            driver_domain: false,
+            no_suspend_node: false,
+        }
+    }
+}

@@ -4,6 +4,9 @@
 //! Seeded and bounded, so that it runs with the other tests; `XLR_FUZZ_ITERS` scales it.
 #![forbid(unsafe_code)]
 
+mod random;
+
+use random::{Random, iterations};
 use xenstore::client::{Session, Waiting};
 use xenstore::wire::{
     HEADER_LEN, Header, MessageType, PAYLOAD_MAX, Packet, Parser, Reply, Request, RequestId,
@@ -12,26 +15,6 @@ use xenstore::wire::{
 
 const SEED: u64 = 0x7865_6e73_746f_7265;
 const ITERATIONS: u64 = 100_000;
-
-/// xorshift64*: all that a bounded, repeatable run needs.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(limit.max(1)).unwrap()).unwrap()
-    }
-}
-
-fn iterations() -> u64 {
-    std::env::var("XLR_FUZZ_ITERS").ok().and_then(|n| n.parse().ok()).unwrap_or(ITERATIONS)
-}
 
 /// Payloads that reach deep into the decoders.
 const PAYLOADS: &[&[u8]] = &[
@@ -57,14 +40,14 @@ const PAYLOADS: &[&[u8]] = &[
 
 /// A packet with a payload of the corpus, then some damage.
 fn damaged(random: &mut Random) -> Vec<u8> {
-    let mut payload = PAYLOADS[random.below(PAYLOADS.len())].to_vec();
+    let mut payload = random.pick(PAYLOADS).to_vec();
     for _ in 0..random.below(4) {
         let at = random.below(payload.len() + 1);
         match random.below(4) {
-            0 if at < payload.len() => payload[at] = random.next().to_le_bytes()[0],
+            0 if at < payload.len() => payload[at] = u8::try_from(random.below(256)).unwrap(),
             1 => payload.insert(at, [0, b'/', b'9', 0xff][random.below(4)]),
             2 if at < payload.len() => drop(payload.remove(at)),
-            _ => payload.extend_from_slice(PAYLOADS[random.below(PAYLOADS.len())]),
+            _ => payload.extend_from_slice(random.pick(PAYLOADS)),
         }
     }
     if random.below(50) == 0 {
@@ -107,7 +90,7 @@ fn settle(packet: &Packet) {
 fn fuzz_wire() {
     let mut random = Random(SEED);
     let mut parser = Parser::new();
-    for _ in 0..iterations() {
+    for _ in 0..iterations(ITERATIONS) {
         let bytes = damaged(&mut random);
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
@@ -141,10 +124,10 @@ fn fuzz_session() {
     let mut out = Vec::new();
     let (mut sent, mut answered, mut lost, mut events) = (0u64, 0u64, 0u64, 0u64);
     let mut asked = Vec::new();
-    for _ in 0..iterations() {
+    for _ in 0..iterations(ITERATIONS) {
         if random.below(2) == 0 {
             let kinds = [2u32, 4, 5, 6, 11, 21, 22];
-            let payload = PAYLOADS[random.below(PAYLOADS.len())].to_vec();
+            let payload = random.pick(PAYLOADS).to_vec();
             let kind = kinds[random.below(kinds.len())];
             let len = u32::try_from(payload.len()).unwrap();
             let header = Header { kind, len, ..Header::default() };
@@ -185,7 +168,7 @@ fn fuzz_session() {
         }
     }
     // The run reached what it is about.
-    if iterations() >= ITERATIONS {
+    if iterations(ITERATIONS) >= ITERATIONS {
         let reached = (sent, answered, lost, events);
         assert!(sent > 5000 && answered > 5000 && lost > 1000 && events > 1000, "{reached:?}");
     }

@@ -3,6 +3,7 @@
 //!
 //! Seeded and bounded, so that it runs with the other tests; `XLR_FUZZ_ITERS` scales it.
 
+use crate::random::{Random, iterations};
 use crate::script::connection;
 use xenstore::Domid;
 use xenstore::store::{ConnectionId, Effect, Outcome, Quota, Ring, State};
@@ -12,30 +13,6 @@ use xenstore::wire::{
 
 const SEED: u64 = 0x7374_6f72_655f_6d65;
 const ITERATIONS: u64 = 30_000;
-
-/// xorshift64*: all that a bounded, repeatable run needs.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(limit.max(1)).unwrap()).unwrap()
-    }
-
-    fn of<'a>(&mut self, list: &[&'a [u8]]) -> &'a [u8] {
-        list[self.below(list.len())]
-    }
-}
-
-fn iterations() -> u64 {
-    std::env::var("XLR_FUZZ_ITERS").ok().and_then(|n| n.parse().ok()).unwrap_or(ITERATIONS)
-}
 
 const PATHS: &[&[u8]] = &[
     b"/",
@@ -98,11 +75,11 @@ const WHOLE: &[&[u8]] = &[
 fn packet(random: &mut Random) -> Packet {
     let kind = MessageType::ALL[random.below(MessageType::ALL.len())];
     let mut payload = if random.below(4) == 0 {
-        random.of(WHOLE).to_vec()
+        random.pick(WHOLE).to_vec()
     } else {
-        let mut payload = random.of(PATHS).to_vec();
+        let mut payload = random.pick(PATHS).to_vec();
         payload.push(0);
-        payload.extend_from_slice(random.of(TAILS));
+        payload.extend_from_slice(random.pick(TAILS));
         payload
     };
     if random.below(8) == 0 {
@@ -157,7 +134,7 @@ fn fuzz_packets() {
     let callers = ["s1", "s2", "d1", "d1", "d1", "d2", "d2"].map(connection);
     let mut state = crate::script::store();
     state.connect_socket(2);
-    for iteration in 0..iterations() {
+    for iteration in 0..iterations(ITERATIONS) {
         match random.below(600) {
             0 => {
                 state.domain_gone(Domid(random.below(4) as u16));
@@ -206,7 +183,7 @@ fn fuzz_requests() {
     let mut random = Random(SEED ^ 1);
     let mut state = crate::script::store();
     let callers = ["s1", "d1", "d2"].map(connection);
-    for iteration in 0..iterations() {
+    for iteration in 0..iterations(ITERATIONS) {
         let caller = callers[random.below(callers.len())];
         let text = request(&mut random);
         let request = crate::script::parse(&text);

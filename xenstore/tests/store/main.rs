@@ -9,6 +9,8 @@ mod fuzz;
 mod history;
 mod model;
 mod quotas;
+#[path = "../random/mod.rs"]
+mod random;
 mod requests;
 mod script;
 mod transactions;

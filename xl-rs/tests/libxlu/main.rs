@@ -284,13 +284,27 @@ fn last_byte_is_lost(text: &str, ours: Ours, theirs: &Answer) -> bool {
 #[test]
 fn pci_devices() {
     let ours = |text: &str| device::pci::parse(text).map(|pci| ours::pci(&pci));
-    check_devices(0x5eed_0bdf, devices::pci, |text| Question::Pci(text), ours, str::to_owned, nothing);
+    check_devices(
+        0x5eed_0bdf,
+        devices::pci,
+        |text| Question::Pci(text),
+        ours,
+        str::to_owned,
+        nothing,
+    );
 }
 
 #[test]
 fn rates() {
     let ours = |text: &str| device::rate::parse(text).map(|rate| ours::rate(&rate));
-    check_devices(0x5eed_4a7e, devices::rate, |text| Question::Rate(text), ours, str::to_owned, nothing);
+    check_devices(
+        0x5eed_4a7e,
+        devices::rate,
+        |text| Question::Rate(text),
+        ours,
+        str::to_owned,
+        nothing,
+    );
 }
 
 /// What libxlutil reads although it means nothing, and what is refused here.

@@ -11,7 +11,7 @@ mod start_info;
 use super::facts::{CpuLeaf, HostCpu, HostFacts, KernelFacts, KernelSegment};
 use super::layout::{Frames, Layout, PAGE_BYTES};
 use super::page_tables::{ENTRIES, page_tables};
-use crate::spec::{DomainSpec, EndActions, SchedParams, TscMode};
+use crate::spec::DomainSpec;
 
 pub(super) const MIB: u64 = 1024 * 1024;
 /// A leaf that has to be changed when the time stamp counter is emulated.
@@ -85,31 +85,10 @@ pub(super) fn host() -> HostFacts {
 
 pub(super) fn spec(memory_kib: u64, vcpus: u32) -> DomainSpec {
     DomainSpec {
-        name: "guest".to_owned(),
-        uuid: [0xab; 16],
-        kernel: "/boot/vmlinuz".into(),
-        ramdisk: None,
         cmdline: "console=hvc0".to_owned(),
-        memory_kib,
-        max_memory_kib: memory_kib,
         vcpus,
         max_vcpus: vcpus,
-        affinity: Vec::new(),
-        numa_nodes: Vec::new(),
-        sched: SchedParams::default(),
-        cpupool: 0,
-        tsc_mode: TscMode::Default,
-        cpuid: Vec::new(),
-        on_end: EndActions::default(),
-        max_grant_frames: None,
-        max_maptrack_frames: None,
-        max_event_channels: None,
-        max_grant_version: None,
-        no_migrate: false,
-        msr_relaxed: false,
-        time_offset_seconds: 0,
-        driver_domain: false,
-        no_suspend_node: false,
+        ..DomainSpec::new("guest", [0xab; 16], "/boot/vmlinuz", memory_kib)
     }
 }
 

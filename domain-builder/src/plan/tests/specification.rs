@@ -3,6 +3,7 @@
 use super::*;
 use crate::plan::steps::Step;
 use crate::plan::{Plan, plan_facts};
+use crate::spec::TscMode;
 use crate::spec::{CpuSet, VcpuAffinity};
 use proptest::prelude::*;
 
