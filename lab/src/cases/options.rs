@@ -2,12 +2,14 @@
 
 use crate::case::{Case, Group};
 use crate::dom0::host::{Stop, Verdict, await_text, config, console, domid, report, run};
+use crate::dom0::init;
 use crate::ensure;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
     Case::new("options/wall-clock", Group::Create, wall_clock),
+    Case::new("options/local-time", Group::Create, local_time),
     Case::new("options/grant-version", Group::Create, grant_version),
     Case::new("options/msr-relaxed", Group::Create, msr_relaxed),
     Case { xen: "4.14", ..Case::new("options/xen-4.14", Group::Create, refused_by_4_14) },
@@ -45,6 +47,25 @@ fn wall_clock() -> Verdict {
         ahead.is_some_and(|ahead| (ahead - DAY).abs() < SLACK),
         "the guest is ahead by {ahead:?} seconds, not by {DAY}"
     );
+    Ok(())
+}
+
+/// With `localtime` the guest's clock is ahead of UTC as the host's is; a host without a time zone
+/// is at UTC.
+fn local_time() -> Verdict {
+    let path = config("local", &text("local", "", "localtime = 1"))?;
+    for (zone, ahead) in [(Some("AAA-2"), 7_200), (Some("BBB3:30"), -12_600), (None, 0)] {
+        let mut command = init::command("/bin/xlr");
+        command.args(["create", "--dry-run=json", &path]).env_remove("TZ");
+        zone.map(|zone| command.env("TZ", zone));
+        let out = command.output()?;
+        ensure!(out.status.success(), "{zone:?}: {}", String::from_utf8_lossy(&out.stderr));
+        let plan: serde_json::Value = serde_json::from_slice(&out.stdout)?;
+        let steps = plan["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let offset = steps.iter().find(|step| step["step"] == "time-offset");
+        let offset = offset.map_or(Some(0), |step| step["seconds"].as_i64());
+        ensure!(offset == Some(ahead), "{zone:?}: ahead by {offset:?} seconds, not by {ahead}");
+    }
     Ok(())
 }
 

@@ -33,11 +33,11 @@ use domain_builder::plan::steps::Step;
 use domain_builder::plan::{Plan, plan};
 use domain_builder::spec::DomainSpec;
 use domain_builder::undo::{self, UndoError};
+use jiff::Zoned;
 use libxc_safe::{ForeignMapping, Xen};
 use rustix::process::{Signal, getpid, kill_process};
 use std::io::{self, IsTerminal};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tz::TimeZone;
 use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::Client;
@@ -103,7 +103,7 @@ impl Job {
             Some(_) => list::pool_names(xen, store)?,
             None => Vec::new(),
         };
-        let utc_offset_seconds = if config.local_time { utc_offset_seconds()? } else { 0 };
+        let utc_offset_seconds = if config.local_time { utc_offset_seconds() } else { 0 };
         let host = Host { node_of_cpu: node_of_cpu(xen)?, pools, utc_offset_seconds };
         let placed = matches!(config.hard_affinity, Affinity::Each(_))
             || config.soft_affinity != Affinity::Anywhere;
@@ -330,12 +330,9 @@ fn new_generation() -> u64 {
     since.as_nanos() as u64
 }
 
-/// How far the host's time zone is ahead of UTC at this moment.
-fn utc_offset_seconds() -> Result<i32, CommandError> {
-    let zone = TimeZone::local().map_err(CommandError::TimeZone)?;
-    let now = zone.find_current_local_time_type();
-    let now = now.map_err(|error| CommandError::TimeZone(error.into()))?;
-    Ok(now.ut_offset())
+/// How far the host's time zone is ahead of UTC at this moment; without one it is UTC.
+fn utc_offset_seconds() -> i32 {
+    Zoned::now().offset().seconds()
 }
 
 /// The NUMA node of every CPU that is there; one whose node Xen does not know counts to the first.

@@ -22,10 +22,10 @@ use crate::state::userdata::{self, Kind};
 use domain_builder::apply::Created;
 use domain_builder::spec::{EndAction, EndActions};
 use domain_builder::undo::{self, DestroyError, Identity, Leftover, Seen};
+use jiff::Timestamp;
 use libxc_safe::{DomainInfo, ShutdownReason, Xen};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use tz::UtcDateTime;
 use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
@@ -240,18 +240,7 @@ fn domain_uuid(xen: &Xen, domid: Domid) -> Result<Option<[u8; 16]>, CommandError
 
 /// What a preserved domain has behind its name: the time, as xl writes it.
 fn suffix() -> String {
-    match UtcDateTime::now() {
-        Ok(now) => format!(
-            "-{:04}{:02}{:02}T{:02}{:02}Z",
-            now.year(),
-            now.month(),
-            now.month_day(),
-            now.hour(),
-            now.minute()
-        ),
-        // A clock outside all calendars: any suffix will do that is no other domain's.
-        Err(_) => format!("-{}", Uuid::new_v4()),
-    }
+    Timestamp::now().strftime("-%Y%m%dT%H%MZ").to_string()
 }
 
 /// `create -F`: stays until the domain is gone, and does what is to be done at its end.
