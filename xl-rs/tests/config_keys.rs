@@ -241,6 +241,24 @@ fn every_ignored_key_is_warned_about_with_its_place() {
 }
 
 /// `XLR_WRITE_DOCS=1` writes the page instead of comparing it.
+/// What only the domain's end shows is not among what holds while it runs.
+#[test]
+fn the_page_tells_what_waits_for_the_end() {
+    let page = markdown();
+    let list = |from: &str, to: &str| {
+        let (_, rest) = page.split_once(from).expect(from);
+        rest.split_once(to).expect(to).0.to_owned()
+    };
+    let (now, at_end) = (
+        list("\n## Honoured\n", "\n## Honoured by who waits\n"),
+        list("\n## Honoured by who waits\n", "\n## Refused\n"),
+    );
+    for (key, _, effect) in EFFECTS {
+        let (key, waits) = (format!("`{key}`"), matches!(effect, Stored(_)));
+        assert_eq!((now.contains(&key), at_end.contains(&key)), (!waits, waits), "{key}");
+    }
+}
+
 #[test]
 fn the_page_of_keys_is_the_table() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/xl.cfg.md");

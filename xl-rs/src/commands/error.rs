@@ -87,11 +87,14 @@ pub enum CommandError {
         problem: String,
     },
     /// `vcpu-pin` with nothing but `-`.
-    #[error("neither hard nor soft affinity was given; nothing was done")]
+    #[error(
+        "neither hard nor soft affinity was given; give CPUs, or all, in place of one of the -"
+    )]
     NothingToPin,
     /// A number of vcpus that a domain cannot have.
     #[error(
-        "domain {domid} can have 1 to {max} vcpus online, not {wanted}: maxvcpus= is fixed when it is made"
+        "domain {domid} can have 1 to {max} vcpus online, not {wanted}: maxvcpus= is fixed when it is made, \
+         raise it in the configuration and create the domain anew"
     )]
     VcpuCount {
         /// What was asked for.
@@ -110,7 +113,9 @@ pub enum CommandError {
         cpus: u32,
     },
     /// An amount of memory that a domain cannot have.
-    #[error("domain {domid}: {wanted_kib} KiB is {side} than {limit_kib} KiB, {why}")]
+    #[error(
+        "domain {domid}: {wanted_kib} KiB is {side} than {limit_kib} KiB, {why}; choose another amount"
+    )]
     Memory {
         /// The domain.
         domid: u16,
@@ -124,7 +129,10 @@ pub enum CommandError {
         why: &'static str,
     },
     /// A node without the amount of memory that it should hold.
-    #[error("xenstore has no amount in {path}: the domain is being made or taken down")]
+    #[error(
+        "xenstore has no amount of memory in {path}: as long as the domain is being made or taken \
+         down that is so, otherwise write one there with mem-max or xenstore-write"
+    )]
     NoAmount {
         /// The node.
         path: String,
@@ -133,7 +141,10 @@ pub enum CommandError {
     #[error("-N works with create and vcpu-pin only; nothing was done")]
     DryRun,
     /// A domain that is to go on and was not stopped.
-    #[error("domain {domid} is not paused")]
+    #[error(
+        "domain {domid} is not paused, so there is nothing to do; see {} list",
+        program::name()
+    )]
     NotPaused {
         /// The domain.
         domid: u16,
@@ -161,7 +172,7 @@ pub enum CommandError {
         source: io::Error,
     },
     /// A file or stream that cannot be written.
-    #[error("cannot write {what}")]
+    #[error("cannot write {what}; look at its rights, and at the room where it is")]
     Write {
         /// Which.
         what: String,
@@ -181,9 +192,6 @@ pub enum CommandError {
     /// The kernel.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// `localtime` without a time zone.
-    #[error("cannot tell this host's time zone for localtime=1; see /etc/localtime")]
-    TimeZone(#[source] tz::Error),
     /// What is asked for cannot be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -200,7 +208,9 @@ pub enum CommandError {
     #[error("interrupted; the domain was destroyed again before it ran")]
     Interrupted,
     /// Signals could not be held off.
-    #[error("cannot handle signals")]
+    #[error(
+        "cannot catch signals, without which Ctrl-C would leave half of a domain; nothing was done"
+    )]
     Signals {
         /// The system's answer.
         #[source]

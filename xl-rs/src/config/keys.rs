@@ -336,9 +336,19 @@ pub fn markdown() -> String {
          ## Honoured\n\nIt does what `xl.cfg(5)` says.\n\n",
     );
     let top = || KEYS.iter().filter(|key| key.fate != Part);
-    let honoured: Vec<String> =
-        top().filter(|key| key.fate == Honoured).map(|key| format!("`{}`", key.name)).collect();
-    out.push_str(&honoured.join(", "));
+    let names = |keys: &mut dyn Iterator<Item = &Key>| -> String {
+        let names: Vec<String> = keys.map(|key| format!("`{}`", key.name)).collect();
+        names.join(", ")
+    };
+    let (at_end, honoured): (Vec<&Key>, Vec<&Key>) =
+        top().filter(|key| key.fate == Honoured).partition(|key| key.name.starts_with("on_"));
+    out.push_str(&names(&mut honoured.into_iter()));
+    out.push_str(
+        ".\n\n## Honoured by who waits\n\nStored with the domain. `create -F`, which waits for \
+         the domain's end, carries it out; `shutdown -w` and `reboot` heed it. Without them nothing \
+         acts on it, and `create` says so.\n\n",
+    );
+    out.push_str(&names(&mut at_end.into_iter()));
     let refused = |fate| match fate {
         Refused(why) => Some(why),
         _ => None,
