@@ -7,7 +7,7 @@ use crate::dom0::snapshot::{self, Snapshot};
 use crate::{ensure, fail, leftovers};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use std::os::fd::OwnedFd;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
@@ -132,7 +132,8 @@ fn two_at_once() -> Verdict {
 }
 
 /// Another domain is given the name after a create has found it free, and before the create has
-/// written it: the create fails, and is undone.
+/// written it. xl knows none of our locks: the create fails, and is undone. Our own rename waits for
+/// the create, and is refused.
 fn renamed_meanwhile() -> Verdict {
     let path = config("undone", GUEST)?;
     let other = config("other", &GUEST.replace("undone", "other"))?;
@@ -140,24 +141,54 @@ fn renamed_meanwhile() -> Verdict {
     let Some(id) = domid("other")? else { fail!("no domain was made") };
     await_node(&format!("/local/domain/{id}/console/tty"), 20)?;
     let before = snapshot::take()?;
-    for tool in ["/bin/xlr", "/xen/bin/xl"] {
-        let mut log = Slow::new()?;
-        let mut command = init::command("/bin/xlr");
-        command.args(["-vvv", "create", "-p", &path]).stdout(Stdio::null()).stderr(log.writer()?);
-        let mut child = command.spawn()?;
-        drop(command);
-        // That the domain is made is in the pipe then, that its nodes are begun waits.
-        log.until(&format!("begin step={} ", step("create-domain", &path)?))?;
-        argv(&[tool, "rename", "other", "undone"])?.success()?;
-        let said = log.rest()?;
-        let status = child.wait()?;
-        ensure!(status.code() == Some(3), "{tool}: the create ends with {status}: {said}");
-        ensure!(said.contains(&format!("domain {id} is called \"undone\"")), "{tool}: {said}");
-        argv(&[tool, "rename", "undone", "other"])?.success()?;
-        unchanged(&before, &format!("a create whose name {tool} gave away meanwhile"))?;
-    }
+
+    let mut create = Held::start(&path)?;
+    argv(&["/xen/bin/xl", "rename", "other", "undone"])?.success()?;
+    let (code, said) = create.finish()?;
+    ensure!(code == Some(3), "after xl's rename the create ends with {code:?}: {said}");
+    ensure!(said.contains(&format!("domain {id} is called \"undone\"")), "{said}");
+    argv(&["/xen/bin/xl", "rename", "undone", "other"])?.success()?;
+    unchanged(&before, "a create whose name xl gave away meanwhile")?;
+
+    let mut create = Held::start(&path)?;
+    let mut rename = init::command("/bin/xlr");
+    rename.args(["rename", "other", "undone"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let rename = rename.spawn()?;
+    let (code, said) = create.finish()?;
+    ensure!(code == Some(0), "beside our rename the create ends with {code:?}: {said}");
+    let rename = rename.wait_with_output()?;
+    let said = String::from_utf8_lossy(&rename.stderr);
+    ensure!(rename.status.code() == Some(1) && said.contains("belongs to"), "rename: {said}");
+    argv(&["/bin/xlr", "destroy", "undone"])?.success()?;
+    unchanged(&before, "a create, a rename that was refused, and destroy")?;
     argv(&["/bin/xlr", "destroy", "other"])?.success()?;
     Ok(())
+}
+
+/// A create that has made its domain and has written none of its nodes.
+struct Held {
+    log: Slow,
+    child: Child,
+}
+
+impl Held {
+    fn start(path: &str) -> Result<Held, Stop> {
+        let made = format!("begin step={} ", step("create-domain", path)?);
+        let mut log = Slow::new()?;
+        let mut command = init::command("/bin/xlr");
+        command.args(["-vvv", "create", "-p", path]).stdout(Stdio::null()).stderr(log.writer()?);
+        let child = command.spawn()?;
+        drop(command);
+        // That the domain is made is in the pipe then, that its nodes are begun waits.
+        log.until(&made)?;
+        Ok(Held { log, child })
+    }
+
+    /// Lets it go on; how it ended, and what it said.
+    fn finish(&mut self) -> Result<(Option<i32>, String), Stop> {
+        let said = self.log.rest()?;
+        Ok((self.child.wait()?.code(), said))
+    }
 }
 
 /// The place of a step in the plan.
