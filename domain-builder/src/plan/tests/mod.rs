@@ -28,7 +28,7 @@ pub(super) fn segment(
     file_bytes: u64,
     memory_bytes: u64,
 ) -> KernelSegment {
-    let data = if file_bytes > 0 { vec![0..file_bytes] } else { Vec::new() };
+    let data = (file_bytes > 0).then_some(0..file_bytes).into_iter().collect();
     KernelSegment { index, start, file_bytes, data, memory_bytes }
 }
 
