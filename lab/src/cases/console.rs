@@ -1,16 +1,17 @@
 //! `xlr console` and `create -c` on a terminal: what is shown, how it ends, what it leaves.
 
 use crate::case::{Case, Group};
-use crate::dom0::host::{Stop, Verdict, argv, config, console_log, domid, run};
+use crate::dom0::host::{Stop, Verdict, argv, await_node, config, console_log, domid, run};
 use crate::dom0::init;
 use crate::dom0::snapshot;
 use crate::{ensure, fail, leftovers};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, OutputModes, tcgetattr};
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
@@ -25,6 +26,8 @@ pub const CASES: &[Case] = &[
     Case::new("console/guest-output-alone", Group::Toolstack, guest_output_alone),
     Case::new("console/create-attached", Group::Toolstack, create_attached),
     Case::new("console/xenconsoled-comes-back", Group::Toolstack, xenconsoled_comes_back),
+    Case::new("console/full-pipe", Group::Toolstack, full_pipe),
+    Case::new("console/signal-while-waiting", Group::Toolstack, signal_while_waiting),
     Case::new("console/create-without-xenconsoled", Group::Toolstack, without_xenconsoled),
 ];
 
@@ -234,6 +237,81 @@ fn without_xenconsoled() -> Verdict {
     terminal.until("xtf: idle")?;
     terminal.detach()?;
     run("/bin/xlr destroy unseen")?.success()?;
+    Ok(())
+}
+
+/// Where nobody reads what the guest says, a signal still ends the console.
+fn full_pipe() -> Verdict {
+    let path = idle("unread")?;
+    run(&format!("/bin/xlr create {path}"))?.success()?;
+    let id = domid("unread")?.unwrap_or_default();
+    let tty = await_node(&format!("/local/domain/{id}/console/tty"), 20)?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let tty = rustix::fs::open(tty, flags, Mode::empty()).map_err(std::io::Error::from)?;
+    for signal in [Signal::TERM, Signal::INT] {
+        // What the guest says next waits in the terminal until the console takes it.
+        run(&format!("/usr/bin/xenstore-write /local/domain/{id}/control/shutdown poweroff"))?
+            .success()?;
+        ensure!(readable(&tty, Instant::now() + LIMIT)?, "the guest says nothing");
+        let (reader, writer) = full()?;
+        let mut command = init::command("/bin/xlr");
+        command.args(["console", "unread"]).stdin(Stdio::null()).stdout(writer);
+        let mut child = Kill(command.spawn()?);
+        let deadline = Instant::now() + LIMIT;
+        while rustix::io::ioctl_fionread(&tty).map_err(std::io::Error::from)? > 0 {
+            ensure!(Instant::now() < deadline, "the console takes nothing");
+            std::thread::yield_now();
+        }
+        let process = pidfd_open(Pid::from_child(&child.0), PidfdFlags::empty())
+            .map_err(std::io::Error::from)?;
+        kill_process(Pid::from_child(&child.0), signal).map_err(std::io::Error::from)?;
+        let ended = readable(&process, Instant::now() + LIMIT / 2)?;
+        drop(reader);
+        ensure!(ended, "{signal:?} does not end a console that nobody reads");
+        let code = child.0.wait()?.code();
+        ensure!(code == Some(130), "exit code {code:?} after {signal:?}");
+    }
+    run("/bin/xlr destroy unread")?.success()?;
+    Ok(())
+}
+
+/// A pipe that takes nothing more.
+fn full() -> Result<(PipeReader, PipeWriter), Stop> {
+    let (reader, writer) = std::io::pipe()?;
+    let set = |flags| rustix::fs::fcntl_setfl(&writer, flags).map_err(std::io::Error::from);
+    set(OFlags::NONBLOCK)?;
+    while (&writer).write(&[0; 4096]).is_ok() {}
+    set(OFlags::empty())?;
+    Ok((reader, writer))
+}
+
+/// A signal does not wait until the patience with xenconsoled is over, and leaves no domain.
+fn signal_while_waiting() -> Verdict {
+    let path = idle("waited")?;
+    stop_xenconsoled()?;
+    let before = snapshot::take()?;
+    let interrupted = || -> Result<(Option<i32>, String), Stop> {
+        let mut command = init::command("/bin/xlr");
+        command.args(["-vvv", "create", "-c", &path]).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = Kill(command.stderr(Stdio::piped()).spawn()?);
+        let Some(pipe) = child.0.stderr.take() else { fail!("no pipe to xlr") };
+        let mut last = String::new();
+        for line in BufReader::new(pipe).lines() {
+            last = line?;
+            if last.contains("domain created") {
+                let pid = Pid::from_child(&child.0);
+                kill_process(pid, Signal::INT).map_err(std::io::Error::from)?;
+            }
+        }
+        Ok((child.0.wait()?.code(), last))
+    };
+    let ended = interrupted();
+    let after = snapshot::take()?;
+    start_xenconsoled()?;
+    let (code, last) = ended?;
+    ensure!(code == Some(130) && last.contains("interrupted"), "exit code {code:?}: {last}");
+    let left = leftovers::compare(&before, &after);
+    ensure!(left.is_empty(), "left: {}", left.join("; "));
     Ok(())
 }
 

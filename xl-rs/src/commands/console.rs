@@ -23,17 +23,20 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
 
 /// Ctrl-], which detaches unless another key was chosen.
 pub const DETACH: u8 = 0x1d;
-/// Bytes moved at once; also the most input that waits for a guest that does not read.
+/// Bytes moved at once; also the most that waits for a guest or a reader that does not read. No more
+/// than a pipe takes without blocking once it takes anything.
 const CHUNK: usize = 4096;
 /// How long the tty of a domain may stay unnamed before that is reported.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -63,6 +66,12 @@ pub enum ConsoleError {
     /// A signal ended it; the terminal is as before.
     #[error("detached from the console of domain {domid} by a signal; the domain runs on")]
     Signal {
+        /// The domain.
+        domid: Domid,
+    },
+    /// A signal came while the reader of the last output did not read.
+    #[error("domain {domid} is gone; a signal came before all of its last output was taken")]
+    Unread {
         /// The domain.
         domid: Domid,
     },
@@ -96,7 +105,7 @@ pub fn run(arguments: &ConsoleArgs) -> Result<(), CommandError> {
     if info.domid.0 == 0 {
         return Err(CommandError::Dom0 { hint: ": it has no console of this kind" });
     }
-    let mut console = Console::attach(&xen, &mut store, &info)?;
+    let mut console = Console::attach(&xen, &mut store, &info, None)?;
     console.copy(Some(arguments.escape), true)?;
     Ok(())
 }
@@ -114,10 +123,14 @@ pub struct Console<'a> {
     /// Input that the guest has not taken yet.
     input: Vec<u8>,
     input_open: bool,
+    /// Output that nobody has taken yet.
+    output: Vec<u8>,
     /// The key that detaches.
     detach: u8,
     /// Readable once a signal has asked the process to end.
     signals: UnixStream,
+    /// To hear no more of them.
+    registered: Vec<SigId>,
     /// Whether a domain that has shut down counts as gone.
     until_shutdown: bool,
 }
@@ -125,10 +138,14 @@ pub struct Console<'a> {
 impl<'a> Console<'a> {
     /// Attaches: waits until xenconsoled has named the terminal, and opens it. From here on nothing
     /// that the guest says is lost.
+    ///
+    /// A signal that asks the process to end ends the waiting. Where signals were held before, `seen`
+    /// is what one sets that came until now.
     pub fn attach(
         xen: &'a Xen,
         store: &'a mut Client,
         info: &DomainInfo,
+        seen: Option<&AtomicBool>,
     ) -> Result<Self, CommandError> {
         let node = format!("/local/domain/{}/console/tty", info.domid);
         store.watch(&node, "console-tty")?;
@@ -137,7 +154,6 @@ impl<'a> Console<'a> {
         let (tty, input_open, detach) = (None, true, DETACH);
         let (signals, signalled) =
             UnixStream::pair().map_err(|e| io_error(info.domid, "prepare for signals", e))?;
-        let until_shutdown = false;
         let mut console = Self {
             xen,
             store,
@@ -146,24 +162,49 @@ impl<'a> Console<'a> {
             tty,
             input,
             input_open,
+            output: Vec::new(),
             detach,
             signals,
-            until_shutdown,
+            registered: Vec::new(),
+            until_shutdown: false,
         };
-        let deadline = Instant::now() + PATIENCE;
-        while !console.open()? && console.exists()? {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if !domain::wait_for_event(console.store, Some(left))? {
-                return Err(ConsoleError::NotServed { domid: console.info.domid }.into());
-            }
-        }
-        // From here on signals wait for the copying, which puts the terminal back.
+        // From here on signals are for us: the copying puts the terminal back.
         for signal in [SIGTERM, SIGHUP, SIGINT, SIGQUIT] {
             let end = signalled.try_clone().map_err(|e| console.io("handle signals", e))?;
-            signal_hook::low_level::pipe::register(signal, end)
+            let registered = signal_hook::low_level::pipe::register(signal, end)
                 .map_err(|error| console.io("handle signals", error))?;
+            console.registered.push(registered);
+        }
+        let domid = console.info.domid;
+        if seen.is_some_and(|seen| seen.load(Ordering::SeqCst)) {
+            return Err(ConsoleError::Signal { domid }.into());
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while !console.open()? && console.exists()? {
+            match console.wait_to_open(deadline)? {
+                Waited::Event => console.take_events()?,
+                Waited::Signal => return Err(ConsoleError::Signal { domid }.into()),
+                Waited::Enough => return Err(ConsoleError::NotServed { domid }.into()),
+            }
         }
         Ok(console)
+    }
+
+    /// Waits for an event of the store's, or a signal.
+    fn wait_to_open(&self, deadline: Instant) -> Result<Waited, CommandError> {
+        // Events may have come along with the answer to a request, where poll does not see them.
+        if self.store.events_waiting() > 0 {
+            return Ok(Waited::Event);
+        }
+        let mut fds =
+            [PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&*self.store, PollFlags::IN)];
+        let count = wait_for(&mut fds, Some(deadline))
+            .map_err(|errno| self.io("wait for its terminal", errno))?;
+        Ok(match count {
+            0 => Waited::Enough,
+            _ if !fds[0].revents().is_empty() => Waited::Signal,
+            _ => Waited::Event,
+        })
     }
 
     /// Ends when the domain has shut down, even if it is kept.
@@ -195,6 +236,7 @@ impl<'a> Console<'a> {
                     // Hung up: another terminal may have been named already.
                     self.open()?;
                 }
+                self.give_output()?;
                 if ready.input && self.take_input(&stdin)? {
                     return Ok(Ended::Detached);
                 }
@@ -259,18 +301,18 @@ impl<'a> Console<'a> {
             fds.push(PollFd::new(stdin, PollFlags::IN));
             fds.len() - 1
         });
-        let tty = self.tty.as_ref().map(|tty| {
+        // While the reader of our output does not read, the guest has to wait; signals, the key that
+        // detaches and the end of the domain do not.
+        let stdout = io::stdout();
+        if !self.output.is_empty() {
+            fds.push(PollFd::new(&stdout, PollFlags::OUT));
+        }
+        let tty = self.tty.as_ref().filter(|_| self.output.is_empty()).map(|tty| {
             let more = if self.input.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
             fds.push(PollFd::new(tty, PollFlags::IN | more));
             fds.len() - 1
         });
-        loop {
-            match poll(&mut fds, None) {
-                Ok(_) => break,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(self.io("wait for input", errno).into()),
-            }
-        }
+        wait_for(&mut fds, None).map_err(|errno| self.io("wait for input", errno))?;
         let ready = |index: usize| !fds[index].revents().is_empty();
         let output = tty.is_some_and(|index| {
             fds[index].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
@@ -278,7 +320,7 @@ impl<'a> Console<'a> {
         Ok(Ready { store: ready(0), signal: ready(1), input: input.is_some_and(ready), output })
     }
 
-    /// Passes on what the guest has said; tells whether the terminal still stands.
+    /// Takes what the guest has said; tells whether the terminal still stands.
     fn take_output(&mut self) -> Result<bool, CommandError> {
         let Some(tty) = &self.tty else { return Ok(false) };
         let mut chunk = [0; CHUNK];
@@ -288,12 +330,35 @@ impl<'a> Console<'a> {
                 Ok(false)
             }
             Ok(count) => {
-                super::print(&chunk[..count])?;
+                self.output.extend_from_slice(&chunk[..count]);
                 Ok(true)
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(true),
             Err(errno) => Err(self.io("read its terminal", errno).into()),
         }
+    }
+
+    /// Prints as much of the waiting output as standard output takes without blocking. A terminal may
+    /// take less than it is given and block then; a signal ends that after some bytes.
+    fn give_output(&mut self) -> Result<(), CommandError> {
+        let stdout = io::stdout();
+        while !self.output.is_empty() {
+            let mut fds = [PollFd::new(&stdout, PollFlags::OUT)];
+            let ready = wait_for(&mut fds, Some(Instant::now()))
+                .map_err(|errno| self.io("wait for its reader", errno))?;
+            if ready == 0 {
+                return Ok(());
+            }
+            match rustix::io::write(&stdout, &self.output) {
+                Ok(count) => drop(self.output.drain(..count)),
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+                Err(errno) => {
+                    let what = String::from("standard output");
+                    return Err(CommandError::Write { what, source: errno.into() });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes what the user typed; tells whether it was the wish to detach.
@@ -339,19 +404,28 @@ impl<'a> Console<'a> {
     /// After the end: copies until xenconsoled hangs up, which it does once it has passed on all.
     fn last_words(&mut self) -> Result<(), CommandError> {
         let deadline = Instant::now() + LAST_WORDS;
-        while let Some(tty) = &self.tty {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let left = Timespec::try_from(left).unwrap_or_default();
-            let mut fds = [PollFd::new(tty, PollFlags::IN)];
-            match poll(&mut fds, Some(&left)) {
-                Ok(0) => break,
-                Ok(_) | Err(Errno::INTR) => {
-                    self.take_output()?;
-                }
-                Err(errno) => return Err(self.io("wait for its last output", errno).into()),
+        let stdout = io::stdout();
+        loop {
+            self.give_output()?;
+            // Whoever reads may take its time; xenconsoled may not.
+            let (next, until) = match &self.tty {
+                _ if !self.output.is_empty() => (PollFd::new(&stdout, PollFlags::OUT), None),
+                Some(tty) => (PollFd::new(tty, PollFlags::IN), Some(deadline)),
+                None => return Ok(()),
+            };
+            let mut fds = [PollFd::new(&self.signals, PollFlags::IN), next];
+            let count = wait_for(&mut fds, until)
+                .map_err(|errno| self.io("wait for its last output", errno))?;
+            if count == 0 {
+                return Ok(());
+            }
+            if !fds[0].revents().is_empty() {
+                return Err(ConsoleError::Unread { domid: self.info.domid }.into());
+            }
+            if self.output.is_empty() {
+                self.take_output()?;
             }
         }
-        Ok(())
     }
 
     fn io(&self, operation: &'static str, source: impl Into<io::Error>) -> ConsoleError {
@@ -359,8 +433,38 @@ impl<'a> Console<'a> {
     }
 }
 
+impl Drop for Console<'_> {
+    fn drop(&mut self) {
+        for registered in self.registered.drain(..) {
+            signal_hook::low_level::unregister(registered);
+        }
+    }
+}
+
+/// Polls until something is ready or the deadline has passed; tells how much is ready.
+fn wait_for(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<usize, Errno> {
+    loop {
+        let left = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            Timespec::try_from(left).unwrap_or_default()
+        });
+        match poll(fds, left.as_ref()) {
+            Err(Errno::INTR) => {}
+            ended => return ended,
+        }
+    }
+}
+
 fn io_error(domid: Domid, operation: &'static str, source: impl Into<io::Error>) -> ConsoleError {
     ConsoleError::Io { domid, operation, source: source.into() }
+}
+
+/// What ended the waiting for a terminal.
+#[derive(Clone, Copy, Debug)]
+enum Waited {
+    Event,
+    Signal,
+    Enough,
 }
 
 /// What there is to do.

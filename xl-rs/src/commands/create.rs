@@ -49,7 +49,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
     // A connection of its own: an undo must not meet the console's events.
     let mut console_store = None;
     let console = match arguments.console {
-        true => attach(&xen, &mut console_store, &made.created).map(Some),
+        true => attach(&xen, &mut console_store, &made.created, &signals).map(Some),
         false => Ok(None),
     };
     let console = match console {
@@ -57,7 +57,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
         Err(error) => {
             // It never ran: an unusable domain would only hold memory.
             made.undo(&xen, &mut store, &state);
-            return Err(error);
+            return Err(error.before_it_ran());
         }
     };
     let created = begin(made, arguments.paused, &xen, &mut store, &state, Some(&signals))?;
@@ -82,9 +82,10 @@ fn attach<'a>(
     xen: &'a Xen,
     store: &'a mut Option<Client>,
     created: &Created,
+    signals: &Signals,
 ) -> Result<Console<'a>, CommandError> {
     let info = xen.existing_domain_info(created.domid)?;
-    Console::attach(xen, store.insert(Client::connect()?), &info)
+    Console::attach(xen, store.insert(Client::connect()?), &info, Some(signals.seen_flag()))
 }
 
 /// Lets a domain run that was made, or takes it back if a signal came before it ran. From here on

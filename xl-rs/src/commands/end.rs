@@ -264,11 +264,11 @@ impl Foreground<'_> {
         }
         let (mut made, mut paused) = (first, self.arguments.paused);
         loop {
-            let console = match self.console(&made.created) {
+            let console = match self.console(&made.created, &signals) {
                 Ok(console) => console,
                 Err(error) => {
                     made.undo(self.xen, self.store, self.state);
-                    return Err(error);
+                    return Err(error.before_it_ran());
                 }
             };
             let created = begin(made, paused, self.xen, self.store, self.state, Some(&signals))?;
@@ -324,17 +324,20 @@ impl Foreground<'_> {
     fn console(
         &self,
         created: &Created,
+        signals: &Signals,
     ) -> Result<Option<JoinHandle<Result<(), CommandError>>>, CommandError> {
         if !self.arguments.console {
             return Ok(None);
         }
         let (domid, hint) = (created.domid, !self.arguments.quiet);
         let (attached, ready) = mpsc::channel();
+        let seen = signals.seen_handle();
         let thread = std::thread::spawn(move || {
             let xen = Xen::open()?;
             let mut store = Client::connect()?;
             let info = xen.existing_domain_info(domid)?;
-            let mut console = Console::attach(&xen, &mut store, &info)?.until_shutdown();
+            let mut console =
+                Console::attach(&xen, &mut store, &info, Some(&seen))?.until_shutdown();
             // Nobody listens any more if the other side has given up.
             let _ = attached.send(());
             match console.copy(None, hint) {

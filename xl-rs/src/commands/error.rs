@@ -91,6 +91,19 @@ pub enum CommandError {
         "neither hard nor soft affinity was given; give CPUs, or all, in place of one of the -"
     )]
     NothingToPin,
+    /// A vcpu that could not be pinned.
+    #[error("cannot pin vcpu {vcpu} of domain {domid}; {done}; see {} vcpu-list", program::name())]
+    Pin {
+        /// The domain.
+        domid: u16,
+        /// The vcpu.
+        vcpu: u32,
+        /// What became of those before it.
+        done: String,
+        /// The hypervisor's answer.
+        #[source]
+        source: libxc_safe::Error,
+    },
     /// A number of vcpus that a domain cannot have.
     #[error(
         "domain {domid} can have 1 to {max} vcpus online, not {wanted}: maxvcpus= is fixed when it is made, \
@@ -222,11 +235,23 @@ pub enum CommandError {
 }
 
 impl CommandError {
+    /// The same for a domain that has not run yet and was destroyed again: a signal that ended the
+    /// waiting for its console interrupted all of it.
+    #[must_use]
+    pub fn before_it_ran(self) -> Self {
+        match self {
+            Self::Console(ConsoleError::Signal { .. }) => Self::Interrupted,
+            other => other,
+        }
+    }
+
     /// The exit code.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Xen(error) | Self::Host(HostError::Xen(error)) => of_xen(error),
+            Self::Xen(error)
+            | Self::Host(HostError::Xen(error))
+            | Self::Pin { source: error, .. } => of_xen(error),
             Self::Store(error) | Self::Host(HostError::Store(error)) => of_store(error),
             Self::Apply(error) => match error.cause.as_ref() {
                 StepError::Xen(error) => of_xen(error),
@@ -248,7 +273,10 @@ impl CommandError {
             | Self::NothingToPin
             | Self::BadName { .. }
             | Self::BadCpus { .. } => Exit::Usage,
-            Self::Interrupted | Self::Console(ConsoleError::Signal { .. }) => Exit::Interrupted,
+            Self::Interrupted
+            | Self::Console(ConsoleError::Signal { .. } | ConsoleError::Unread { .. }) => {
+                Exit::Interrupted
+            }
             Self::State(error) if error.is_denied() => Exit::Denied,
             Self::State(StateError::Io { .. } | StateError::Newer { .. }) => Exit::State,
             _ => Exit::Failure,

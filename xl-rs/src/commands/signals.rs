@@ -41,6 +41,11 @@ impl Signals {
         &self.seen
     }
 
+    /// The same flag, for another thread.
+    pub fn seen_handle(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.seen)
+    }
+
     /// Whether one came.
     pub fn seen(&self) -> bool {
         self.seen.load(Ordering::SeqCst)
