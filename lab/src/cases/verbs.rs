@@ -6,6 +6,8 @@ use crate::dom0::host::{Said, Stop, Verdict, argv, await_node, config, domid, ru
 use crate::dom0::init;
 use crate::{ensure, fail};
 use std::os::unix::process::CommandExt as _;
+use xen_sys::types::{Domid, Gfn};
+use xenstore::client::{Client, Nodes as _};
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
@@ -14,6 +16,8 @@ pub const CASES: &[Case] = &[
     Case::new("verbs/rename", Group::Toolstack, rename),
     Case::new("verbs/vcpus", Group::Toolstack, vcpus),
     Case::new("verbs/memory", Group::Toolstack, memory),
+    Case::new("verbs/memory-of-dom0", Group::Toolstack, memory_of_dom0),
+    Case::new("verbs/domain-that-goes", Group::Toolstack, domain_that_goes),
     Case::new("verbs/keys-and-logs", Group::Toolstack, keys_and_logs),
     Case::new("verbs/errors", Group::Toolstack, errors),
     Case::new("verbs/plain-log", Group::Toolstack, plain_log),
@@ -207,6 +211,20 @@ fn list_long() -> Verdict {
     same("another weight", &["-l", "longer"])?;
     argv(&[XL, "vcpu-pin", "longer", "1", "0", "all"])?.success()?;
     same("pinned", &["-l", "longer"])?;
+    // What cannot be read is told, and makes the command fail; the others are shown.
+    paused(XL, "unreadable")?;
+    let list = run(&format!("{XLR} list --json unreadable"))?.success()?.out;
+    let list: serde_json::Value = serde_json::from_str(&list)?;
+    let (id, uuid) = (&list[0]["domid"], list[0]["uuid"].as_str().unwrap_or_default());
+    let saved = format!("/var/lib/xen/userdata-d.{id}.{uuid}.libxl-json");
+    let whole = std::fs::read(&saved)?;
+    std::fs::write(&saved, "{ not JSON")?;
+    let said = argv(&[XLR, "list", "-l", "longer", "unreadable"])?.failure()?;
+    ensure!(said.code == 1 && said.err.contains(&saved), "{}", said.err);
+    let shown: serde_json::Value = serde_json::from_str(&said.out)?;
+    ensure!(shown.as_array().is_some_and(|shown| shown.len() == 1), "{shown:#}");
+    std::fs::write(&saved, whole)?;
+    destroy("unreadable")?;
     destroy("longer")
 }
 
@@ -341,6 +359,80 @@ fn memory() -> Verdict {
     argv(&[XLR, "mem-max", "nobody", "8"])?.failure()?;
     destroy("mem-xlr")?;
     destroy("mem-xl")
+}
+
+/// Domain 0 comes without nodes: down, and up again to where it was, as under xl.
+fn memory_of_dom0() -> Verdict {
+    let failed = |error: xenstore::client::Error| Stop::Failed(error.to_string());
+    let mut store = Client::connect().map_err(failed)?;
+    let xen = libxc_safe::Xen::open().map_err(|error| error.to_string())?;
+    let info = xen.existing_domain_info(Domid(0)).map_err(|error| error.to_string())?;
+    let nodes = ["target", "static-max"].map(|node| format!("/local/domain/0/memory/{node}"));
+    let before = [&nodes[0], &nodes[1]].map(|node| store.read_optional(node).ok().flatten());
+    // What a first mem-set brings, by whichever tool, and this case takes away again.
+    let mut brought = vec!["/local/domain/0/memory", "/vm/00000000-0000-0000-0000-000000000000"];
+    brought.retain(|path| store.exists(path).is_ok_and(|there| !there));
+    let has_mib = info.tot_pages / 256;
+    let down = format!("{}", has_mib - 8);
+    let up = format!("{}", has_mib - 4);
+    let mut said = Vec::new();
+    for tool in [XLR, XL] {
+        for node in &nodes {
+            let _ = store.rm(node);
+        }
+        xen.set_max_mem_kib(Domid(0), info.max_pages * 4).map_err(|error| error.to_string())?;
+        let mut of_tool = Vec::new();
+        for size in [&down, &up] {
+            let code = argv(&[tool, "mem-set", "0", size])?.code;
+            let now = xen.existing_domain_info(Domid(0)).map_err(|error| error.to_string())?;
+            let values: Vec<_> = nodes.iter().map(|node| store.read_text(node).ok()).collect();
+            of_tool.push((code, now.max_pages, values));
+        }
+        said.push(of_tool);
+    }
+    // As it was, whatever was found.
+    for (node, value) in nodes.iter().zip(before) {
+        match value {
+            Some(value) => store.write(node, value).map_err(failed)?,
+            None => store.rm(node).map_err(failed)?,
+        }
+    }
+    for path in brought {
+        store.rm(path).map_err(failed)?;
+    }
+    xen.set_max_mem_kib(Domid(0), info.max_pages * 4).map_err(|error| error.to_string())?;
+    ensure!(said[0] == said[1], "xlr {:?}, xl {:?}", said[0], said[1]);
+    ensure!(said[0].iter().all(|(code, ..)| *code == 0), "{:?}", said[0]);
+    Ok(())
+}
+
+/// A domain that has been destroyed while somebody holds one of its pages: Xen still knows it, and
+/// nothing may be written for it any more.
+fn domain_that_goes() -> Verdict {
+    let id = paused(XLR, "held")?;
+    let ring = await_node(&format!("/local/domain/{id}/console/ring-ref"), 20)?;
+    let frame = Gfn(ring.trim().parse().map_err(|_| format!("ring-ref is {ring:?}"))?);
+    let domid = Domid(u16::try_from(id).unwrap_or_default());
+    let xen = libxc_safe::Xen::open().map_err(|error| error.to_string())?;
+    let page = xen.map_foreign(domid, &[frame], libxc_safe::Protection::Read);
+    let page = page.map_err(|error| error.to_string())?;
+    argv(&[XL, "destroy", "held"])?.success()?;
+    let info = xen.existing_domain_info(domid).map_err(|error| error.to_string())?;
+    ensure!(info.dying, "the domain is not held");
+    let id = id.to_string();
+    for words in [
+        &["vcpu-set", &id, "1"][..],
+        &["mem-set", &id, "7"],
+        &["mem-max", &id, "9"],
+        &["sysrq", &id, "h"],
+        &["rename", &id, "new-name"],
+    ] {
+        argv(&[&[XLR], words].concat())?.failure()?;
+        let listing = argv(&["/usr/bin/xenstore-ls", &format!("/local/domain/{id}")])?;
+        ensure!(listing.code != 0, "{words:?} left nodes: {}", listing.out);
+    }
+    drop(page);
+    Ok(())
 }
 
 /// What Xen and xenstore hold about a domain's memory.

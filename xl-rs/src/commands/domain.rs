@@ -68,6 +68,21 @@ pub fn name_path(domid: Domid) -> String {
     format!("/local/domain/{domid}/name")
 }
 
+/// What Xen says of a domain that was there a moment ago; none if it has gone since.
+pub fn unless_gone<T>(answer: Result<T, libxc_safe::Error>) -> Result<Option<T>, CommandError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_no_such_domain() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The CPUs of this host, by number.
+pub fn cpus(xen: &Xen) -> Result<Vec<u32>, CommandError> {
+    let places = xen.cpu_topology()?;
+    Ok((0..).zip(places).filter_map(|(cpu, place)| place.map(|_| cpu)).collect())
+}
+
 /// The same domain as it is now, or none if it is gone; a domid that was taken by another domain
 /// meanwhile counts as gone, and so does one that is being taken down: xenstored reports a domain's
 /// end while the hypervisor still lists it, and nothing more after that.
@@ -83,5 +98,24 @@ pub fn wait_for_event(store: &mut Client, timeout: Option<Duration>) -> Result<b
         Ok(event) => Ok(event.is_some()),
         Err(xenstore::client::Error::EventsLost { .. }) => Ok(true),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unless_gone;
+    use libxc_safe::{Errno, Error};
+    use xen_sys::types::Domid;
+
+    /// A domain that ends while it is looked at is none; any other error is one.
+    #[test]
+    fn a_domain_that_has_gone_is_no_error() {
+        let refused = |domid, errno| {
+            unless_gone::<u8>(Err(Error::Hypercall { operation: "a test", domid, errno })).ok()
+        };
+        assert_eq!(unless_gone(Ok(1)).ok(), Some(Some(1)));
+        assert_eq!(refused(Some(Domid(3)), Errno::SRCH), Some(None));
+        assert_eq!(refused(Some(Domid(3)), Errno::PERM), None);
+        assert_eq!(refused(None, Errno::SRCH), None);
     }
 }

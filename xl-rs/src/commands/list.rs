@@ -24,20 +24,32 @@ pub fn run(arguments: &ListArgs) -> Result<(), CommandError> {
     }
     // Of several domains the ones that exist are shown, as under xl.
     if arguments.long {
-        print_long(&xen, &mut store, &chosen)?;
-        return report(missing, arguments.domains.len());
+        let failed = print_long(&xen, &mut store, &chosen)?;
+        report(missing, arguments.domains.len())?;
+        return match failed {
+            0 => Ok(()),
+            _ => Err(CommandError::Some { failed, total: chosen.len(), done: "listed" }),
+        };
     }
-    let mut rows: Vec<Row> =
-        chosen.into_iter().map(|domain| Row::new(&domain.info, domain.name)).collect();
-    if arguments.numa {
-        for row in &mut rows {
-            row.numa_nodes = Some(xen.node_affinity(Domid(row.domid))?);
+    let mut rows = Vec::with_capacity(chosen.len());
+    for domain in chosen {
+        let mut row = Row::new(&domain.info, domain.name);
+        if arguments.numa {
+            match domain::unless_gone(xen.node_affinity(Domid(row.domid)))? {
+                Some(nodes) => row.numa_nodes = Some(nodes),
+                None => continue,
+            }
         }
+        rows.push(row);
     }
     if arguments.json {
         print_json(&serde_json::to_value(&rows).unwrap_or_default())?;
     } else {
-        let numa = if arguments.numa { Some(xen.physinfo()?.nodes) } else { None };
+        let nodes: Vec<u32> = match arguments.numa {
+            true => xen.numa_nodes()?.into_iter().map(|node| node.id).collect(),
+            false => Vec::new(),
+        };
+        let numa = arguments.numa.then_some(nodes.as_slice());
         let (verbose, context) = (arguments.verbose, arguments.context);
         let columns = Columns { verbose, context, claims: false, cpupool: arguments.cpupool, numa };
         let pools = if arguments.cpupool { pool_names(&xen, &mut store)? } else { Vec::new() };
@@ -86,9 +98,11 @@ fn all_rows() -> Result<Vec<Row>, CommandError> {
     Ok(all.into_iter().map(|domain| Row::new(&domain.info, domain.name)).collect())
 }
 
-/// The saved configuration of each domain; one without is left out, with a word.
-fn print_long(xen: &Xen, store: &mut Client, chosen: &[Named]) -> Result<(), CommandError> {
+/// The saved configuration of each domain; one without is left out, with a word. Tells why others
+/// could not be read, and gives their number.
+fn print_long(xen: &Xen, store: &mut Client, chosen: &[Named]) -> Result<usize, CommandError> {
     let mut configurations = Vec::with_capacity(chosen.len());
+    let mut failed = 0;
     for domain in chosen {
         match saved::current(xen, store, domain) {
             Ok(Some(configuration)) => configurations.push(configuration),
@@ -97,10 +111,14 @@ fn print_long(xen: &Xen, store: &mut Client, chosen: &[Named]) -> Result<(), Com
                 program::name(),
                 domain.info.domid
             )),
-            Err(error) => tell(format_args!("{}: {}", program::name(), chain(&error))),
+            Err(error) => {
+                tell(format_args!("{}: {}", program::name(), chain(&error)));
+                failed += 1;
+            }
         }
     }
-    print_json(&configurations.into())
+    print_json(&configurations.into())?;
+    Ok(failed)
 }
 
 /// Tells which of `total` domains are not there.

@@ -9,55 +9,89 @@ use crate::cli::MemoryArgs;
 use domain_builder::nodes::uuid_text;
 use domain_builder::plan::MAX_MEMORY_SLACK_KIB;
 use libxc_safe::{DomainInfo, Xen};
-use xenstore::client::{Client, Nodes};
+use xenstore::client::{Client, Nodes, Transaction};
 
 /// Below this dom0 does not live.
 const DOM0_LEAST_KIB: u64 = 128 << 10;
+/// A page of memory.
+const PAGE_KIB: u64 = 4;
 
 /// Sets the limit.
 pub fn set_max(arguments: &MemoryArgs) -> Result<(), CommandError> {
-    let xen = Xen::open()?;
-    let mut store = Client::connect()?;
-    let info = domain::find(&xen, &mut store, &arguments.domain)?;
-    let wanted_kib = arguments.memory_kib;
-    let target_kib = read(&mut store, &info, "target")?;
-    if wanted_kib < target_kib {
-        let (domid, limit_kib) = (info.domid.0, target_kib);
-        let why = "what the domain shall have, its target (mem-set changes that)";
-        return Err(CommandError::Memory { domid, wanted_kib, side: "less", limit_kib, why });
-    }
-    xen.set_max_mem_kib(info.domid, wanted_kib.saturating_add(MAX_MEMORY_SLACK_KIB))?;
-    Ok(store.write(path(&info, "static-max"), wanted_kib.to_string())?)
+    change(arguments, |transaction, info, now| {
+        let wanted_kib = arguments.memory_kib;
+        if wanted_kib < now.target_kib {
+            let why = "what the domain shall have, its target (mem-set changes that)";
+            return Err(refused(info, wanted_kib, "less", now.target_kib, why));
+        }
+        Ok(transaction.write(path(info, "static-max"), wanted_kib.to_string())?)
+    })
 }
 
 /// Sets the target, and the limit to match.
 pub fn set_target(arguments: &MemoryArgs) -> Result<(), CommandError> {
+    change(arguments, |transaction, info, now| {
+        let wanted_kib = arguments.memory_kib;
+        if wanted_kib > now.most_kib {
+            let why = "the most that it may have (mem-max changes that)";
+            return Err(refused(info, wanted_kib, "more", now.most_kib, why));
+        }
+        if info.domid.0 == 0 && wanted_kib < DOM0_LEAST_KIB {
+            let why = "what domain 0 needs to live";
+            return Err(refused(info, wanted_kib, "less", DOM0_LEAST_KIB, why));
+        }
+        // A guest's frame buffer counts as its memory and is none of the balloon's.
+        let video_kib = match transaction.read_text_optional(path(info, "videoram"))? {
+            Some(text) => text.parse().unwrap_or(0),
+            None => 0,
+        };
+        let target_kib = wanted_kib.saturating_sub(video_kib);
+        transaction.write(path(info, "target"), target_kib.to_string())?;
+        let vm = format!("/vm/{}/memory", uuid_text(&info.uuid));
+        Ok(transaction.write(vm, (target_kib / 1024).to_string())?)
+    })
+}
+
+/// What the store keeps of a domain's memory.
+struct Amounts {
+    target_kib: u64,
+    most_kib: u64,
+}
+
+/// Changes nodes by `nodes` in a transaction and Xen's limit in its last moment: both, or none. What
+/// is changed is read in the same transaction, so that nothing is written for a domain whose nodes
+/// go meanwhile.
+fn change(
+    arguments: &MemoryArgs,
+    nodes: impl Fn(&mut Transaction<'_>, &DomainInfo, &Amounts) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
     let xen = Xen::open()?;
     let mut store = Client::connect()?;
     let info = domain::find(&xen, &mut store, &arguments.domain)?;
-    let (domid, wanted_kib) = (info.domid.0, arguments.memory_kib);
-    let most_kib = read(&mut store, &info, "static-max")?;
-    let refuse =
-        |side, limit_kib, why| CommandError::Memory { domid, wanted_kib, side, limit_kib, why };
-    if wanted_kib > most_kib {
-        return Err(refuse("more", most_kib, "its maxmem"));
+    let limit_kib = arguments.memory_kib.saturating_add(MAX_MEMORY_SLACK_KIB);
+    let mut limited = false;
+    let done = store.transaction(|transaction| {
+        let target_kib = amount(transaction, &info, "target", info.tot_pages)?;
+        let most_kib = amount(transaction, &info, "static-max", info.max_pages)?;
+        nodes(transaction, &info, &Amounts { target_kib, most_kib })?;
+        limited = true;
+        Ok(xen.set_max_mem_kib(info.domid, limit_kib)?)
+    });
+    if done.is_err() && limited {
+        // The nodes are as before. A domain that has gone takes no limit, and needs none.
+        let _ = xen.set_max_mem_kib(info.domid, info.max_pages.saturating_mul(PAGE_KIB));
     }
-    if domid == 0 && wanted_kib < DOM0_LEAST_KIB {
-        return Err(refuse("less", DOM0_LEAST_KIB, "what domain 0 needs to live"));
-    }
-    xen.set_max_mem_kib(info.domid, wanted_kib.saturating_add(MAX_MEMORY_SLACK_KIB))?;
-    // A guest's frame buffer counts as its memory and is none of the balloon's.
-    let video_kib = match store.read_text_optional(path(&info, "videoram"))? {
-        Some(text) => text.parse().unwrap_or(0),
-        None => 0,
-    };
-    let target_kib = wanted_kib.saturating_sub(video_kib);
-    let vm = format!("/vm/{}/memory", uuid_text(&info.uuid));
-    store.transaction(|transaction| {
-        transaction.write(path(&info, "target"), target_kib.to_string())?;
-        transaction.write(&vm, (target_kib / 1024).to_string())
-    })?;
-    Ok(())
+    done
+}
+
+fn refused(
+    info: &DomainInfo,
+    wanted_kib: u64,
+    side: &'static str,
+    limit_kib: u64,
+    why: &'static str,
+) -> CommandError {
+    CommandError::Memory { domid: info.domid.0, wanted_kib, side, limit_kib, why }
 }
 
 fn path(info: &DomainInfo, node: &str) -> String {
@@ -65,13 +99,23 @@ fn path(info: &DomainInfo, node: &str) -> String {
 }
 
 /// An amount that the store keeps of the domain. Nobody but the toolstack can write there.
-fn read(store: &mut Client, info: &DomainInfo, node: &'static str) -> Result<u64, CommandError> {
+///
+/// Who starts dom0 need not write its nodes. What Xen says stands for them the first time, and is
+/// kept from then on: after that it says what was set last, not what domain 0 came with.
+fn amount(
+    transaction: &mut Transaction<'_>,
+    info: &DomainInfo,
+    node: &'static str,
+    pages: u64,
+) -> Result<u64, CommandError> {
     let path = path(info, node);
-    match store.read_text_optional(&path)? {
+    match transaction.read_text_optional(&path)? {
         Some(text) => text.parse().map_err(|_| CommandError::NoAmount { path }),
-        // Who starts dom0 need not write its nodes: what it has and may have stands for them.
-        None if info.domid.0 == 0 && node == "target" => Ok(info.tot_pages.saturating_mul(4)),
-        None if info.domid.0 == 0 => Ok(info.max_pages.saturating_mul(4)),
+        None if info.domid.0 == 0 => {
+            let kib = pages.saturating_mul(PAGE_KIB);
+            transaction.write(&path, kib.to_string())?;
+            Ok(kib)
+        }
         None => Err(CommandError::NoAmount { path }),
     }
 }

@@ -23,7 +23,7 @@ pub fn run(arguments: &VcpuListArgs) -> Result<(), CommandError> {
     if arguments.json {
         return print_json(&serde_json::to_value(&rows).unwrap_or_default());
     }
-    print(table(&rows, xen.physinfo()?.cpus).as_bytes())
+    print(table(&rows, &domain::cpus(&xen)?).as_bytes())
 }
 
 /// The vcpus of all domains as a table, for when nobody can be asked for names.
@@ -32,7 +32,7 @@ pub fn text_without_names(xen: &Xen) -> Result<String, CommandError> {
     for info in xen.domains()? {
         rows.extend(vcpus(xen, &Named { info, name: None })?);
     }
-    Ok(table(&rows, xen.physinfo()?.cpus))
+    Ok(table(&rows, &domain::cpus(xen)?))
 }
 
 /// The vcpus of one domain; none of one that has gone, or has no vcpus yet.

@@ -7,6 +7,7 @@ use crate::cli::number::digits;
 use crate::config::cpulist;
 use crate::output::bitmap;
 use libxc_safe::Xen;
+use std::ops::Range;
 use xenstore::client::Client;
 
 /// Leaves an affinity as it is.
@@ -34,9 +35,9 @@ pub fn run(arguments: &VcpuPinArgs, dry_run: bool) -> Result<(), CommandError> {
     let hard = cpus(&xen, &arguments.hard)?;
     let soft = arguments.soft.as_deref().map(|text| cpus(&xen, text)).transpose()?.flatten();
     if dry_run {
-        let cpus = xen.physinfo()?.cpus;
+        let cpus = domain::cpus(&xen)?;
         let text = |set: &Option<Vec<u32>>| {
-            set.as_ref().map_or_else(|| String::from(KEEP), |set| bitmap::text(set, cpus))
+            set.as_ref().map_or_else(|| String::from(KEEP), |set| bitmap::text(set, &cpus))
         };
         let mut line = format!("cpumap: {}", text(&hard));
         if soft.is_some() {
@@ -47,10 +48,28 @@ pub fn run(arguments: &VcpuPinArgs, dry_run: bool) -> Result<(), CommandError> {
     if hard.is_none() && soft.is_none() {
         return Err(CommandError::NothingToPin);
     }
-    for vcpu in vcpus {
-        xen.set_vcpu_affinity(info.domid, vcpu, hard.as_deref(), soft.as_deref())?;
+    for vcpu in vcpus.clone() {
+        xen.set_vcpu_affinity(info.domid, vcpu, hard.as_deref(), soft.as_deref()).map_err(
+            |source| CommandError::Pin {
+                domid: info.domid.0,
+                vcpu,
+                done: done(vcpus.start..vcpu),
+                source,
+            },
+        )?;
     }
     Ok(())
+}
+
+/// How far it came before the vcpu that failed.
+fn done(vcpus: Range<u32>) -> String {
+    match (vcpus.len(), vcpus.end.saturating_sub(1)) {
+        (0, _) => String::from("nothing was changed"),
+        (1, _) => format!("vcpu {} is pinned, the others are as before", vcpus.start),
+        (_, last) => {
+            format!("vcpus {} to {last} are pinned, the others are as before", vcpus.start)
+        }
+    }
 }
 
 /// The CPUs that a list names; none where the affinity is to be left alone.
@@ -66,4 +85,21 @@ fn cpus(xen: &Xen, text: &str) -> Result<Option<Vec<u32>>, CommandError> {
         places.iter().map(|place| place.map(|place| place.node.unwrap_or(0))).collect();
     let set = cpulist::resolve(&terms, &nodes).map_err(bad)?;
     Ok(Some(set.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::done;
+
+    #[test]
+    fn how_far_it_came() {
+        for (vcpus, expected) in [
+            (0..0, "nothing was changed"),
+            (3..3, "nothing was changed"),
+            (0..1, "vcpu 0 is pinned, the others are as before"),
+            (0..3, "vcpus 0 to 2 are pinned, the others are as before"),
+        ] {
+            assert_eq!(done(vcpus.clone()), expected, "{vcpus:?}");
+        }
+    }
 }

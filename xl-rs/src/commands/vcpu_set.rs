@@ -5,7 +5,7 @@ use super::domain;
 use super::error::CommandError;
 use crate::cli::VcpuSetArgs;
 use libxc_safe::Xen;
-use xenstore::client::Client;
+use xenstore::client::{Client, Nodes as _};
 use xenstore::wire::Request;
 
 /// Runs the command.
@@ -29,6 +29,12 @@ pub fn run(arguments: &VcpuSetArgs) -> Result<(), CommandError> {
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(xenstore::client::Error::from)?;
-    store.transact(&requests)?;
-    Ok(())
+    store.transaction(|transaction| {
+        // Without this a domain that has just gone would leave these nodes behind.
+        if !transaction.exists(format!("/local/domain/{domid}"))? {
+            return Err(CommandError::NoSuchDomid { domid });
+        }
+        transaction.batch_all(&requests)?;
+        Ok(())
+    })
 }

@@ -59,7 +59,7 @@ pub struct State {
 
 /// Columns that `list` adds on demand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Columns {
+pub struct Columns<'a> {
     /// UUID, reason, label.
     pub verbose: bool,
     /// Label.
@@ -68,8 +68,8 @@ pub struct Columns {
     pub claims: bool,
     /// CPU pool.
     pub cpupool: bool,
-    /// Nodes; there are so many on this host.
-    pub numa: Option<u32>,
+    /// Nodes; these are on this host.
+    pub numa: Option<&'a [u32]>,
 }
 
 impl Row {
@@ -142,7 +142,7 @@ const REASONS: [char; 6] = ['-', 'r', 's', 'c', 'w', 'S'];
 
 /// The table, header and all. Pools print by the name that `pool_name` gives.
 #[must_use]
-pub fn table(rows: &[Row], columns: Columns, pool_name: impl Fn(u32) -> String) -> String {
+pub fn table(rows: &[Row], columns: Columns<'_>, pool_name: impl Fn(u32) -> String) -> String {
     let mut out =
         String::from("Name                                        ID   Mem VCPUs\tState\tTime(s)");
     if columns.verbose {
@@ -179,7 +179,7 @@ pub fn uuids(rows: &[Row]) -> String {
     out
 }
 
-fn line(out: &mut String, row: &Row, columns: Columns, pool_name: impl Fn(u32) -> String) {
+fn line(out: &mut String, row: &Row, columns: Columns<'_>, pool_name: impl Fn(u32) -> String) {
     let name = shown(row.name.as_deref());
     let seconds = row.cpu_time_ns as f64 / 1e9;
     let mib = row.memory_kib / 1024;
@@ -271,7 +271,7 @@ mod tests {
             ..row(Some("a"), State { paused: true, ..State::default() })
         };
         let pool = |_| String::from("Pool-0");
-        let columns = Columns { context: true, numa: Some(2), ..Columns::default() };
+        let columns = Columns { context: true, numa: Some(&[0, 1]), ..Columns::default() };
         assert_eq!(
             table(std::slice::from_ref(&row), columns, pool),
             "Name                                        ID   Mem VCPUs\tState\tTime(s)   Security Label NODE Affinity\n\
@@ -288,8 +288,13 @@ mod tests {
             "UUID                                  ID    name\n\
              2c75fd12-8c60-48a5-acb0-6341ee1753f4  1    a                             \n"
         );
-        let all =
-            Columns { verbose: true, context: true, claims: false, cpupool: true, numa: Some(1) };
+        let all = Columns {
+            verbose: true,
+            context: true,
+            claims: false,
+            cpupool: true,
+            numa: Some(&[0]),
+        };
         let row = Row { numa_nodes: Some(vec![0]), ..row };
         assert_eq!(
             table(&[row], all, pool),

@@ -64,9 +64,9 @@ impl VcpuRow {
     }
 }
 
-/// The table, header and all, on a host with `cpus` CPUs.
+/// The table, header and all, on a host with these `cpus`.
 #[must_use]
-pub fn table(rows: &[VcpuRow], cpus: u32) -> String {
+pub fn table(rows: &[VcpuRow], cpus: &[u32]) -> String {
     let mut out = format!(
         "{:<32} {:>5} {:>5} {:>5} {:>5} {:>9} Affinity (Hard / Soft)\n",
         "Name", "ID", "VCPU", "CPU", "State", "Time(s)"
@@ -120,7 +120,7 @@ mod tests {
         };
         let blocked = VcpuRow { running: false, blocked: true, vcpu: 1, ..running.clone() };
         assert_eq!(
-            table(&[running, blocked, down], 2),
+            table(&[running, blocked, down], &[0, 1]),
             "Name                                ID  VCPU   CPU State   Time(s) Affinity (Hard / Soft)\n\
              Domain-0                             0     0    0   r--       5.3  all / 1\n\
              Domain-0                             0     1    0   -b-       5.3  all / 1\n\

@@ -1,5 +1,6 @@
 //! What dom0 itself knows: versions, daemons, logs, files of xlr's.
 
+use domain_builder::image::CacheOptions;
 use rustix::fs::OFlags;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -8,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The folders where xlr keeps its state.
-const STATE: [&str; 2] = ["/run/xlr", "/var/lib/xlr"];
+const STATE: [&str; 2] = [crate::state::RUN, crate::state::LIB];
 /// Where Xen's daemons log.
 const LOGS: &str = "/var/log/xen";
 /// Programs whose state is told.
@@ -56,7 +57,31 @@ pub fn state() -> io::Result<String> {
         }
         add_rest(&mut out, more);
     }
+    if let Some(folder) = CacheOptions::default().directory {
+        add_listing(&mut out, &folder);
+    }
     Ok(out)
+}
+
+/// Names and sizes of a folder's files: kernels are long, and say nothing to people.
+fn add_listing(out: &mut String, folder: &Path) {
+    // Writing into a String cannot fail.
+    let _ = match files(folder, |_| true) {
+        Ok((found, more)) => {
+            let _ = writeln!(out, "{}:", folder.display());
+            for path in found {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+                let _ = writeln!(out, "  {name} {bytes} bytes");
+            }
+            add_rest(out, more);
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            writeln!(out, "{}: none", folder.display())
+        }
+        Err(error) => writeln!(out, "{}: {error}", folder.display()),
+    };
 }
 
 /// The processes of Xen's daemons and tools: a hung one shows where it waits.
@@ -208,6 +233,12 @@ mod tests {
         found.sort();
         assert_eq!(found, [folder.join("console/guest-a.log"), folder.join("long")]);
         assert!(files(&folder.join("none"), |_| true).is_err());
+        let mut listed = String::new();
+        add_listing(&mut listed, &folder.join("console"));
+        assert!(listed.ends_with("/console:\n  guest-a.log 5 bytes\n"), "{listed}");
+        listed.clear();
+        add_listing(&mut listed, &folder.join("none"));
+        assert!(listed.ends_with("/none: none\n"), "{listed}");
         fs::remove_dir_all(&folder).unwrap();
     }
 

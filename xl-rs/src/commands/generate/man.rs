@@ -104,6 +104,9 @@ The socket of xenstored, where it is not in its usual place.
 \\fI/run/xlr\\fR, \\fI/var/lib/xlr\\fR
 State of xlr.
 .TP
+\\fI/var/cache/xlr/kernels\\fR
+Decoded kernels; whatever is in it may be removed.
+.TP
 \\fI/var/lib/xen/userdata-d.*\\fR
 Configurations of domains, as xl keeps them.
 ";
