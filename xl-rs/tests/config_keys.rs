@@ -100,7 +100,7 @@ fn kernel() -> KernelFacts {
         index: 0,
         start: 1 << 20,
         file_bytes: 4096,
-        data: [0..4096].into(),
+        data: std::iter::once(0..4096).collect(),
         memory_bytes: 8192,
     };
     KernelFacts {
