@@ -150,11 +150,14 @@ fn foreground_console() -> Verdict {
     let before = dump::take()?;
     let path = idle("spoken", "obey", "")?;
     let mut log = console("spoken")?;
-    let child = start(&["create", "-Fc", &path])?;
+    let mut child = start(&["create", "-Fc", &path])?;
     ready(&mut log)?;
     let first = there("spoken")?;
     ask(first, "reboot")?;
-    ready(&mut log)?;
+    if let Err(stop) = ready(&mut log) {
+        child.kill()?;
+        fail!("{stop:?}; xlr: {:?}", finished(child)?);
+    }
     ask(there("spoken")?, "poweroff")?;
     let (code, said) = finished(child)?;
     ensure!(code == Some(0), "{code:?}: {said}");

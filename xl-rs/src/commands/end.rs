@@ -9,7 +9,7 @@
 use super::build::{Halts, Job, Made, configuration, finish, forget};
 use super::console::{Console, ConsoleError};
 use super::create::begin;
-use super::error::CommandError;
+use super::error::{CommandError, chain};
 use super::signals::Signals;
 use super::{domain, tell};
 use crate::cli::{CreateArgs, program};
@@ -262,10 +262,15 @@ impl Foreground<'_> {
             first.undo(self.xen, self.store, self.state);
             return Err(error.into());
         }
-        let (mut made, mut paused) = (first, self.arguments.paused);
+        let (mut made, mut paused, mut restarted) = (first, self.arguments.paused, false);
         loop {
             let console = match self.console(&made.created, &signals) {
                 Ok(console) => console,
+                // Without its console a domain that was started again still lives.
+                Err(error) if restarted => {
+                    tell(format_args!("{}: {}", program::name(), chain(&error)));
+                    None
+                }
                 Err(error) => {
                     made.undo(self.xen, self.store, self.state);
                     return Err(error.before_it_ran());
@@ -278,11 +283,13 @@ impl Foreground<'_> {
                 signals.hold();
             }
             let outcome = self.follow(&created, &signals);
-            if let Some(console) = console {
-                join(console)?;
+            if let Some(console) = console
+                && let Err(error) = join(console)
+            {
+                tell(format_args!("{}: {}", program::name(), chain(&error)));
             }
             match outcome? {
-                Outcome::Restarted(next) => made = *next,
+                Outcome::Restarted(next) => (made, restarted) = (*next, true),
                 Outcome::Removed | Outcome::Kept => return Ok(()),
             }
         }
