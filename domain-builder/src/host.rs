@@ -73,13 +73,11 @@ impl HostFacts {
     }
 }
 
-/// The numbers of the nodes, and what each has to offer to a domain that leaves the choice to us.
+/// The numbers of the nodes, and what each has to offer. What runs on them is asked only for a
+/// domain that leaves the choice to us.
 fn nodes(xen: &Xen, spec: &DomainSpec) -> Result<(Vec<u32>, Vec<NodeLoad>), HostError> {
     let nodes = xen.numa_nodes()?;
     let ids = nodes.iter().map(|node| node.id).collect();
-    if !placement::is_wanted(spec) {
-        return Ok((ids, Vec::new()));
-    }
     let places = xen.cpu_topology()?;
     let node_of = |cpu: u32| {
         let place = places.get(cpu as usize).copied().flatten();
@@ -87,7 +85,10 @@ fn nodes(xen: &Xen, spec: &DomainSpec) -> Result<(Vec<u32>, Vec<NodeLoad>), Host
     };
     let pool = xen.cpupools()?.into_iter().find(|pool| pool.id == spec.cpupool);
     let pool: BTreeSet<u32> = pool.into_iter().flat_map(|pool| pool.cpus).collect();
-    let running = running(xen, spec.cpupool, |cpu| node_of(cpu).filter(|_| pool.contains(&cpu)))?;
+    let running = match placement::is_wanted(spec) {
+        true => running(xen, spec.cpupool, |cpu| node_of(cpu).filter(|_| pool.contains(&cpu)))?,
+        false => Vec::new(),
+    };
     let loads = nodes.iter().map(|node| {
         let all = 0..u32::try_from(places.len()).unwrap_or(u32::MAX);
         let cpus: Vec<u32> = all.filter(|&cpu| node_of(cpu) == Some(node.id)).collect();

@@ -31,9 +31,11 @@ pub(super) fn populate(
     node: Option<u32>,
     options: &ApplyOptions<'_>,
 ) -> Result<Vec<u64>, StepError> {
-    let flags = match node.map(u8::try_from) {
-        Some(Ok(node)) => MemoryFlags::node(node),
-        _ => MemoryFlags::ANY,
+    // Asked to prefer a node, Xen takes a clean extent of another one before a dirty extent of this
+    // one; single pages it takes from here as long as there are any.
+    let (for_large, for_small) = match node.map(u8::try_from) {
+        Some(Ok(node)) => (MemoryFlags::exact_node(node), MemoryFlags::node(node)),
+        _ => (MemoryFlags::ANY, MemoryFlags::ANY),
     };
     // Until a page is allocated its entry is its pfn, which is what the call takes.
     let mut p2m: Vec<u64> = (0..pages).collect();
@@ -42,10 +44,10 @@ pub(super) fn populate(
         options.check_interrupted()?;
         let extents = EXTENTS_PER_CALL.min((pages - next) / EXTENT_PAGES);
         let end = if extents > 0 { next + extents * EXTENT_PAGES } else { pages };
-        next = large(xen, domid, flags, &mut p2m, next, extents)?;
+        next = large(xen, domid, for_large, &mut p2m, next, extents)?;
         while next < end {
             options.check_interrupted()?;
-            next = small(xen, domid, flags, &mut p2m, next, end.min(next + PAGES_PER_CALL))?;
+            next = small(xen, domid, for_small, &mut p2m, next, end.min(next + PAGES_PER_CALL))?;
         }
     }
     Ok(p2m)

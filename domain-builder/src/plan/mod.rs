@@ -241,7 +241,7 @@ pub fn plan_facts(
     };
     let mut steps = Vec::new();
     domain_steps(&mut steps, spec, host);
-    memory_steps(&mut steps, spec, kernel, &layout, ramdisk_bytes);
+    memory_steps(&mut steps, spec, host, kernel, &layout, ramdisk_bytes);
     start_steps(&mut steps, spec, kernel, &layout, host);
     Ok(Plan {
         name: spec.name.clone(),
@@ -379,16 +379,14 @@ fn affinities(spec: &DomainSpec, host: &HostFacts) -> Vec<Affinity> {
 fn memory_steps(
     steps: &mut Vec<Step>,
     spec: &DomainSpec,
+    host: &HostFacts,
     kernel: &KernelFacts,
     layout: &Layout,
     ramdisk_bytes: Option<u64>,
 ) {
     steps.push(Step::AddressSize { bits: 64 });
     steps.push(Step::ClaimMemory { pages: layout.pages });
-    let node = match spec.numa_nodes[..] {
-        [node] => Some(node),
-        _ => None,
-    };
+    let node = placement::memory_node(spec, host);
     steps.push(Step::PopulateMemory { pages: layout.pages, node });
     steps.push(Step::CancelClaim);
     steps.push(Step::LoadKernel { loads: loads::kernel_loads(kernel) });

@@ -44,6 +44,26 @@ pub fn is_wanted(spec: &DomainSpec) -> bool {
     spec.numa_nodes.is_empty() && spec.affinity.is_empty()
 }
 
+/// The node that memory is asked from: the only one given or chosen, or the one that has all CPUs the
+/// vcpus are pinned to. Xen knows of the pinning, too, but takes clean memory of another node before
+/// memory of this one that it has yet to scrub.
+#[must_use]
+pub fn memory_node(spec: &DomainSpec, host: &HostFacts) -> Option<u32> {
+    match spec.numa_nodes[..] {
+        [node] => return Some(node),
+        [] => {}
+        _ => return None,
+    }
+    let pinned = spec.affinity.iter().filter_map(|vcpu| vcpu.hard.as_ref());
+    if pinned.clone().count() < spec.max_vcpus as usize {
+        return None;
+    }
+    let mut cpus = pinned.flat_map(|set| &set.0);
+    let first = cpus.next()?;
+    let node = host.node_loads.iter().find(|node| node.cpus.contains(first))?;
+    cpus.all(|cpu| node.cpus.contains(cpu)).then_some(node.id)
+}
+
 /// The smallest set of nodes with room for the memory and a CPU for every vcpu; among sets of one
 /// size the one on which the fewest vcpus can run already, then the one with the most free memory,
 /// then the one with the lowest numbers. Empty when nothing fits or there is no choice.

@@ -45,10 +45,15 @@ fn the_steps_say_where_a_guest_lies_and_prefers_to_run() {
         }
         assert_eq!(prefers.is_empty(), soft.is_none() && wanted.affinity.is_empty());
     }
-    let pinned = |cpu| vec![VcpuAffinity { hard: Some(CpuSet(vec![cpu])), soft: None }; 2];
+    let pinned =
+        |cpus: &[u32]| vec![VcpuAffinity { hard: Some(CpuSet(cpus.to_vec())), soft: None }; 2];
     check(|_| {}, Some(&[2]), Some(2), Some(&[2, 3]));
     check(|s| s.max_vcpus = 3, Some(&[0, 2]), None, Some(&[0, 1, 2, 3]));
     check(|s| s.max_vcpus = 5, None, None, None);
     check(|s| s.numa_nodes = vec![0], Some(&[0]), Some(0), None);
-    check(|s| s.affinity = pinned(0), None, None, None);
+    check(|s| s.affinity = pinned(&[0]), None, Some(0), None);
+    check(|s| s.affinity = pinned(&[3, 2]), None, Some(2), None);
+    check(|s| s.affinity = pinned(&[1, 2]), None, None, None);
+    check(|s| s.affinity = pinned(&[0])[..1].to_vec(), None, None, None);
+    check(|s| (s.affinity, s.numa_nodes) = (pinned(&[0]), vec![2]), Some(&[2]), Some(2), None);
 }
