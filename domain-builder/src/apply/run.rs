@@ -232,8 +232,9 @@ impl<'a> Run<'a> {
     /// domain takes no name. The same round trip tells which top directories are missing.
     fn check_name(&mut self, name: &str, store: &mut Client) -> Result<(), StepError> {
         let domains = self.xen.domains()?;
-        if let Some(info) = domains.iter().find(|info| info.uuid == self.plan.uuid) {
-            return Err(StepError::UuidTaken { domid: info.domid });
+        let ids = domains.iter().map(|info| (info.domid, info.uuid, info.dying));
+        if let Some(domid) = bearer(ids, self.plan.uuid) {
+            return Err(StepError::UuidTaken { domid });
         }
         let names = domains.iter().map(|info| Request::read(name_path(info.domid)));
         let tops = TOP_DIRECTORIES.iter().map(Request::read);
@@ -485,6 +486,16 @@ fn name_path(domid: Domid) -> String {
     format!("/local/domain/{domid}/name")
 }
 
+/// The domain that bears a UUID. One that is being taken down does not count: what remains of it is
+/// memory that is still given back, and a domain that is started again keeps its UUID.
+fn bearer(
+    domains: impl IntoIterator<Item = (Domid, [u8; 16], bool)>,
+    uuid: [u8; 16],
+) -> Option<Domid> {
+    let mut alive = domains.into_iter().filter(|(_, _, dying)| !dying);
+    alive.find(|(_, other, _)| *other == uuid).map(|(domid, ..)| domid)
+}
+
 /// Whether a domain has this name, by the reply to reading its own.
 fn has_name(
     name: &str,
@@ -522,6 +533,19 @@ fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_uuid_belongs_to_the_living() {
+        let check = |domains: &[(u16, u8, bool)], bears: Option<u16>| {
+            let ids = domains.iter().map(|&(domid, uuid, dying)| (Domid(domid), [uuid; 16], dying));
+            assert_eq!(bearer(ids, [7; 16]), bears.map(Domid), "{domains:?}");
+        };
+        check(&[], None);
+        check(&[(0, 0, false), (1, 8, false)], None);
+        check(&[(0, 0, false), (1, 7, false)], Some(1));
+        check(&[(1, 7, true)], None);
+        check(&[(1, 7, true), (2, 7, false)], Some(2));
+    }
 
     #[test]
     fn names_are_compared_to_the_byte() {

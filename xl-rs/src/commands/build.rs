@@ -277,28 +277,30 @@ impl Made {
         // From here on it is to go even if it runs already, and even if this is killed.
         let noted = self.held.update(|record| record.phase = Phase::Removing);
         let left = undo::remove(xen, store, &self.created.leftover());
-        let kept = forget(state, domid, uuid);
-        for error in noted.err().into_iter().chain(kept.err()) {
-            tell(format_args!("{}: {}", program::name(), chain(&error)));
-        }
+        forget(state, domid, uuid);
+        tell_failure(noted);
         finish(self.held, &left);
     }
 }
 
-/// Removes what is kept of a domain that has ended, and lets its number rest.
-pub fn forget(state: &State, domid: u16, uuid: Uuid) -> Result<(), StateError> {
-    let rested = history::mark(domid);
-    userdata::remove_all(domid, uuid)?;
-    state.forget(domid, uuid)?;
-    rested
+/// Removes what is kept of a domain that has ended, and lets its number rest. What fails is told: it
+/// is no reason to leave anything else undone.
+pub fn forget(state: &State, domid: u16, uuid: Uuid) {
+    tell_failure(history::mark(domid, |text| tell(text)));
+    tell_failure(userdata::remove_all(domid, uuid));
+    tell_failure(state.forget(domid, uuid));
+}
+
+fn tell_failure(done: Result<(), StateError>) {
+    if let Err(error) = done {
+        tell(format_args!("{}: warning: {}", program::name(), chain(&error)));
+    }
 }
 
 /// What is to be done about the record of a create that failed.
 fn abandon(held: Option<Held>, error: &ApplyError) {
-    if let Some(domid) = error.domid
-        && let Err(error) = history::mark(domid.0)
-    {
-        tell(format_args!("{}: {}", program::name(), chain(&error)));
+    if let Some(domid) = error.domid {
+        tell_failure(history::mark(domid.0, |text| tell(text)));
     }
     if let Some(held) = held {
         finish(held, &error.left);

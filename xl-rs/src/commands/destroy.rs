@@ -61,7 +61,7 @@ fn without_store(
         held.finish()?;
         return Err(error.into());
     }
-    super::build::forget(&state, domid, uuid)?;
+    super::build::forget(&state, domid, uuid);
     tell(format_args!(
         "Domain {domid} is destroyed. Its nodes are still in xenstore, which cannot be reached; \
          recorded: the next xlr command that reaches it removes them"

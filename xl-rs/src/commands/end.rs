@@ -56,11 +56,14 @@ pub fn remove(
 ) -> Result<(), CommandError> {
     let uuid = Uuid::from_bytes(identity.uuid);
     match undo::destroy(xen, store, identity) {
-        Ok(()) => Ok(forget(state, identity.domid.0, uuid)?),
+        Ok(()) => {
+            forget(state, identity.domid.0, uuid);
+            Ok(())
+        }
         Err(DestroyError::Gone { .. } | DestroyError::Another { .. }) => Ok(()),
         Err(DestroyError::Left { domid, left }) => {
             let held = state.record(removal(identity))?;
-            forget(state, domid.0, uuid)?;
+            forget(state, domid.0, uuid);
             finish(held, &left);
             Err(DestroyError::Left { domid, left }.into())
         }

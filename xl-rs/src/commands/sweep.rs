@@ -69,7 +69,7 @@ fn finish(state: &State, held: Held, xen: &Xen, store: &mut Client) -> Result<()
         let name = if name.is_empty() { String::new() } else { format!(" ({name})") };
         tell(format_args!("Removed what was left of domain {domid}{name}"));
     }
-    build::forget(state, domid.0, held.record.uuid)?;
+    build::forget(state, domid.0, held.record.uuid);
     build::finish(held, &left);
     Ok(())
 }

@@ -5,10 +5,10 @@
 //! DOMID` (monotonic clock), who creates one looks there. Lines that have outlived their time go
 //! with the next write. Never fails a command: without the file nothing is recent.
 
-use super::lock::is_at;
+use super::lock::{is_at, try_lock, wait};
 use super::{StateError, replace};
-use rustix::fs::{FlockOperation, flock};
 use rustix::time::{ClockId, clock_gettime};
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,14 +41,15 @@ impl Recent {
     }
 }
 
-/// Notes that a domain has ended.
+/// Notes that a domain has ended. `tell` is called with a line for the user if another tool holds the
+/// history.
 ///
 /// # Errors
 /// [`StateError::Io`]; the domain has ended all the same.
-pub fn mark(domid: u16) -> Result<(), StateError> {
+pub fn mark(domid: u16, tell: impl FnOnce(fmt::Arguments<'_>)) -> Result<(), StateError> {
     let path = history();
     let lock_path = PathBuf::from(format!("{DIRECTORY}/domid-history.lock"));
-    let Some(_lock) = HistoryLock::take(&lock_path)? else { return Ok(()) };
+    let Some(_lock) = HistoryLock::take(&lock_path, tell)? else { return Ok(()) };
     let now = now_seconds();
     let mut lines = match std::fs::read(&path) {
         Ok(text) => alive(&text, now, timeout_seconds()),
@@ -94,7 +95,11 @@ struct HistoryLock {
 
 impl HistoryLock {
     /// None on a host that has no such directory, and so no libxl.
-    fn take(path: &Path) -> Result<Option<Self>, StateError> {
+    fn take(
+        path: &Path,
+        tell: impl FnOnce(fmt::Arguments<'_>),
+    ) -> Result<Option<Self>, StateError> {
+        let mut tell = Some(tell);
         loop {
             let mut open = OpenOptions::new();
             let file = match open.write(true).create(true).truncate(false).open(path) {
@@ -102,10 +107,12 @@ impl HistoryLock {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(source) => return Err(StateError::io("open", path, source)),
             };
-            match flock(&file, FlockOperation::LockExclusive) {
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(errno) => return Err(StateError::io("lock", path, errno.into())),
-                Ok(()) => {}
+            if !try_lock(&file, path)? {
+                if let Some(tell) = tell.take() {
+                    let path = path.display();
+                    tell(format_args!("Waiting for {path}, which another tool holds"));
+                }
+                wait(&file).map_err(|errno| StateError::io("lock", path, errno.into()))?;
             }
             if is_at(&file, path) {
                 return Ok(Some(Self { path: path.to_owned(), _file: file }));
@@ -122,7 +129,23 @@ impl Drop for HistoryLock {
 
 #[cfg(test)]
 mod tests {
-    use super::alive;
+    use super::{HistoryLock, alive};
+    use std::sync::mpsc;
+
+    #[test]
+    fn who_waits_for_the_history_says_so() {
+        let path = std::env::temp_dir().join(format!("xlr-history-{}", std::process::id()));
+        let held = HistoryLock::take(&path, |text| panic!("{text}")).unwrap();
+        let (said, words) = mpsc::channel();
+        let waiter = std::thread::spawn({
+            let path = path.clone();
+            move || drop(HistoryLock::take(&path, |text| said.send(text.to_string()).unwrap()))
+        });
+        assert!(words.recv().unwrap().starts_with("Waiting for "));
+        drop(held);
+        waiter.join().unwrap();
+        assert!(!path.exists());
+    }
 
     #[test]
     fn lines_rest_for_their_time() {

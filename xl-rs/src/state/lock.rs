@@ -134,7 +134,7 @@ pub(super) fn try_lock(file: &File, path: &Path) -> Result<bool, StateError> {
     }
 }
 
-fn wait(file: &File) -> Result<(), Errno> {
+pub(super) fn wait(file: &File) -> Result<(), Errno> {
     loop {
         match flock(file, FlockOperation::LockExclusive) {
             Err(Errno::INTR) => {}
