@@ -14,7 +14,7 @@ use domain_builder::image::{CacheOptions, KernelImage, Ramdisk, load};
 use domain_builder::plan::facts::HostFacts;
 use domain_builder::plan::{Plan, plan};
 use domain_builder::spec::DomainSpec;
-use domain_builder::undo::{Identity, destroy};
+use domain_builder::undo::{self, DestroyError, Identity};
 use libxc_safe::{Domid, Xen};
 use std::error::Error;
 use std::process::ExitCode;
@@ -146,7 +146,10 @@ fn stop() {
 fn remove(domid: Domid) -> Result<(), Box<dyn Error>> {
     let (xen, mut store) = (Xen::open()?, Client::connect()?);
     let identity = Identity::of(&xen, domid)?;
-    Ok(destroy(&xen, &mut store, &identity)?)
+    let domid = identity.domid;
+    let what = undo::destroyable(&xen, &mut store, &identity)?;
+    let left = undo::remove(&xen, &mut store, &what);
+    if left.is_empty() { Ok(()) } else { Err(DestroyError::Left { domid, left }.into()) }
 }
 
 fn policy(domid: Domid) -> Result<(), Box<dyn Error>> {

@@ -152,28 +152,26 @@ pub enum UndoError {
     },
 }
 
-/// Destroys a domain and removes its nodes, as `xl destroy` does. The guest is not asked.
+/// What there is of a domain that is to be destroyed, if it can be: what `xl destroy` would remove.
+/// The guest is not asked. Changes nothing: the caller notes it, and then calls [`remove`].
 ///
 /// # Errors
-/// [`DestroyError`]; nothing was changed unless it is [`DestroyError::Left`].
-pub fn destroy(xen: &Xen, store: &mut Client, identity: &Identity) -> Result<(), DestroyError> {
-    let domid = identity.domid;
+/// [`DestroyError`].
+pub fn destroyable(
+    xen: &Xen,
+    store: &mut Client,
+    identity: &Identity,
+) -> Result<Leftover, DestroyError> {
+    let Identity { domid, uuid, generation } = *identity;
     identity.check(xen)?;
     let seen = Seen::of(store, domid)?;
-    if identity.generation.is_some_and(|own| !seen.may_be(own)) {
+    if generation.is_some_and(|own| !seen.may_be(own)) {
         return Err(DestroyError::Another { domid });
     }
     if !seen.kinds.is_empty() {
         return Err(DestroyError::Devices { domid, kinds: seen.kinds });
     }
-    let live = Live::of_dead(domid.0, identity.uuid, seen.console_domid);
-    match xen.pause(domid) {
-        // Ended just now by someone else: its nodes are still to be removed.
-        Err(error) if !error.is_no_such_domain() => return Err(error.into()),
-        _ => {}
-    }
-    let left = undo(xen, store, &live, Some(&[]));
-    if left.is_empty() { Ok(()) } else { Err(DestroyError::Left { domid, left }) }
+    Ok(Leftover { domid, uuid, console_domid: seen.console_domid, brought: Vec::new() })
 }
 
 /// Destroys a domain where xenstored cannot be reached. Its nodes stay: [`remove`] takes them away
@@ -262,6 +260,26 @@ impl Seen {
     }
 }
 
+/// Whose a number is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// The domain's that is meant.
+    Its,
+    /// That of a domain with another UUID.
+    Another,
+    /// There is no such domain.
+    Nobodys,
+}
+
+/// Whose a number is, by the UUID that the hypervisor gives for it.
+fn whose<E>(held: Result<Option<[u8; 16]>, E>, uuid: [u8; 16]) -> Result<Whose, E> {
+    Ok(match held? {
+        Some(other) if other != uuid => Whose::Another,
+        Some(_) => Whose::Its,
+        None => Whose::Nobodys,
+    })
+}
+
 /// Removes nodes (where there are some) and domain; gives what is left of them. `brought` names
 /// directories that were not there before the domain, and go with it if nothing else is in them.
 pub(crate) fn undo(
@@ -271,9 +289,20 @@ pub(crate) fn undo(
     brought: Option<&[&str]>,
 ) -> Vec<UndoError> {
     let domid = Domid(live.domid);
-    // Ended by someone else meanwhile, and the number given away: what bears it now stays.
-    if matches!(xen.domain_info(domid), Ok(Some(info)) if info.uuid != live.uuid) {
-        return Vec::new();
+    let held = xen.domain_info(domid).map(|info| info.map(|info| info.uuid));
+    match whose(held, live.uuid) {
+        // Ended by someone else meanwhile, and the number given away: what bears it now stays.
+        Ok(Whose::Another) => return Vec::new(),
+        Ok(Whose::Nobodys) => {}
+        // It stops before its nodes go.
+        Ok(Whose::Its) => match xen.pause(domid) {
+            Err(cause) if !cause.is_no_such_domain() => {
+                return vec![UndoError::Domain { domid, cause }];
+            }
+            _ => {}
+        },
+        // Not known to be the one that is meant: it may be anybody's.
+        Err(cause) => return vec![UndoError::Domain { domid, cause }],
     }
     let mut left = Vec::new();
     if let Some(brought) = brought {
@@ -381,6 +410,18 @@ fn remove_empty(store: &mut Client, parents: &[String]) -> Result<(), xenstore::
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A look that failed is no leave to go on.
+    #[test]
+    fn a_number_is_its_anothers_or_nobodys() {
+        let check = |held: Result<Option<[u8; 16]>, ()>, answer: Result<Whose, ()>| {
+            assert_eq!(whose(held, [7; 16]), answer, "{held:?}");
+        };
+        check(Ok(Some([7; 16])), Ok(Whose::Its));
+        check(Ok(Some([8; 16])), Ok(Whose::Another));
+        check(Ok(None), Ok(Whose::Nobodys));
+        check(Err(()), Err(()));
+    }
 
     #[test]
     fn what_is_left_is_named_with_why() {

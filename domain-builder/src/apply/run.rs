@@ -310,15 +310,17 @@ impl<'a> Run<'a> {
             ..CreateDomain::default()
         };
         // Xen gives every domid once before it gives one again.
-        let domid = loop {
+        loop {
             let domid = self.xen.create_domain(&request)?;
+            // Known before anything can fail: what is not known is not taken back.
+            self.domid = Some(domid);
             if !options.recent.is_some_and(|recent| recent(domid)) {
-                break domid;
+                break;
             }
             self.xen.destroy(domid)?;
+            self.domid = None;
             options.check_interrupted()?;
-        };
-        self.domid = Some(domid);
+        }
         self.cpupool = params.cpupool;
         Ok(())
     }

@@ -236,6 +236,8 @@ impl Job {
     /// Writes what is kept of a domain while it lives: by us, and by libxl.
     fn keep(&self, created: &Created, state: &State) -> Result<(), StateError> {
         let (domid, uuid) = (created.domid.0, Uuid::from_bytes(created.uuid));
+        // Of a domain of the same number and UUID that an earlier start of the host had.
+        userdata::unlink(domid, uuid, Kind::Text)?;
         state.save(domid, &Saved::of(&self.sources, uuid, created.generation))?;
         userdata::write(domid, uuid, Kind::Json, &userdata::libxl_json(&self.spec, self.placed))
     }
@@ -302,7 +304,8 @@ fn abandon(held: Option<Held>, error: &ApplyError) {
     if let Some(domid) = error.domid {
         tell_failure(history::mark(domid.0, |text| tell(text)));
     }
-    if let Some(held) = held {
+    if let Some(mut held) = held {
+        held.record.domid = error.domid.map(|domid| domid.0).or(held.record.domid);
         finish(held, &error.left);
     }
 }
@@ -327,7 +330,9 @@ pub fn finish(mut held: Held, left: &[UndoError]) {
 /// No two creations have the same: two creates of one name or one UUID never run at once, and a
 /// domain takes longer to make than the clock takes to move.
 fn new_generation() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    // A clock that was never set may be before its epoch; how far tells creations apart as well.
+    let since = since.unwrap_or_else(|error| error.duration());
     // Nanoseconds of 500 years fit.
     since.as_nanos() as u64
 }

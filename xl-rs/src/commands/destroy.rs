@@ -1,6 +1,7 @@
 //! `destroy`: end a domain at once.
 
 use super::error::CommandError;
+use super::signals::Signals;
 use super::{domain, end, tell};
 use crate::cli::DestroyArgs;
 use crate::state::lock::Subject;
@@ -23,6 +24,9 @@ pub fn run(arguments: &DestroyArgs) -> Result<(), CommandError> {
     let state = State::open()?;
     let _lock = state.lock(Subject::Domain(info.domid.0), |text| tell(text))?;
     let (identity, _) = end::identify(&mut store, &info)?;
+    // What is begun is finished; what a SIGKILL leaves is recorded.
+    let signals = Signals::take()?;
+    signals.hold();
     end::remove(&xen, &mut store, &state, &identity)?;
     end::prune(&xen, &state)
 }
@@ -56,7 +60,7 @@ fn without_store(
     let generation = Some(saved.generation);
     let identity = Identity { domid: info.domid, uuid: info.uuid, generation };
     // Noted first: killed in between, the next command destroys it.
-    let held = state.record(end::removal(&identity))?;
+    let held = state.record(end::removal(&identity, 0))?;
     if let Err(error) = undo::destroy_without_store(xen, &identity) {
         held.finish()?;
         return Err(error.into());

@@ -47,39 +47,36 @@ pub fn identify(store: &mut Client, info: &DomainInfo) -> Result<(Identity, bool
 }
 
 /// Destroys a domain and removes everything that is kept of it. One that is gone already needs
-/// nothing more; what cannot be removed is recorded for the next command.
+/// nothing more. It is recorded first: what cannot be removed, and what a command that is killed
+/// leaves, is for the next one.
 pub fn remove(
     xen: &Xen,
     store: &mut Client,
     state: &State,
     identity: &Identity,
 ) -> Result<(), CommandError> {
-    let uuid = Uuid::from_bytes(identity.uuid);
-    match undo::destroy(xen, store, identity) {
-        Ok(()) => {
-            forget(state, identity.domid.0, uuid);
-            Ok(())
-        }
-        Err(DestroyError::Gone { .. } | DestroyError::Another { .. }) => Ok(()),
-        Err(DestroyError::Left { domid, left }) => {
-            let held = state.record(removal(identity))?;
-            forget(state, domid.0, uuid);
-            finish(held, &left);
-            Err(DestroyError::Left { domid, left }.into())
-        }
-        Err(error) => Err(error.into()),
-    }
+    let domid = identity.domid;
+    let what = match undo::destroyable(xen, store, identity) {
+        Ok(what) => what,
+        Err(DestroyError::Gone { .. } | DestroyError::Another { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let held = state.record(removal(identity, what.console_domid))?;
+    let left = undo::remove(xen, store, &what);
+    forget(state, domid.0, Uuid::from_bytes(identity.uuid));
+    finish(held, &left);
+    if left.is_empty() { Ok(()) } else { Err(DestroyError::Left { domid, left }.into()) }
 }
 
 /// The record of a removal.
-pub fn removal(identity: &Identity) -> Record {
+pub fn removal(identity: &Identity, console_domid: u16) -> Record {
     Record {
         phase: Phase::Removing,
         name: String::new(),
         uuid: Uuid::from_bytes(identity.uuid),
         generation: identity.generation,
         domid: Some(identity.domid.0),
-        console_domid: 0,
+        console_domid,
         brought: Vec::new(),
     }
 }
