@@ -7,7 +7,7 @@ use thiserror::Error;
 use xen_sys::types::Domid;
 
 use super::header::MessageType;
-use super::watch::Token;
+use super::token::Token;
 use crate::errno::Errno;
 use crate::path::{Path, PathError};
 use crate::permissions::PermissionsError;

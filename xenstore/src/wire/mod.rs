@@ -15,6 +15,7 @@ mod header;
 mod parser;
 mod reply;
 mod request;
+mod token;
 mod watch;
 
 pub use fields::DecodeError;
@@ -23,4 +24,5 @@ pub use header::{HEADER_LEN, Header, MessageType, PAYLOAD_MAX, RequestId, Transa
 pub use parser::{Packet, ParseError, Parser};
 pub use reply::Reply;
 pub use request::Request;
-pub use watch::{Token, TokenError, WatchEvent};
+pub use token::{Token, TokenError};
+pub use watch::WatchEvent;

@@ -8,7 +8,7 @@ use xen_sys::types::{Domid, Gfn, Port};
 use super::fields::{DecodeError, Fields, decimal, escaped};
 use super::header::{Header, MessageType, PAYLOAD_MAX, RequestId, TransactionId};
 use super::parser::Packet;
-use super::watch::Token;
+use super::token::Token;
 use crate::path::{Path, PathError};
 use crate::permissions::Permissions;
 

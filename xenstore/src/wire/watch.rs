@@ -1,61 +1,8 @@
-//! Watch tokens and the events that carry them ("Watches" of the specification).
-
-use std::fmt;
-
-use thiserror::Error;
+//! The events of watches ("Watches" of the specification).
 
 use super::fields::{DecodeError, Fields};
+use super::token::Token;
 use crate::path::Path;
-
-/// The caller's name for a watch: any bytes but NUL. Events bring it back.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Token(Vec<u8>);
-
-/// A token with a NUL in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a watch token cannot hold a NUL byte")]
-pub struct TokenError;
-
-impl Token {
-    /// Makes a token.
-    ///
-    /// # Errors
-    /// A NUL among the bytes.
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, TokenError> {
-        let bytes = bytes.into();
-        if bytes.contains(&0) { Err(TokenError) } else { Ok(Self(bytes)) }
-    }
-
-    /// The bytes, without a NUL.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Display for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.escape_ascii().fmt(f)
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
-    }
-}
-
-impl PartialEq<str> for Token {
-    fn eq(&self, other: &str) -> bool {
-        self.0 == other.as_bytes()
-    }
-}
-
-impl PartialEq<&str> for Token {
-    fn eq(&self, other: &&str) -> bool {
-        self.0 == other.as_bytes()
-    }
-}
 
 /// Something changed at `path`, which lies at or below the path that was watched.
 ///
@@ -72,7 +19,7 @@ impl WatchEvent {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.path.as_str().as_bytes());
         out.push(0);
-        out.extend_from_slice(&self.token.0);
+        out.extend_from_slice(self.token.as_bytes());
         out.push(0);
     }
 

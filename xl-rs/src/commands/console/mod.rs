@@ -15,22 +15,28 @@
 //! xenstore's watches, which also tell the end of the domain. Only guest output goes to standard
 //! output. Never takes a path from a node that the guest can write.
 
+mod error;
+mod terminal;
+
+pub use error::ConsoleError;
+
 use super::error::CommandError;
 use super::{domain, tell};
 use crate::cli::ConsoleArgs;
+use error::{PATIENCE, io_error};
 use libxc_safe::{DomainInfo, Xen};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+use rustix::termios::isatty;
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use xen_sys::types::Domid;
+use terminal::{RawTerminal, make_raw};
 use xenstore::client::{Client, Nodes};
 
 /// Ctrl-], which detaches unless another key was chosen.
@@ -38,55 +44,8 @@ pub const DETACH: u8 = 0x1d;
 /// Bytes moved at once; also the most that waits for a guest or a reader that does not read. No more
 /// than a pipe takes without blocking once it takes anything.
 const CHUNK: usize = 4096;
-/// How long the tty of a domain may stay unnamed before that is reported.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How long xenconsoled may take to hang up once the domain is gone.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// What is wrong with a console.
-#[derive(Debug, thiserror::Error)]
-pub enum ConsoleError {
-    /// Nobody serves it.
-    #[error(
-        "domain {domid} has no console yet: xenconsoled has named no terminal for it within \
-         {} s; is xenconsoled running?", PATIENCE.as_secs()
-    )]
-    NotServed {
-        /// The domain.
-        domid: Domid,
-    },
-    /// What the node names is no terminal.
-    #[error("the console of domain {domid}, {path:?}, is no terminal; restart xenconsoled")]
-    NotATerminal {
-        /// The domain.
-        domid: Domid,
-        /// The node's value.
-        path: String,
-    },
-    /// A signal ended it; the terminal is as before.
-    #[error("detached from the console of domain {domid} by a signal; the domain runs on")]
-    Signal {
-        /// The domain.
-        domid: Domid,
-    },
-    /// A signal came while the reader of the last output did not read.
-    #[error("domain {domid} is gone; a signal came before all of its last output was taken")]
-    Unread {
-        /// The domain.
-        domid: Domid,
-    },
-    /// A call failed.
-    #[error("console of domain {domid}: cannot {operation}")]
-    Io {
-        /// The domain.
-        domid: Domid,
-        /// What was tried.
-        operation: &'static str,
-        /// The system's answer.
-        #[source]
-        source: io::Error,
-    },
-}
 
 /// How an attachment ended well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -455,10 +414,6 @@ fn wait_for(fds: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<usize, 
     }
 }
 
-fn io_error(domid: Domid, operation: &'static str, source: impl Into<io::Error>) -> ConsoleError {
-    ConsoleError::Io { domid, operation, source: source.into() }
-}
-
 /// What ended the waiting for a terminal.
 #[derive(Clone, Copy, Debug)]
 enum Waited {
@@ -481,37 +436,6 @@ fn key_name(key: u8) -> String {
     match key {
         0..0x20 => format!("Ctrl-{}", char::from(key | 0x40)),
         _ => char::from(key).to_string(),
-    }
-}
-
-fn make_raw(tty: impl AsFd) -> Result<Termios, Errno> {
-    let before = tcgetattr(&tty)?;
-    let mut raw = before.clone();
-    raw.make_raw();
-    tcsetattr(&tty, OptionalActions::Now, &raw)?;
-    Ok(before)
-}
-
-/// Standard input in raw mode, if it is a terminal; put back as it was when dropped.
-struct RawTerminal<'a> {
-    stdin: &'a io::Stdin,
-    before: Option<Termios>,
-}
-
-impl<'a> RawTerminal<'a> {
-    fn enter(stdin: &'a io::Stdin) -> Result<Self, Errno> {
-        let before = if isatty(stdin) { Some(make_raw(stdin)?) } else { None };
-        Ok(Self { stdin, before })
-    }
-}
-
-impl Drop for RawTerminal<'_> {
-    fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            // Nothing more can be done for a terminal that does not take its old settings back.
-            let _ = tcsetattr(self.stdin, OptionalActions::Flush, before);
-            let _ = io::stderr().write_all(b"\r\n");
-        }
     }
 }
 
