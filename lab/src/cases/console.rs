@@ -28,6 +28,7 @@ pub const CASES: &[Case] = &[
     Case::new("console/xenconsoled-comes-back", Group::Toolstack, xenconsoled_comes_back),
     Case::new("console/full-pipe", Group::Toolstack, full_pipe),
     Case::new("console/signal-while-waiting", Group::Toolstack, signal_while_waiting),
+    Case::new("console/foreground-left", Group::Toolstack, foreground_left),
     Case::new("console/create-without-xenconsoled", Group::Toolstack, without_xenconsoled),
 ];
 
@@ -138,6 +139,58 @@ fn key_and_signal() -> Verdict {
         ensure!(domid(name)?.is_some(), "{name} ended with its console");
         argv(&["/bin/xlr", "destroy", name])?.success()?;
     }
+    Ok(())
+}
+
+/// Ctrl-] leaves the console of a `create -Fc` and not the domain: it is started again at its end,
+/// and a signal still ends the command.
+fn foreground_left() -> Verdict {
+    let path = idle("left")?;
+    let obey = "extra=\"on=obey\"";
+    let mut terminal = Terminal::start(&["/bin/xlr", "create", "-Fc", &path, obey])?;
+    terminal.until("xtf: idle")?;
+    terminal.await_raw()?;
+    terminal.type_in(DETACH)?;
+    let deadline = Instant::now() + LIMIT;
+    while terminal.is_raw()? {
+        ensure!(Instant::now() < deadline, "Ctrl-] leaves nothing: {}", terminal.text());
+        std::thread::yield_now();
+    }
+    let first = domid("left")?.unwrap_or_default();
+    let mut log = crate::dom0::host::console("left")?;
+    argv(&[
+        "/usr/bin/xenstore-write",
+        &format!("/local/domain/{first}/control/shutdown"),
+        "reboot",
+    ])?
+    .success()?;
+    crate::dom0::host::await_text(&mut log, "xtf: idle", 40)?;
+    let second = domid("left")?;
+    ensure!(second.is_some_and(|second| second != first), "{first} became {second:?}");
+    ensure!(!terminal.is_raw()?, "the console came back to who had left it");
+    let pid = Pid::from_child(&terminal.child.0);
+    kill_process(pid, Signal::TERM).map_err(std::io::Error::from)?;
+    let code = terminal.end()?;
+    ensure!(code == 128 + 15 || code == 130, "exit code {code}: {}", terminal.text());
+    ensure!(domid("left")? == second, "the signal ended the domain: {}", terminal.text());
+    terminal.is_restored()?;
+    run("/bin/xlr destroy left")?.success()?;
+
+    // Before the domain ends, too.
+    let mut terminal = Terminal::start(&["/bin/xlr", "create", "-Fc", &path])?;
+    terminal.until("xtf: idle")?;
+    terminal.await_raw()?;
+    terminal.type_in(DETACH)?;
+    let deadline = Instant::now() + LIMIT;
+    while terminal.is_raw()? {
+        ensure!(Instant::now() < deadline, "Ctrl-] leaves nothing: {}", terminal.text());
+        std::thread::yield_now();
+    }
+    kill_process(Pid::from_child(&terminal.child.0), Signal::TERM).map_err(std::io::Error::from)?;
+    let code = terminal.end()?;
+    ensure!(code == 130, "exit code {code}: {}", terminal.text());
+    ensure!(domid("left")?.is_some(), "the signal ended the domain: {}", terminal.text());
+    run("/bin/xlr destroy left")?.success()?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use crate::dom0::follow::Follow;
 use crate::dom0::host::{Stop, Verdict, argv, await_text, config, console, domid, run};
 use crate::dom0::init;
 use crate::{ensure, fail};
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Stdio};
 
 /// The cases of this topic.
@@ -16,6 +16,10 @@ pub const CASES: &[Case] = &[
     Case::new("ends/foreground-console", Group::Toolstack, foreground_console),
     Case::new("ends/shutdown-wait", Group::Toolstack, shutdown_wait),
     Case::new("ends/reboot", Group::Toolstack, reboot),
+    Case::new("ends/reboot-of-the-dead", Group::Toolstack, reboot_of_the_dead),
+    Case::new("ends/restart-that-fails", Group::Toolstack, restart_that_fails),
+    Case::new("ends/two-for-one-end", Group::Toolstack, two_for_one_end),
+    Case::new("ends/foreground-unread", Group::Toolstack, foreground_unread),
 ];
 
 /// A microkernel that ends as `on` says when it is asked to, with more lines of configuration.
@@ -235,4 +239,149 @@ fn reboot() -> Verdict {
     }
     run("/bin/xlr destroy again")?.success()?;
     dump::unchanged(&before, "reboots")
+}
+
+/// Whoever asks for a reboot gets a domain that runs, however the old one ends, unless it is to be
+/// kept, which is no success then.
+fn reboot_of_the_dead() -> Verdict {
+    let before = dump::take()?;
+    for on in ["poweroff", "crash"] {
+        let path = idle("dead", on, "")?;
+        let mut log = console("dead")?;
+        run(&format!("/bin/xlr create {path}"))?.success()?;
+        ready(&mut log)?;
+        let first = there("dead")?;
+        let said = run("/bin/xlr reboot dead")?.success()?;
+        ready(&mut log)?;
+        ensure!(there("dead")? != first, "{on}: it was not started again: {}", said.err);
+        run("/bin/xlr destroy dead")?.success()?;
+        dump::unchanged(&before, &format!("a reboot answered by {on}"))?;
+    }
+    let path = idle("dead", "crash", "on_crash = \"preserve\"")?;
+    let mut log = console("dead")?;
+    run(&format!("/bin/xlr create {path}"))?.success()?;
+    ready(&mut log)?;
+    let first = there("dead")?;
+    let said = run("/bin/xlr reboot dead")?.failure()?;
+    ensure!(said.err.contains("is kept, not started again"), "{}", said.err);
+    ensure!(there("dead")? == first, "it was not kept: {}", said.err);
+    run("/bin/xlr destroy dead")?.success()?;
+    dump::unchanged(&before, "a reboot of what is preserved")
+}
+
+/// What fails after a domain was taken down costs it its memory, and never its configuration; what
+/// can be known before does not even cost that.
+fn restart_that_fails() -> Verdict {
+    let before = dump::take()?;
+    let path = idle("lost", "obey", "")?;
+    let mut log = console("lost")?;
+    run(&format!("/bin/xlr create {path}"))?.success()?;
+    ready(&mut log)?;
+
+    // A name that another domain has by then.
+    let other = idle("other", "obey", "")?;
+    run(&format!("/bin/xlr create -p {other}"))?.success()?;
+    run(&format!("/bin/xlr config-update lost {other}"))?.success()?;
+    let first = there("lost")?;
+    let said = run("/bin/xlr reboot lost")?.failure()?;
+    ensure!(said.err.contains("the name \"other\" belongs to"), "{}", said.err);
+    ensure!(there("lost")? == first, "it was taken down: {}", said.err);
+    run("/bin/xlr destroy other")?.success()?;
+
+    // More memory than there is.
+    let path = idle("lost", "obey", "memory = 6000")?;
+    run(&format!("/bin/xlr config-update lost {path}"))?.success()?;
+    let uuid = uuid_of(first)?.trim_start_matches("/vm/").to_owned();
+    let said = run("/bin/xlr reboot lost")?.failure()?;
+    ensure!(domid("lost")?.is_none(), "6000 MiB are there: {}", said.err);
+    let kept = format!("/var/lib/xlr/restarts/{uuid}.cfg");
+    let words = format!("create {kept} starts it");
+    ensure!(said.err.contains(&words), "no «{words}» in {}", said.err);
+    let said = run("/bin/xlr list")?.success()?;
+    ensure!(said.err.contains(&words), "the next command says nothing: {}", said.err);
+    run(&format!("/bin/xlr create {kept} memory=8"))?.success()?;
+    ready(&mut log)?;
+    ensure!(uuid_of(there("lost")?)? == format!("/vm/{uuid}"), "another UUID than {uuid}");
+    ensure!(!std::path::Path::new(&kept).exists(), "{kept} is left");
+
+    // It keeps the name that it was given since.
+    run("/bin/xlr rename lost found")?.success()?;
+    let first = there("found")?;
+    let mut log = console("found")?;
+    run("/bin/xlr reboot found")?.success()?;
+    ready(&mut log)?;
+    ensure!(there("found")? != first && domid("lost")?.is_none(), "it has its old name again");
+    run("/bin/xlr destroy found")?.success()?;
+    dump::unchanged(&before, "restarts that failed")
+}
+
+/// A domain that a `create -F` stays for is left to it by `reboot` and `shutdown -w`, and of two
+/// reboots one finds nothing more to do.
+fn two_for_one_end() -> Verdict {
+    let before = dump::take()?;
+    let path = idle("cared", "obey", "")?;
+    let mut log = console("cared")?;
+    let child = start(&["create", "-F", &path])?;
+    ready(&mut log)?;
+    let first = there("cared")?;
+    let uuid = uuid_of(first)?;
+    run("/bin/xlr reboot cared")?.success()?;
+    ready(&mut log)?;
+    let second = there("cared")?;
+    ensure!(second != first && uuid_of(second)? == uuid, "{first} became {second}");
+    run("/bin/xlr shutdown -w cared")?.success()?;
+    let (code, said) = finished(child)?;
+    ensure!(code == Some(0), "{code:?}: {said}");
+    dump::unchanged(&before, "a domain that was cared for")?;
+
+    let path = idle("cared", "ignore", "")?;
+    let mut log = console("cared")?;
+    run(&format!("/bin/xlr create {path}"))?.success()?;
+    ready(&mut log)?;
+    let first = there("cared")?;
+    let rebooting = [waiting(&["reboot", "cared"])?, waiting(&["reboot", "cared"])?];
+    let xen = libxc_safe::Xen::open().map_err(|error| Stop::Failed(error.to_string()))?;
+    let number = libxc_safe::Domid(u16::try_from(first).unwrap_or_default());
+    xen.shutdown(number, libxc_safe::ShutdownReason::Reboot)
+        .map_err(|error| Stop::Failed(error.to_string()))?;
+    for mut child in rebooting {
+        let code = child.wait()?.code();
+        ensure!(code == Some(0), "a reboot ended with {code:?}");
+    }
+    ensure!(there("cared")? != first, "it was not started again");
+    run("/bin/xlr destroy cared")?.success()?;
+    dump::unchanged(&before, "two reboots at once")
+}
+
+/// Starts a command that waits for one domain's end, and lets it come so far.
+fn waiting(args: &[&str]) -> Result<Child, Stop> {
+    let mut child = start(args)?;
+    let Some(pipe) = child.stderr.take() else { fail!("no pipe to xlr") };
+    let mut lines = BufReader::new(pipe);
+    let mut line = String::new();
+    while !line.contains("Waiting for 1") {
+        line.clear();
+        ensure!(lines.read_line(&mut line)? > 0, "xlr {args:?} does not wait");
+    }
+    // What it says later may go unread, as a pipe takes all of it.
+    child.stderr = Some(lines.into_inner());
+    Ok(child)
+}
+
+/// That nobody reads the console any more is no reason to lose the domain.
+fn foreground_unread() -> Verdict {
+    let before = dump::take()?;
+    let path = idle("unread", "obey", "")?;
+    let mut log = console("unread")?;
+    let mut child = start(&["create", "-Fc", &path])?;
+    drop(child.stdout.take());
+    ready(&mut log)?;
+    let first = there("unread")?;
+    ask(first, "reboot")?;
+    ready(&mut log)?;
+    ensure!(there("unread")? != first, "it was not started again");
+    ask(there("unread")?, "poweroff")?;
+    let (code, said) = finished(child)?;
+    ensure!(code == Some(0), "{code:?}: {said}");
+    dump::unchanged(&before, "a console without a reader")
 }

@@ -37,6 +37,7 @@ use jiff::Zoned;
 use libxc_safe::{ForeignMapping, Xen};
 use rustix::process::{Signal, getpid, kill_process};
 use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 use xen_sys::types::Domid;
@@ -84,6 +85,8 @@ pub struct Job {
     ramdisk: Option<Ramdisk>,
     /// Whether xl would leave the choice of NUMA nodes alone.
     placed: bool,
+    /// Where its configuration is kept meanwhile, if an earlier domain is taken down for it.
+    pub restart: Option<PathBuf>,
     /// Whether kernel and ramdisk stay mapped when the domain is made. Only for a command that ends
     /// then, with the domain still paused.
     pub keeps_mappings: bool,
@@ -116,25 +119,41 @@ impl Job {
         let ramdisk = spec.ramdisk.as_deref().map(Ramdisk::open).transpose()?;
         let bytes = ramdisk.as_ref().map(Ramdisk::bytes);
         let plan = plan(&spec, &kernel, bytes, &HostFacts::read(xen, store, &spec)?)?;
-        Ok(Self { spec, plan, sources, kernel, ramdisk, placed, keeps_mappings: false })
+        let (restart, keeps_mappings) = (None, false);
+        Ok(Self { spec, plan, sources, kernel, ramdisk, placed, restart, keeps_mappings })
     }
 
-    /// Makes the domain. Once it has what it waits for it holds the signals, which end it between
-    /// steps; without `signals` they end the process.
+    /// Waits until nobody else works on name or UUID, nor xl on the host's memory. Whoever locks a
+    /// domain as well does that first.
+    pub fn lock(&self, state: &State) -> Result<Locks, CommandError> {
+        let uuid = Uuid::from_bytes(self.spec.uuid);
+        let own = [
+            state.lock(Subject::Name(&self.spec.name), |text| tell(text))?,
+            state.lock(Subject::Uuid(uuid), |text| tell(text))?,
+        ];
+        Ok(Locks { own, xl: XlLock::share(|text| tell(text))? })
+    }
+
+    /// The configuration as one text, from which `create` makes the same domain.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = self.sources.joined();
+        let uuid = Uuid::from_bytes(self.spec.uuid);
+        text.extend_from_slice(format!("uuid = \"{uuid}\"\n").as_bytes());
+        text
+    }
+
+    /// Makes the domain. It holds the signals, which end it between steps; without `signals` they
+    /// end the process.
     pub fn make(
         &self,
+        locks: Locks,
         xen: &Xen,
         store: &mut Client,
         state: &State,
         signals: Option<&Signals>,
         halts: Halts,
     ) -> Result<Made, CommandError> {
-        let uuid = Uuid::from_bytes(self.spec.uuid);
-        let locks = [
-            state.lock(Subject::Name(&self.spec.name), |text| tell(text))?,
-            state.lock(Subject::Uuid(uuid), |text| tell(text))?,
-        ];
-        let xl = XlLock::share(|text| tell(text))?;
+        let Locks { own, xl } = locks;
         if let Some(signals) = signals {
             signals.hold();
         }
@@ -147,6 +166,9 @@ impl Job {
             Ok(created) => created,
             Err(error) => {
                 abandon(held, &error);
+                if let Some(path) = &self.restart {
+                    tell_kept(path);
+                }
                 return Err(error.into());
             }
         };
@@ -158,7 +180,8 @@ impl Job {
             // Every plan makes a domain, and its record comes before it.
             return Err(CommandError::State(StateError::NotSaved { domid: created.domid.0 }));
         };
-        let made = Made { created, held, kept, _locks: locks, end: self.plan.steps.len(), halts };
+        let (restart, end) = (self.restart.clone(), self.plan.steps.len());
+        let made = Made { created, held, kept, restart, _locks: own, end, halts };
         halts.stop(made.end);
         match self.keep(&made.created, state) {
             Ok(()) => {
@@ -243,12 +266,19 @@ impl Job {
     }
 }
 
+/// What nobody else may have while a domain is made.
+pub struct Locks {
+    own: [Lock; 2],
+    xl: XlLock,
+}
+
 /// A domain that was made and is still paused, and everything that guards it until it stands.
 pub struct Made {
     /// The domain.
     pub created: Created,
     held: Held,
     kept: Vec<ForeignMapping>,
+    restart: Option<PathBuf>,
     _locks: [Lock; 2],
     /// Number of the plan's steps.
     end: usize,
@@ -263,10 +293,13 @@ impl Made {
         Ok(())
     }
 
-    /// The domain stands: its record goes.
-    pub fn settle(self) -> Result<Created, CommandError> {
+    /// The domain stands: its record goes, and so does what was kept of it while there was none.
+    /// Kernel and ramdisk may be mapped until the process ends, and nothing guards the domain any
+    /// more: nothing may wait after this.
+    pub fn settle(self, state: &State) -> Result<Created, CommandError> {
         // The end of the process unmaps all at once, for a fraction of what it costs page by page.
         std::mem::forget(self.kept);
+        tell_failure(state.end_restart(Uuid::from_bytes(self.created.uuid)));
         self.held.finish()?;
         Ok(self.created)
     }
@@ -282,7 +315,19 @@ impl Made {
         forget(state, domid, uuid);
         tell_failure(noted);
         finish(self.held, &left);
+        if let Some(path) = &self.restart {
+            tell_kept(path);
+        }
     }
+}
+
+/// A domain was taken down and there is none in its place: what can be done.
+pub fn tell_kept(path: &Path) {
+    let (name, path) = (program::name(), path.display());
+    tell(format_args!(
+        "{name}: a domain was to be started again and was not; {name} create {path} starts it, rm \
+         {path} forgets it"
+    ));
 }
 
 /// Removes what is kept of a domain that has ended, and lets its number rest. What fails is told: it

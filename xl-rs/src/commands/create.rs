@@ -8,6 +8,7 @@ use super::build::{self, Halts, Job, Made};
 use super::console::Console;
 use super::end;
 use super::error::CommandError;
+use super::foreground::Foreground;
 use super::signals::Signals;
 use super::{print, print_json, tell};
 use crate::cli::{CreateArgs, PlanFormat};
@@ -41,9 +42,10 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
     let halts =
         Halts { fail_before: arguments.fail_before_step, stop_before: arguments.stop_before_step };
     let signals = Signals::take()?;
-    let made = job.make(&xen, &mut store, &state, Some(&signals), halts)?;
+    let locks = job.lock(&state)?;
+    let made = job.make(locks, &xen, &mut store, &state, Some(&signals), halts)?;
     if arguments.foreground {
-        return end::Foreground { arguments, xen: &xen, store: &mut store, state: &state }
+        return Foreground { arguments, xen: &xen, store: &mut store, state: &state }
             .run(made, signals);
     }
     // A connection of its own: an undo must not meet the console's events.
@@ -60,17 +62,18 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
             return Err(error.before_it_ran());
         }
     };
-    let created = begin(made, arguments.paused, &xen, &mut store, &state, Some(&signals))?;
-    if console.is_some() {
-        // It hears them itself, and puts the terminal back.
-        signals.hold();
-    }
     if !arguments.quiet && !arguments.console {
+        // Said while the domain is guarded: whoever reads it may let us wait.
         tell(format_args!(
             "Nothing waits for the end of domain {}: once it has shut down it stays in the list until \
              xlr shutdown -w, xlr reboot or xlr destroy comes; create -F waits.",
-            created.domid
+            made.created.domid
         ));
+    }
+    begin(made, arguments.paused, &xen, &mut store, &state, Some(&signals))?;
+    if console.is_some() {
+        // It hears them itself, and puts the terminal back.
+        signals.hold();
     }
     match console {
         Some(mut console) => console.copy(None, !arguments.quiet).map(|_| ()),
@@ -115,7 +118,7 @@ pub fn begin(
         begun = Err(CommandError::Interrupted);
     }
     match begun {
-        Ok(()) => made.settle(),
+        Ok(()) => made.settle(state),
         Err(error) => {
             made.undo(xen, store, state);
             Err(error)

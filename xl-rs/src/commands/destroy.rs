@@ -19,10 +19,10 @@ pub fn run(arguments: &DestroyArgs) -> Result<(), CommandError> {
         Ok(store) => store,
         Err(error) => return without_store(&xen, &arguments.domain, error),
     };
-    let info = domain::find(&xen, &mut store, &arguments.domain)?;
-    spare_dom0(&info)?;
+    spare_dom0(&domain::find(&xen, &mut store, &arguments.domain)?)?;
     let state = State::open()?;
-    let _lock = state.lock(Subject::Domain(info.domid.0), |text| tell(text))?;
+    let (info, _lock) = domain::find_and_lock(&xen, &mut store, &state, &arguments.domain)?;
+    spare_dom0(&info)?;
     let (identity, _) = end::identify(&mut store, &info)?;
     // What is begun is finished; what a SIGKILL leaves is recorded.
     let signals = Signals::take()?;

@@ -4,7 +4,10 @@
 //! round trip.
 
 use super::error::CommandError;
+use super::tell;
 use crate::cli::number::digits;
+use crate::state::State;
+use crate::state::lock::{Lock, Subject};
 use libxc_safe::{DomainInfo, Xen};
 use std::time::Duration;
 use xen_sys::types::Domid;
@@ -49,6 +52,25 @@ pub fn find(xen: &Xen, store: &mut Client, given: &str) -> Result<DomainInfo, Co
         Some(domid) => xen.domain_info(Domid(domid))?.ok_or(CommandError::NoSuchDomid { domid }),
         None => by_name(xen, store, given)?
             .ok_or_else(|| CommandError::NoSuchName { given: given.to_owned() }),
+    }
+}
+
+/// The domain that `given` means, and its lock. While that is waited for the domain may end, and
+/// another one be called so: which one is meant is looked at again under the lock.
+pub fn find_and_lock(
+    xen: &Xen,
+    store: &mut Client,
+    state: &State,
+    given: &str,
+) -> Result<(DomainInfo, Lock), CommandError> {
+    let mut info = find(xen, store, given)?;
+    loop {
+        let lock = state.lock(Subject::Domain(info.domid.0), |text| tell(text))?;
+        let now = find(xen, store, given)?;
+        if (now.domid, now.uuid) == (info.domid, info.uuid) {
+            return Ok((now, lock));
+        }
+        info = now;
     }
 }
 

@@ -68,6 +68,34 @@ pub enum CommandError {
         /// Whose it is.
         domid: u16,
     },
+    /// A UUID that another domain has.
+    #[error("the UUID {uuid} belongs to domain {domid}; leave uuid out, or destroy that domain")]
+    UuidTaken {
+        /// The UUID.
+        uuid: uuid::Uuid,
+        /// Whose it is.
+        domid: u16,
+    },
+    /// `reboot` of a domain that is not to be started again.
+    #[error(
+        "domain {domid} has ended and is kept, not started again, as its configuration says; \
+         {0} destroy {domid} removes it",
+        program::name()
+    )]
+    NotRestarted {
+        /// The domain.
+        domid: u16,
+    },
+    /// A signal came between a domain's end and what was to come then.
+    #[error(
+        "interrupted before domain {domid}, which has ended, was started again; \
+         {0} reboot {domid} does that",
+        program::name()
+    )]
+    Stopped {
+        /// The domain.
+        domid: u16,
+    },
     /// A vcpu that the domain does not have.
     #[error("{given:?} is no vcpu of domain {domid}: give a number below {count}, or all")]
     NoSuchVcpu {
@@ -274,6 +302,7 @@ impl CommandError {
             | Self::BadName { .. }
             | Self::BadCpus { .. } => Exit::Usage,
             Self::Interrupted
+            | Self::Stopped { .. }
             | Self::Console(ConsoleError::Signal { .. } | ConsoleError::Unread { .. }) => {
                 Exit::Interrupted
             }

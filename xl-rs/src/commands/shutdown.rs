@@ -3,22 +3,16 @@
 //! The wish goes through xenstore (`control/shutdown`), the guest carries it out. Domains that xlr
 //! did not make are asked if they are named, and left to their own toolstack after that.
 
-use super::end::{self, Outcome};
+use super::end::{self, Meant, Outcome, Wish};
 use super::error::{CommandError, chain};
+use super::signals::Signals;
 use super::{create, domain, tell};
 use crate::cli::{RebootArgs, ShutdownArgs, program};
 use crate::state::State;
-use domain_builder::spec::EndAction;
+use crate::state::lock::Subject;
 use domain_builder::undo::Identity;
 use libxc_safe::{DomainInfo, ShutdownReason, Xen};
 use xenstore::client::{Client, Nodes};
-
-/// What is asked of a guest.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wish {
-    Poweroff,
-    Reboot,
-}
 
 /// A domain that was asked.
 struct Asked {
@@ -64,10 +58,8 @@ fn run(wish: Wish, given: Option<&str>, until: Option<Until>) -> Result<(), Comm
     let mut asked = Vec::new();
     for target in targets {
         let domid = target.info.domid;
-        match wish {
-            Wish::Poweroff => tell(format_args!("Shutting down domain {domid}")),
-            Wish::Reboot => tell(format_args!("Rebooting domain {domid}")),
-        }
+        let doing = if wish == Wish::Reboot { "Rebooting" } else { "Shutting down" };
+        tell(format_args!("{doing} domain {domid}"));
         match ask(&mut store, &target.info, wish) {
             Ok(()) => asked.push(target),
             Err(error) => {
@@ -82,11 +74,8 @@ fn run(wish: Wish, given: Option<&str>, until: Option<Until>) -> Result<(), Comm
         tell(format_args!("Waiting for {} domains", asked.len()));
         failed += wait(&xen, &mut store, &state, asked, wish, until)?;
     }
-    match (failed, wish) {
-        (0, _) => Ok(()),
-        (_, Wish::Poweroff) => Err(CommandError::Some { failed, total, done: "shut down" }),
-        (_, Wish::Reboot) => Err(CommandError::Some { failed, total, done: "rebooted" }),
-    }
+    let done = if wish == Wish::Reboot { "rebooted" } else { "shut down" };
+    if failed == 0 { Ok(()) } else { Err(CommandError::Some { failed, total, done }) }
 }
 
 /// The domain that was named; else every domain that xlr made.
@@ -121,10 +110,7 @@ fn targets(xen: &Xen, store: &mut Client, given: Option<&str>) -> Result<Vec<Ask
 }
 
 fn ask(store: &mut Client, info: &DomainInfo, wish: Wish) -> Result<(), CommandError> {
-    let word = match wish {
-        Wish::Poweroff => "poweroff",
-        Wish::Reboot => "reboot",
-    };
+    let word = if wish == Wish::Reboot { "reboot" } else { "poweroff" };
     if info.shutdown.is_some() {
         // It has ended already, and reads no wishes.
         return Ok(());
@@ -141,6 +127,7 @@ fn wait(
     wish: Wish,
     until: Option<Until>,
 ) -> Result<usize, CommandError> {
+    let signals = Signals::take()?;
     let mut failed = 0;
     loop {
         let mut still = Vec::with_capacity(waiting.len());
@@ -157,8 +144,13 @@ fn wait(
             let code = reason.code();
             tell(format_args!("Domain {domid} has been shut down, reason code {code}"));
             if target.ours
-                && let Err(error) = ended(xen, store, state, &target.identity, reason, wish)
+                && let Err(error) =
+                    ended(xen, store, state, &target.identity, reason, wish, &signals)
             {
+                if signals.release() {
+                    // Whoever sent it waits for nothing more.
+                    return Err(error);
+                }
                 tell(format_args!("{}: domain {domid}: {}", program::name(), chain(&error)));
                 failed += 1;
             }
@@ -171,8 +163,7 @@ fn wait(
     }
 }
 
-/// Does what the domain's configuration says of its end. `shutdown` was asked for no new domain, so
-/// it only removes.
+/// Does what is to be done at a domain's end, unless somebody stays for that.
 fn ended(
     xen: &Xen,
     store: &mut Client,
@@ -180,27 +171,21 @@ fn ended(
     identity: &Identity,
     reason: ShutdownReason,
     wish: Wish,
+    signals: &Signals,
 ) -> Result<(), CommandError> {
     let domid = identity.domid;
-    let Some(action) = end::action(reason, &end::actions(state, identity)?) else {
-        tell(format_args!("Domain {domid} has suspended and is kept"));
-        return Ok(());
-    };
-    let restarts = matches!(
-        action,
-        EndAction::Restart | EndAction::RenameRestart | EndAction::CoredumpRestart
-    );
-    if wish == Wish::Poweroff && restarts {
+    if state.is_locked(Subject::End(domid.0))? {
         tell(format_args!(
-            "Domain {domid} is to be started again, and is kept: xlr reboot {domid} does that, xlr \
-             destroy {domid} removes it"
+            "Domain {domid} is looked after by a create -F, which does what its configuration says"
         ));
         return Ok(());
     }
-    match end::carry_out(action, identity, xen, store, state, None)? {
+    let meant = Meant { identity, reason, wish };
+    match end::carry_out(&meant, xen, store, state, Some(signals))? {
+        Outcome::Kept if wish == Wish::Reboot => Err(CommandError::NotRestarted { domid: domid.0 }),
         Outcome::Removed | Outcome::Kept => Ok(()),
         Outcome::Restarted(made) => {
-            let created = create::begin(*made, false, xen, store, state, None)?;
+            let created = create::begin(*made, false, xen, store, state, Some(signals))?;
             tell(format_args!("Domain {domid} has been started again as domain {}", created.domid));
             Ok(())
         }

@@ -6,6 +6,7 @@
 
 use super::error::CommandError;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,6 +17,8 @@ const HELD: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 pub struct Signals {
     seen: Arc<AtomicBool>,
     released: Arc<AtomicBool>,
+    /// Readable once one came.
+    came: UnixStream,
 }
 
 impl Signals {
@@ -23,12 +26,16 @@ impl Signals {
     pub fn take() -> Result<Self, CommandError> {
         let seen = Arc::new(AtomicBool::new(false));
         let released = Arc::new(AtomicBool::new(true));
+        let failed = |source| CommandError::Signals { source };
+        let (came, end) = UnixStream::pair().map_err(failed)?;
         for signal in HELD {
+            let end = end.try_clone().map_err(failed)?;
             signal_hook::flag::register_conditional_default(signal, Arc::clone(&released))
                 .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&seen)))
-                .map_err(|source| CommandError::Signals { source })?;
+                .and_then(|_| signal_hook::low_level::pipe::register(signal, end))
+                .map_err(failed)?;
         }
-        Ok(Self { seen, released })
+        Ok(Self { seen, released, came })
     }
 
     /// Holds them from now on.
@@ -44,6 +51,11 @@ impl Signals {
     /// The same flag, for another thread.
     pub fn seen_handle(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.seen)
+    }
+
+    /// Readable once one came, and from then on: for who waits for other things as well.
+    pub fn came(&self) -> &UnixStream {
+        &self.came
     }
 
     /// Whether one came.

@@ -33,6 +33,9 @@ pub fn sweep() {
 
 fn sweep_state(state: &State) -> Result<(), CommandError> {
     state.sweep_locks()?;
+    for path in state.cut_short()? {
+        build::tell_kept(&path);
+    }
     let abandoned = state.abandoned()?;
     if abandoned.is_empty() {
         return Ok(());

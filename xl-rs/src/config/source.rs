@@ -48,6 +48,19 @@ impl Sources {
         self.list.iter().enumerate()
     }
 
+    /// All texts as one, each from the start of a line: what stands last counts, as it did before.
+    #[must_use]
+    pub fn joined(&self) -> Vec<u8> {
+        let mut joined = Vec::new();
+        for source in &self.list {
+            joined.extend_from_slice(&source.text);
+            if !joined.ends_with(b"\n") {
+                joined.push(b'\n');
+            }
+        }
+        joined
+    }
+
     /// `name:line` of a span's start, lines counted from 1.
     #[must_use]
     pub fn place(&self, span: Span) -> String {
@@ -55,5 +68,24 @@ impl Sources {
         let before = &source.text[..span.start.min(source.text.len())];
         let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
         format!("{}:{line}", source.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sources;
+
+    #[test]
+    fn joined_texts_keep_their_lines() {
+        let check = |texts: &[&str], joined: &str| {
+            let mut sources = Sources::default();
+            for text in texts {
+                sources.add("a", *text);
+            }
+            assert_eq!(sources.joined(), joined.as_bytes(), "{texts:?}");
+        };
+        check(&[], "");
+        check(&["a = 1\n", "b = 2"], "a = 1\nb = 2\n");
+        check(&["a = 1", "a = 2\n"], "a = 1\na = 2\n");
     }
 }

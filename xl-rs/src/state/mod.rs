@@ -3,7 +3,7 @@
 //! In: what a command is about to do. Out: files. Under `/run/xlr`, gone with the host's next
 //! start: a lock file per name and per domain ([`lock`]) and a record per create that is under way
 //! or removal that is still to be done ([`record`]). Under `/var/lib/xlr`: the configuration of
-//! every domain that xlr made ([`saved`]). Beside them the files that xl and libxl share with their
+//! every domain that xlr made ([`saved`]), and of those being started again ([`restart`]). Beside them the files that xl and libxl share with their
 //! kin: [`xl_lock`], [`history`], [`userdata`].
 //!
 //! Never asks the hypervisor or xenstore anything: what a command that was killed has left is
@@ -13,6 +13,7 @@ pub mod error;
 pub mod history;
 pub mod lock;
 pub mod record;
+pub mod restart;
 pub mod saved;
 pub mod userdata;
 pub mod xl_lock;

@@ -29,6 +29,12 @@ impl Saved {
         Self { generation, uuid, texts: texts.collect() }
     }
 
+    /// The same for a domain that is given another UUID.
+    #[must_use]
+    pub fn of_uuid(self, uuid: Uuid) -> Self {
+        Self { uuid, ..self }
+    }
+
     /// The texts again.
     #[must_use]
     pub fn sources(&self) -> Sources {
@@ -71,16 +77,6 @@ impl State {
     /// [`StateError::Io`].
     pub fn forget(&self, domid: u16, uuid: Uuid) -> Result<(), StateError> {
         remove(&self.saved_path(domid, uuid))
-    }
-
-    /// Keeps a configuration on under another UUID.
-    ///
-    /// # Errors
-    /// [`StateError::Io`].
-    pub fn rename(&self, domid: u16, old: Uuid, new: Uuid) -> Result<(), StateError> {
-        let from = self.saved_path(domid, old);
-        std::fs::rename(&from, self.saved_path(domid, new))
-            .map_err(|source| StateError::io("rename", &from, source))
     }
 
     /// Forgets the configurations of all domains but those that are `alive`, and half-written ones.

@@ -1,0 +1,286 @@
+//! `create -F`: stays until a domain is gone, and does what is to be done at its end, for it and for
+//! every domain that follows it.
+//!
+//! In: a domain that was made, and the signals. Out: how the last one ended. Other commands leave the
+//! domain's end to this one, as long as it holds the lock on it. A domain that ends soon after its
+//! start is started again only after a while. Waiting is by events: xenstore's, signals, the console's
+//! thread. Never loses a domain for the sake of its console.
+
+use super::build::Made;
+use super::console::{Console, ConsoleError, Ended};
+use super::create::begin;
+use super::end::{self, Outcome, Wish, carry_out, decide};
+use super::error::{CommandError, chain};
+use super::signals::Signals;
+use super::{domain, tell};
+use crate::cli::{CreateArgs, program};
+use crate::state::State;
+use crate::state::lock::Subject;
+use domain_builder::apply::Created;
+use libxc_safe::{DomainInfo, ShutdownReason, Xen};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use xen_sys::types::Domid;
+use xenstore::client::Client;
+
+/// The command and what it works with.
+pub struct Foreground<'a> {
+    /// The command line.
+    pub arguments: &'a CreateArgs,
+    /// The hypervisor.
+    pub xen: &'a Xen,
+    /// The store.
+    pub store: &'a mut Client,
+    /// The state.
+    pub state: &'a State,
+}
+
+/// A console's thread.
+type Thread = JoinHandle<Result<Ended, CommandError>>;
+
+/// What ended a waiting.
+#[derive(Debug)]
+enum Woken {
+    Event,
+    Signal,
+    Time,
+}
+
+impl Foreground<'_> {
+    /// Lets the domain run, and every one that follows it.
+    pub fn run(mut self, first: Made, signals: Signals) -> Result<(), CommandError> {
+        if let Err(error) = self.store.watch("@releaseDomain", "xlr-end") {
+            first.undo(self.xen, self.store, self.state);
+            return Err(error.into());
+        }
+        let (mut made, mut paused, mut restarted) = (first, self.arguments.paused, false);
+        let mut wants_console = self.arguments.console;
+        let mut pace = Pace::default();
+        loop {
+            let domid = made.created.domid;
+            let end = Subject::End(domid.0);
+            let _end = match self.state.lock(end, |text| tell(text)) {
+                Ok(lock) => lock,
+                Err(error) => {
+                    made.undo(self.xen, self.store, self.state);
+                    return Err(error.into());
+                }
+            };
+            let console = match self.console(wants_console, domid, &signals) {
+                Ok(console) => console,
+                // Without its console a domain that was started again still lives.
+                Err(error) if restarted && !signals.seen() => {
+                    tell(format_args!("{}: {}", program::name(), chain(&error)));
+                    None
+                }
+                Err(error) => {
+                    made.undo(self.xen, self.store, self.state);
+                    return Err(error.before_it_ran());
+                }
+            };
+            let created = begin(made, paused, self.xen, self.store, self.state, Some(&signals))?;
+            paused = false;
+            if console.is_some() {
+                // The console hears them itself, and puts the terminal back.
+                signals.hold();
+            }
+            let outcome = self.follow(&created, &signals, &mut pace);
+            // It ends with its domain, or by the signal that ended the following.
+            wants_console = console.is_some_and(|console| match join(console) {
+                Ok(ended) => ended == Ended::DomainGone,
+                Err(CommandError::Console(ConsoleError::Signal { .. })) => false,
+                Err(error) => {
+                    tell(format_args!("{}: {}", program::name(), chain(&error)));
+                    false
+                }
+            });
+            match outcome? {
+                Outcome::Restarted(next) => (made, restarted) = (*next, true),
+                Outcome::Removed | Outcome::Kept => return Ok(()),
+            }
+        }
+    }
+
+    /// Waits for the domain's end, and acts.
+    fn follow(
+        &mut self,
+        created: &Created,
+        signals: &Signals,
+        pace: &mut Pace,
+    ) -> Result<Outcome, CommandError> {
+        let domid = created.domid;
+        let identity = created.identity();
+        let begun = Instant::now();
+        let Some(mut known) = self.xen.domain_info(domid)? else { return Ok(end::gone(domid)) };
+        known.uuid = created.uuid;
+        let reason = loop {
+            match domain::again(self.xen, &known)? {
+                None => return Ok(end::gone(domid)),
+                Some(now) => {
+                    if let Some(reason) = now.shutdown {
+                        break reason;
+                    }
+                }
+            }
+            if matches!(self.wait(signals, None)?, Woken::Signal) {
+                return Err(ConsoleError::Signal { domid }.into());
+            }
+        };
+        let code = reason.code();
+        tell(format_args!("Domain {domid} has shut down, reason code {code}"));
+        if !self.pause(&known, reason, signals, pace.next(begun.elapsed()))? {
+            return Ok(end::gone(domid));
+        }
+        let meant = end::Meant { identity: &identity, reason, wish: Wish::AsConfigured };
+        carry_out(&meant, self.xen, self.store, self.state, Some(signals))
+    }
+
+    /// Lets some time pass before a domain is started again; tells whether it is still there.
+    fn pause(
+        &mut self,
+        known: &DomainInfo,
+        reason: ShutdownReason,
+        signals: &Signals,
+        time: Duration,
+    ) -> Result<bool, CommandError> {
+        let domid = known.domid;
+        let identity = end::identify(self.store, known)?.0;
+        // What cannot be read is told when it is needed.
+        let restarts = end::actions(self.state, &identity)
+            .ok()
+            .and_then(|actions| decide(Wish::AsConfigured, reason, &actions))
+            .is_some_and(end::restarts);
+        if time.is_zero() || !restarts {
+            return Ok(true);
+        }
+        let seconds = time.as_secs();
+        tell(format_args!(
+            "Domain {domid} ends too soon and too often: it is started again in {seconds} s"
+        ));
+        let until = Instant::now() + time;
+        loop {
+            match self.wait(signals, Some(until))? {
+                Woken::Time => return Ok(true),
+                Woken::Signal => return Err(CommandError::Stopped { domid: domid.0 }),
+                Woken::Event if domain::again(self.xen, known)?.is_none() => return Ok(false),
+                Woken::Event => {}
+            }
+        }
+    }
+
+    /// Waits for an event of the store's, a signal, or the time.
+    fn wait(&mut self, signals: &Signals, until: Option<Instant>) -> Result<Woken, CommandError> {
+        // Events may have come along with the answer to a request, where poll does not see them.
+        while self.store.events_waiting() == 0 {
+            let left = until.map(|until| {
+                Timespec::try_from(until.saturating_duration_since(Instant::now()))
+                    .unwrap_or_default()
+            });
+            let mut fds = [
+                PollFd::new(signals.came(), PollFlags::IN),
+                PollFd::new(&*self.store, PollFlags::IN),
+            ];
+            match poll(&mut fds, left.as_ref()) {
+                Ok(0) => return Ok(Woken::Time),
+                Ok(_) if !fds[0].revents().is_empty() => return Ok(Woken::Signal),
+                Ok(_) => break,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(CommandError::Signals { source: errno.into() }),
+            }
+        }
+        while domain::wait_for_event(self.store, Some(Duration::ZERO))? {}
+        Ok(Woken::Event)
+    }
+
+    /// Attaches the console, if it is wanted, in a thread of its own.
+    fn console(
+        &self,
+        wanted: bool,
+        domid: Domid,
+        signals: &Signals,
+    ) -> Result<Option<Thread>, CommandError> {
+        if !wanted {
+            return Ok(None);
+        }
+        let hint = !self.arguments.quiet;
+        let (attached, ready) = mpsc::channel();
+        let seen = signals.seen_handle();
+        let thread = std::thread::spawn(move || {
+            let xen = Xen::open()?;
+            let mut store = Client::connect()?;
+            let info = xen.existing_domain_info(domid)?;
+            let mut console =
+                Console::attach(&xen, &mut store, &info, Some(&seen))?.until_shutdown();
+            // Nobody listens any more if the other side has given up.
+            let _ = attached.send(());
+            console.copy(None, hint)
+        });
+        match ready.recv() {
+            Ok(()) => Ok(Some(thread)),
+            // The thread has ended without a word: it has an error to tell.
+            Err(_) => join(thread).map(|_| None),
+        }
+    }
+}
+
+fn join(console: Thread) -> Result<Ended, CommandError> {
+    match console.join() {
+        Ok(ended) => ended,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// How long to wait before the next start: one that ends at once, again and again, would otherwise
+/// take the host's time for itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    /// Ends in a row that came too soon.
+    soon: u32,
+}
+
+impl Pace {
+    /// A domain that lives for as long as this ends when it likes.
+    const ENOUGH: Duration = Duration::from_secs(10);
+    /// Longest waiting.
+    const LONGEST_SECONDS: u64 = 60;
+
+    /// A domain has lived for so long: none for the first two that end soon, then 1 s, 2 s, 4 s and
+    /// so on.
+    fn next(&mut self, lived: Duration) -> Duration {
+        if lived >= Self::ENOUGH {
+            self.soon = 0;
+            return Duration::ZERO;
+        }
+        self.soon = self.soon.saturating_add(1);
+        let doubled = match self.soon {
+            0..=2 => 0,
+            soon => 1_u64.checked_shl(soon - 3).unwrap_or(u64::MAX),
+        };
+        Duration::from_secs(doubled.min(Self::LONGEST_SECONDS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pace;
+    use std::time::Duration;
+
+    #[test]
+    fn what_ends_at_once_is_not_started_at_once() {
+        let check = |lived: &[u64], waits: &[u64]| {
+            let mut pace = Pace::default();
+            let seconds =
+                lived.iter().map(|&lived| pace.next(Duration::from_secs(lived)).as_secs());
+            assert_eq!(seconds.collect::<Vec<_>>(), waits, "{lived:?}");
+        };
+        check(&[10, 100, 10], &[0, 0, 0]);
+        check(&[0; 11], &[0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        check(&[9, 9, 9, 10, 9, 9, 9], &[0, 0, 1, 0, 0, 0, 1]);
+        let mut pace = Pace { soon: u32::MAX - 1 };
+        assert_eq!(pace.next(Duration::ZERO).as_secs(), 60);
+        assert_eq!(pace.next(Duration::ZERO).as_secs(), 60);
+    }
+}

@@ -1,0 +1,196 @@
+//! A domain once more: from what `config-update` left, else from its own configuration.
+//!
+//! ```text
+//!   prepare, lock, check ──▶ keep the text ──▶ take down ──▶ make ──▶ settle ──▶ forget the text
+//!   fails: the domain stays       fails from here on: the text stays, and what to do is told
+//! ```
+//!
+//! In: a domain that has ended, under its lock. Out: one that is paused, under its name and with its
+//! UUID. Everything that can be known to fail is looked at while the old domain is still there, and
+//! nobody else can have name or UUID between the two.
+
+use super::build::{Halts, Job, Made, configuration, tell_kept};
+use super::end::{domain_uuid, remove};
+use super::error::CommandError;
+use super::signals::Signals;
+use super::{domain, tell};
+use crate::config::source::Sources;
+use crate::state::State;
+use crate::state::userdata::{self, Kind};
+use domain_builder::spec::EndAction;
+use domain_builder::undo::{DestroyError, Identity};
+use jiff::Timestamp;
+use libxc_safe::Xen;
+use uuid::Uuid;
+use xen_sys::types::Domid;
+use xenstore::client::{Client, Nodes};
+use xenstore::{Access, Permissions};
+
+/// Takes a dead domain down, or sets it aside, and makes it once more. Its lock is held. Signals are
+/// held from the taking down on; whoever called releases them.
+pub fn restart(
+    action: EndAction,
+    identity: &Identity,
+    xen: &Xen,
+    store: &mut Client,
+    state: &State,
+    signals: Option<&Signals>,
+) -> Result<Made, CommandError> {
+    let domid = identity.domid;
+    let mut job = prepare(identity, xen, store, state)?;
+    let locks = job.lock(state)?;
+    check_free(&job, domid, xen, store)?;
+    if let Some(signals) = signals {
+        signals.hold();
+        if signals.seen() {
+            return Err(CommandError::Stopped { domid: domid.0 });
+        }
+    }
+    let uuid = Uuid::from_bytes(job.spec.uuid);
+    let kept = state.begin_restart(uuid, &job.text())?;
+    job.restart = Some(kept.clone());
+    let taken_down = match action {
+        EndAction::RenameRestart => set_aside(identity, xen, store, state),
+        _ => remove(xen, store, state, identity),
+    };
+    if let Err(error) = taken_down {
+        match domain_uuid(xen, domid)? == Some(identity.uuid) {
+            true => state.end_restart(uuid)?,
+            false => tell_kept(&kept),
+        }
+        return Err(error);
+    }
+    job.make(locks, xen, store, state, signals, Halts::default())
+}
+
+/// Reads and checks what it is made from. It keeps its UUID, and the name that it has now.
+fn prepare(
+    identity: &Identity,
+    xen: &Xen,
+    store: &mut Client,
+    state: &State,
+) -> Result<Job, CommandError> {
+    let (domid, uuid) = (identity.domid, Uuid::from_bytes(identity.uuid));
+    let sources = match userdata::load(domid.0, uuid, Kind::Text)? {
+        Some(text) => {
+            let mut sources = Sources::default();
+            sources.add("updated configuration", text);
+            sources
+        }
+        None => {
+            let mut sources = state.saved(domid.0, uuid)?.sources();
+            if let Some(name) = store.read_text_optional(domain::name_path(domid))? {
+                // It may have been renamed.
+                sources.add("its name", assignment("name", &name));
+            }
+            sources
+        }
+    };
+    let (sources, config) = configuration(sources, true)?;
+    Job::prepare(sources, config, uuid, xen, store, true)
+}
+
+/// A line of xl.cfg.
+fn assignment(key: &str, value: &str) -> String {
+    let mut line = format!("{key} = \"");
+    for character in value.chars() {
+        if matches!(character, '"' | '\\') {
+            line.push('\\');
+        }
+        line.push(character);
+    }
+    line + "\"\n"
+}
+
+/// Name and UUID must be the old domain's, or nobody's.
+fn check_free(job: &Job, own: Domid, xen: &Xen, store: &mut Client) -> Result<(), CommandError> {
+    let domains = domain::all(xen, store)?;
+    let others = || domains.iter().filter(|other| other.info.domid != own && !other.info.dying);
+    let name = job.spec.name.as_str();
+    if let Some(other) = others().find(|other| other.name.as_deref() == Some(name)) {
+        let domid = other.info.domid.0;
+        return Err(CommandError::NameTaken { name: name.to_owned(), domid });
+    }
+    match others().find(|other| other.info.uuid == job.spec.uuid) {
+        Some(other) => {
+            let uuid = Uuid::from_bytes(job.spec.uuid);
+            Err(CommandError::UuidTaken { uuid, domid: other.info.domid.0 })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Gives a dead domain another name and UUID, so that a new one can have its own.
+fn set_aside(
+    identity: &Identity,
+    xen: &Xen,
+    store: &mut Client,
+    state: &State,
+) -> Result<(), CommandError> {
+    let domid = identity.domid;
+    if domain_uuid(xen, domid)? != Some(identity.uuid) {
+        return Err(DestroyError::Another { domid }.into());
+    }
+    let old = Uuid::from_bytes(identity.uuid);
+    let new = Uuid::new_v4();
+    let saved = state.saved(domid.0, old)?.of_uuid(new);
+    let root = format!("/local/domain/{domid}");
+    let name = store.read_text_optional(format!("{root}/name"))?.unwrap_or_default();
+    let name = format!("{name}{}", suffix(Timestamp::now(), domid));
+    let vm = format!("/vm/{new}");
+    let old_vm = format!("/vm/{old}");
+    let access = Permissions::private(Domid::DOM0).grant(domid, Access::Read);
+    // Before the domain has the UUID, for who is killed in between; and after it, as until then it
+    // belongs to no domain and may be taken away.
+    state.save(domid.0, &saved)?;
+    store.transaction(|transaction| {
+        transaction.write(&vm, "")?;
+        transaction.set_perms(&vm, &access)?;
+        transaction.write(format!("{vm}/uuid"), new.to_string())?;
+        transaction.write(format!("{vm}/name"), name.as_str())?;
+        transaction.write(format!("{root}/vm"), vm.as_str())?;
+        transaction.write(format!("{root}/name"), name.as_str())?;
+        // Whoever has the UUID next writes this anew.
+        match transaction.rm(&old_vm) {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    })?;
+    xen.set_uuid(domid, new.into_bytes())?;
+    state.save(domid.0, &saved)?;
+    tell(format_args!("Domain {domid} is preserved as {name}; xlr destroy {domid} removes it"));
+    userdata::rename(domid.0, old, new)?;
+    Ok(state.forget(domid.0, old)?)
+}
+
+/// What a preserved domain has behind its name: the time, as xl writes it, and its number, which
+/// tells it from all others of the same minute.
+fn suffix(now: Timestamp, domid: Domid) -> String {
+    format!("{}-{domid}", now.strftime("-%Y%m%dT%H%MZ"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load;
+
+    /// A name reads back as it was, whatever is in it.
+    #[test]
+    fn a_name_is_written_as_a_line() {
+        for name in ["a", "a b", "it's", "\"", "\\", "a\\\"b", "ä"] {
+            let mut sources = Sources::default();
+            sources.add("a.cfg", "name = \"before\"\nkernel = \"/k\"\nmemory = 8\n");
+            sources.add("its name", assignment("name", name));
+            let loaded = load(sources);
+            let read = loaded.config.map(|config| config.name.value);
+            assert_eq!(read.as_deref(), Some(name), "{:?}", loaded.problems);
+        }
+    }
+
+    #[test]
+    fn no_two_have_one_suffix() {
+        let now: Timestamp = "2026-03-04T05:06:07Z".parse().unwrap();
+        assert_eq!(suffix(now, Domid(8)), "-20260304T0506Z-8");
+        assert_ne!(suffix(now, Domid(8)), suffix(now, Domid(9)));
+    }
+}
