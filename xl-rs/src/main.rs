@@ -39,9 +39,14 @@ fn start_log(verbose: u8, timestamps: bool) {
     if let Ok(chosen) = std::env::var("XLR_LOG") {
         match chosen.parse() {
             Ok(chosen) => (targets, plain) = (chosen, false),
-            Err(error) => {
-                let name = program::name();
-                eprintln!("{name}: XLR_LOG is not understood and was ignored: {error}");
+            Err(_) => {
+                let wrong = |part: &&str| part.parse::<Targets>().is_err();
+                let part = chosen.split(',').find(wrong).unwrap_or(&chosen);
+                eprintln!(
+                    "{}: XLR_LOG is ignored: {part:?} in it is not understood; write PART=LEVEL or \
+                     LEVEL, with commas between, where LEVEL is off, error, warn, info, debug or trace",
+                    program::name()
+                );
             }
         }
     }

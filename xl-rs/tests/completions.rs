@@ -84,6 +84,12 @@ fn bash_completes_verbs_flags_and_domains() {
         ("xlr console -", "-t|-n|-e|-h|--help"),
         ("xlr create --d", "--defconfig|--dry-run"),
         ("xlr create --f", ""),
+        ("xlr create ''", ""),
+        ("xlr -v create ''", ""),
+        ("xlr create hpc", ""),
+        ("xlr create hpc.cfg ''", ""),
+        ("xlr config-update ''", r"web\ one|db"),
+        ("xlr config-update db ''", ""),
     ];
     let lines: Vec<String> = asked.iter().map(|(line, _)| format!("ask {line}")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();

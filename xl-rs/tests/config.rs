@@ -125,7 +125,7 @@ fn pinning() {
     bad("cpus='node:2'", "the guest cannot be pinned like this");
     bad("cpus='0-'", "cpus is not a list of CPUs");
     bad("cpus=['0',['1']]", "an item of cpus must be a string, not a list");
-    warned("cpus=['0','1']", "cpus has 2 entries for 1 vcpus");
+    warned("cpus=['0','1']", "cpus has 2 entries for 1 vcpu");
 }
 
 #[test]
@@ -209,12 +209,54 @@ fn types_match_by_prefix_as_under_xl() {
 
 #[test]
 fn what_happens_at_the_end() {
-    let spec =
-        good("on_reboot='rename-restart';on_crash='preserve';on_watchdog='coredump-destroy'");
+    let spec = good("on_reboot='rename-restart';on_crash='preserve';on_watchdog='restart'");
     assert_eq!(spec.on_end.reboot, EndAction::RenameRestart);
     assert_eq!(spec.on_end.crash, EndAction::Preserve);
-    assert_eq!(spec.on_end.watchdog, EndAction::CoredumpDestroy);
+    assert_eq!(spec.on_end.watchdog, EndAction::Restart);
+    // Nobody writes a core yet, and that is said before one is missed.
+    for (action, expected) in [
+        ("coredump-destroy", EndAction::CoredumpDestroy),
+        ("coredump-restart", EndAction::CoredumpRestart),
+    ] {
+        let (spec, warnings) = read(&[BASE, &format!("on_watchdog='{action}'")]);
+        assert_eq!(spec.expect("a specification").on_end.watchdog, expected);
+        let said = "on_watchdog: no core is written: this version cannot do that yet";
+        assert_eq!(warnings, [said]);
+    }
     bad("on_crash='reboot'", "on_crash is not an action");
+}
+
+/// Where an assignment of the command line cannot be read, what it was to replace is not the
+/// matter; what it adds to is.
+#[test]
+fn an_assignment_that_cannot_be_read_is_the_only_problem_of_its_key() {
+    let check = |file: &str, assignment: &str, expected: &[&str]| {
+        let (spec, _) = read(&[&format!("name='n'\nkernel='/k'\n{file}\n"), assignment]);
+        assert_eq!(spec.expect_err("broken"), expected, "{file} {assignment}");
+    };
+    let separator = "expected the end of the line, found 'G'";
+    check("memory='x'", "memory=4G", &[separator]);
+    check("vcpus=0;memory='x'", "memory=4G", &["vcpus is out of range", separator]);
+    check("tsc_mode='x'", "tsc_mode=native", &["expected a value, found 'n'"]);
+    check(
+        "tsc_mode='x'",
+        "tsc_mode+=native",
+        &["tsc_mode is not known", "expected a value, found 'n'"],
+    );
+}
+
+/// Only where a shell has been at the quotes is there talk of one.
+#[test]
+fn a_word_without_quotes_is_advised_where_it_stands() {
+    for (name, shell) in [("f.cfg", false), ("command line", true)] {
+        let mut sources = Sources::default();
+        sources.add("base.cfg", BASE);
+        sources.add(name, "name=web");
+        let loaded = load(sources);
+        let shown = render(&loaded.problems, &loaded.sources, false);
+        assert!(shown.contains("put a word in quotes"), "{shown}");
+        assert_eq!(shown.contains("the shell"), shell, "{shown}");
+    }
 }
 
 #[test]

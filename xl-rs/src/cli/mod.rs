@@ -159,6 +159,7 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::
     }
     let matches = command
         .try_get_matches_from_mut(arguments)
+        .map_err(|error| name_all(error, verb.as_deref(), &mut command))
         .map_err(|error| name_flag(error, verb.as_deref(), &mut command))?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     if let Verb::Create(create) = &mut cli.verb {
@@ -215,6 +216,19 @@ fn verb_error(
     }
 }
 
+/// Says of a verb that takes one domain or all of them, and was given none, how all are meant.
+fn name_all(error: clap::Error, verb: Option<&str>, command: &mut clap::Command) -> clap::Error {
+    match verb {
+        Some(verb @ ("shutdown" | "reboot"))
+            if error.kind() == ErrorKind::MissingRequiredArgument =>
+        {
+            let text = String::from("name a domain, or give -a for all that xlr made");
+            verb_error(command, verb, error.kind(), text)
+        }
+        _ => error,
+    }
+}
+
 /// Says of a flag that xl has and xlr has not that this is so. A tip on how to pass an unknown flag
 /// as a value would only mislead.
 fn name_flag(
@@ -268,6 +282,12 @@ mod tests {
             ("help vcpu-l", "Usage: xlr vcpu-list", "error:"),
             ("lisst", "similar subcommands exist: 'claims', 'list'", "xl "),
             ("list --lnog", "'--long'", "-- --lnog"),
+            ("shutdown", "or give -a for all that xlr made", "tip:"),
+            ("reb -w", "or give -a for all that xlr made", "tip:"),
+            ("vcpu-set a x", "give a number of vcpus", "invalid digit"),
+            ("vcpu-set a -- -1", "give a number of vcpus", "invalid digit"),
+            ("console -n 1 a", "a domain has one console, number 0", "0..=0"),
+            ("console -n x a", "a domain has one console, number 0", "invalid digit"),
         ] {
             let arguments = std::iter::once("xlr").chain(line.split_whitespace());
             let error = read(arguments.map(Into::into)).expect_err(line).to_string();

@@ -1,5 +1,6 @@
 //! The arguments of verbs that look at domains and adjust them while they run.
 
+use super::number;
 use clap::Args;
 
 /// Arguments of `rename`.
@@ -72,7 +73,7 @@ pub struct VcpuSetArgs {
     pub domain: String,
 
     /// How many of its vcpus shall be online
-    #[arg(value_name = "VCPUS")]
+    #[arg(value_name = "VCPUS", value_parser = count)]
     pub count: u32,
 
     /// Allow more vcpus than the host has CPUs
@@ -136,6 +137,11 @@ fn memory_kib(text: &str) -> Result<u64, String> {
     };
     // Beyond that the number of pages would not fit what Xen counts in.
     shifted.filter(|kib| *kib < 1 << 52).ok_or_else(|| String::from("more than any machine has"))
+}
+
+/// Reads a number of vcpus.
+fn count(text: &str) -> Result<u32, String> {
+    number::digits(text).ok_or_else(|| String::from("give a number of vcpus, as in 2"))
 }
 
 /// Reads the letter of a system request.

@@ -248,12 +248,20 @@ pub struct ConsoleArgs {
     pub kind: String,
 
     /// Number of the console; only 0 exists
-    #[arg(short = 'n', value_name = "NUMBER", default_value = "0", value_parser = clap::value_parser!(u8).range(0..=0))]
+    #[arg(short = 'n', value_name = "NUMBER", default_value = "0", value_parser = only_console)]
     pub number: u8,
 
     /// The key that detaches, as ^ and a letter or as the character itself
     #[arg(short = 'e', value_name = "KEY", default_value = "^]", value_parser = key)]
     pub escape: u8,
+}
+
+/// Reads the number of a console.
+fn only_console(text: &str) -> Result<u8, String> {
+    match number::digits(text) {
+        Some(0) => Ok(0),
+        _ => Err(String::from("a domain has one console, number 0")),
+    }
 }
 
 /// Reads a key: `^X` is X with Ctrl.
@@ -340,6 +348,10 @@ pub struct GenerateArgs {
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Generated {
     /// Completions for a shell, to standard output
+    ///
+    /// They are for the name xlr. Where it is called as xl, bash is told so once they are loaded, by
+    /// complete -o bashdefault -o default -F _xlr_and_domains xl; zsh by compdef _xlr xl; fish by
+    /// complete -c xl -w xlr.
     Completions {
         /// The shell
         shell: Shell,

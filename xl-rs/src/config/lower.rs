@@ -416,7 +416,8 @@ fn affinity(reader: &mut Reader<'_>, key: &str, max_vcpus: u32) -> Affinity {
         return lists.pop().map_or(Affinity::Anywhere, Affinity::Every);
     }
     if let Some(extra) = lists.get(max_vcpus as usize) {
-        let message = format!("{key} has {} entries for {max_vcpus} vcpus", lists.len());
+        let plural = if max_vcpus == 1 { "" } else { "s" };
+        let message = format!("{key} has {} entries for {max_vcpus} vcpu{plural}", lists.len());
         let warning = Problem::warning(extra.span, message, "no vcpu has this number");
         reader.problems.push(warning.help("remove the entries that are too many"));
         lists.truncate(max_vcpus as usize);
@@ -486,6 +487,12 @@ fn end_action(reader: &mut Reader<'_>, key: &str, default: EndAction) -> EndActi
     ];
     let Some(text) = reader.text(key) else { return default };
     if let Some((_, action)) = NAMES.iter().find(|(name, _)| *name == text.value) {
+        if matches!(action, EndAction::CoredumpDestroy | EndAction::CoredumpRestart) {
+            let what = format!("{key}: no core is written: this version cannot do that yet");
+            let label = "the domain ends, and its memory with it";
+            let help = format!("write {key} = \"preserve\" to keep the domain for a look at it");
+            reader.problems.push(Problem::warning(text.span, what, label).help(help));
+        }
         return *action;
     }
     let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();

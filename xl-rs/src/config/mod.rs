@@ -43,9 +43,14 @@ pub fn load(sources: Sources) -> Loaded {
         problems.push(Problem::missing(message).help(help));
         return Loaded { sources, config: None, problems };
     }
+    let mut replaced = Vec::new();
     for (index, source) in sources.iter() {
-        let (tree, found) = parse::parse(&source.text, index);
+        let (tree, mut found) = parse::parse(&source.text, index);
         trees.push(tree);
+        if source.is_assignment() && !found.is_empty() {
+            replaced.extend(parse::replaced_key(&source.text));
+            found.iter_mut().for_each(of_a_shell);
+        }
         problems.extend(found);
     }
     let (settings, found) = settings::fold(&trees, &sources);
@@ -55,10 +60,23 @@ pub fn load(sources: Sources) -> Loaded {
     // What a broken line leaves unset must not be reported as missing.
     let syntax_broken = broken(&problems);
     let (config, found) = lower::lower(&settings);
-    problems.extend(found.into_iter().filter(|problem| !syntax_broken || problem.span.is_some()));
+    // Nor what an assignment would have replaced, had it been readable.
+    let stays = |problem: &Problem| {
+        let settings = replaced.iter().filter_map(|key| settings.get(*key));
+        problem.span.is_some_and(|span| !settings.into_iter().any(|setting| setting.covers(span)))
+    };
+    problems.extend(found.into_iter().filter(|problem| !syntax_broken || stays(problem)));
     // The order of the text is the order in which people mend it; what is missing comes last, for
     // a slip in the text may be why.
     problems.sort_by_key(|problem| (problem.span.is_none(), problem.span));
     let config = config.filter(|_| !syntax_broken);
     Loaded { sources, config, problems }
+}
+
+/// Adds to the advice on a value that is none what becomes of quotes on a command line.
+fn of_a_shell(problem: &mut Problem) {
+    if problem.help.as_deref() == Some(parse::VALUE_HELP) {
+        let shell = "the shell takes one pair of quotes away: write 'name=\"web\"'";
+        problem.help = Some(format!("{}; {shell}", parse::VALUE_HELP));
+    }
 }

@@ -32,6 +32,10 @@ pub const MAX_LENGTH: usize = 1 << 20;
 /// After this many syntax errors the rest of the file is not reported on.
 pub const MAX_ERRORS: usize = 20;
 
+/// What to do about a value that is none.
+pub const VALUE_HELP: &str =
+    "a value is a number, a string in quotes, or a [list]: put a word in quotes";
+
 /// Why a statement could not be read. Carries how many bytes were left there, since nom works on
 /// suffixes of the text.
 #[derive(Debug)]
@@ -107,6 +111,14 @@ pub fn parse(text: &[u8], source: usize) -> (Tree, Vec<Problem>) {
         }
     }
     (tree, problems)
+}
+
+/// The key that a text which is one assignment sets, though its value may not be readable; none if
+/// the assignment adds to what is there.
+#[must_use]
+pub fn replaced_key(text: &[u8]) -> Option<&str> {
+    let (_, (_, key, _, operator)) = (blank, identifier, blank, operator).parse(text).ok()?;
+    if operator == Operator::Set { std::str::from_utf8(key).ok() } else { None }
 }
 
 /// The first line after this point that looks like an assignment.
@@ -222,10 +234,7 @@ impl<'a> Grammar<'a> {
                 format!("expected a value, found {found}"),
                 "value expected here",
             )
-            .help(
-                "a value is a number, a string in quotes, or a [list]; on a command line \
-                         the shell takes one pair of quotes away: write 'name=\"web\"'",
-            ),
+            .help(VALUE_HELP),
             What::ExpectedSeparator => Problem::error(
                 span,
                 format!("expected the end of the line, found {found}"),

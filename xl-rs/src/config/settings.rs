@@ -19,6 +19,16 @@ pub struct Setting {
     pub operator: Operator,
 }
 
+impl Setting {
+    /// Whether a place lies in the key or its value.
+    #[must_use]
+    pub fn covers(&self, place: Span) -> bool {
+        [self.key_span, self.value.span].iter().any(|own| {
+            own.source == place.source && own.start <= place.start && place.end <= own.end
+        })
+    }
+}
+
 /// Every key that was set.
 pub type Settings = BTreeMap<String, Setting>;
 

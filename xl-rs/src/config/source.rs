@@ -14,6 +14,12 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether this is an assignment from the command line, whose quotes a shell has seen first.
+    #[must_use]
+    pub fn is_assignment(&self) -> bool {
+        self.name == "command line"
+    }
+
     /// Whether this is no text at all: showing a line of it would help nobody. A few control
     /// characters are slips, which have lines to be shown.
     #[must_use]

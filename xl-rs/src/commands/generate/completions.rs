@@ -13,13 +13,14 @@ const NAMES: &str = "xlr list --names 2>/dev/null";
 pub fn text(shell: Shell) -> String {
     let definition = definition();
     let (verbs, many) = (verbs_with_domain(&definition), verbs_with_domains(&definition));
+    let files = verbs_with_file(&definition);
     let script = |hint| {
         let (mut command, mut text) = (visible(&definition, hint), Vec::new());
         clap_complete::generate(shell, &mut command, "xlr", &mut text);
         String::from_utf8_lossy(&text).into_owned()
     };
     match shell {
-        Shell::Bash => script(ValueHint::Unknown) + &bash(&verbs, &many),
+        Shell::Bash => script(ValueHint::Unknown) + &bash(&verbs, &many, &files),
         // zsh asks a function for each argument: here the one for host names, and it becomes ours.
         Shell::Zsh => zsh(&script(ValueHint::Hostname)),
         Shell::Fish => script(ValueHint::Unknown) + &fish(&verbs, &many),
@@ -43,6 +44,14 @@ fn verbs_with_domain(definition: &Command) -> Vec<String> {
 /// The verbs that take any number of domains.
 fn verbs_with_domains(definition: &Command) -> Vec<String> {
     verbs_whose_first(definition, |_, argument| argument.get_id().as_str() == "domains")
+}
+
+/// The verbs that take a configuration file, some after a domain.
+fn verbs_with_file(definition: &Command) -> Vec<String> {
+    let takes = |verb: &&Command| {
+        verb.get_positionals().any(|argument| argument.get_id().as_str() == "arguments")
+    };
+    definition.get_subcommands().filter(takes).map(|verb| verb.get_name().to_owned()).collect()
 }
 
 fn verbs_whose_first(definition: &Command, is: fn(&Command, &Arg) -> bool) -> Vec<String> {
@@ -70,8 +79,9 @@ fn visible(command: &Command, hint: ValueHint) -> Command {
 }
 
 /// Names are compared as they are and as they are typed, and inserted so that the shell reads them as
-/// one word. After an opened quote that would not hold, so none is offered there.
-fn bash(verbs: &[String], many: &[String]) -> String {
+/// one word. After an opened quote that would not hold, so none is offered there. Where a file is
+/// wanted nothing is answered, and bash offers files by itself.
+fn bash(verbs: &[String], many: &[String], files: &[String]) -> String {
     format!(
         r#"
 _xlr_domains() {{
@@ -99,6 +109,11 @@ _xlr_and_domains() {{
         esac
     done
     case "$verb" in
+        {})
+            if [[ ${{COMP_WORDS[COMP_CWORD]}} != -* ]]; then
+                COMPREPLY=()
+            fi
+            ;;
         {}) place= ;;
     esac
     case "$verb" in
@@ -111,6 +126,7 @@ _xlr_and_domains() {{
 }}
 complete -o bashdefault -o default -F _xlr_and_domains xlr
 "#,
+        files.join(" | "),
         many.join(" | "),
         verbs.join(" | ")
     )
