@@ -1,7 +1,7 @@
 //! What is wrong is refused with an error that says what to do, by the documented exit code, and
 //! leaves nothing: dumps of everything before and after are the same.
 
-use super::killed::{steps, stopped};
+use super::killed::{steps, stopped, swept};
 use crate::case::{Case, Group};
 use crate::dom0::dump;
 use crate::dom0::host::{Said, Stop, Verdict, argv, config, domid, run};
@@ -275,7 +275,7 @@ fn removed_when_back(id: u32) -> Verdict {
     let pending = || -> Result<usize, Stop> { Ok(std::fs::read_dir("/run/xlr/pending")?.count()) };
     ensure!(pending()? == 1, "{} records", pending()?);
     // Still dead: nothing is forgotten.
-    run("/bin/xlr list")?.failure()?;
+    swept()?;
     ensure!(pending()? == 1, "{} records", pending()?);
     let marker = format!("0.1.0 {:016x}", recorded_generation()?);
     start_store()?;
@@ -288,7 +288,9 @@ fn removed_when_back(id: u32) -> Verdict {
     ] {
         argv(&["/usr/bin/xenstore-write", &path, value])?.success()?;
     }
-    let said = run("/bin/xlr list")?.success()?;
+    run("/bin/xlr list")?.success()?;
+    ensure!(pending()? == 1, "list has removed something");
+    let said = swept()?;
     ensure!(said.err.contains(&format!("Removed what was left of domain {id}")), "{}", said.err);
     ensure!(pending()? == 0, "{} records", pending()?);
     let nodes = run("/usr/bin/xenstore-ls -f")?.success()?.out;

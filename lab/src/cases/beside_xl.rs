@@ -141,8 +141,7 @@ fn unasked() -> Verdict {
     dump::unchanged(&before, "shutdown -a, and one by name")
 }
 
-/// While xlr makes a domain xl does not, where it would make room first; and the other way round
-/// xlr says what it waits for.
+/// While xlr makes a domain xl does not, where it would make room first.
 fn lock() -> Verdict {
     use super::killed::stopped;
     let conf = "/etc/xen/xl.conf";

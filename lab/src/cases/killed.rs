@@ -22,6 +22,8 @@ pub const CASES: &[Case] = &[
     },
     Case::new("killed/any-time", Group::Create, any_time),
     Case::new("killed/others-untouched", Group::Create, others_untouched),
+    Case::new("killed/beside-a-create", Group::Create, beside_a_create),
+    Case::new("killed/let-run-half-made", Group::Create, let_run_half_made),
     Case::new("killed/waits-say-so", Group::Create, waits_say_so),
     Case::new("killed/state-of-another-version", Group::Create, another_version),
 ];
@@ -90,6 +92,24 @@ impl Stopped {
     }
 }
 
+/// Has what is left removed: by a command that would change a domain, and finds none.
+pub fn swept() -> Result<Said, Stop> {
+    run("/bin/xlr unpause nobody")?.failure()
+}
+
+/// How many records there are.
+fn pending() -> Result<usize, Stop> {
+    Ok(std::fs::read_dir("/run/xlr/pending")?.count())
+}
+
+/// The number of a step of the plan, by its name.
+fn step(path: &str, name: &str) -> Result<String, Stop> {
+    match steps(path)?.iter().position(|step| step == name) {
+        Some(index) => Ok(index.to_string()),
+        None => fail!("the plan has no step {name}"),
+    }
+}
+
 /// The steps of the plan, by name.
 pub fn steps(path: &str) -> Result<Vec<String>, Stop> {
     let plan = run(&format!("/bin/xlr create --dry-run=json {path}"))?.success()?;
@@ -114,13 +134,15 @@ fn kill(which: Which) -> Verdict {
         let domains = run("/xen/bin/xl list")?.success()?.out;
         let left: Vec<&str> = domains.lines().skip(2).collect();
         ensure!(left.len() <= 1, "before {step}: {domains}");
-        let records = std::fs::read_dir("/run/xlr/pending")?.count();
+        let records = pending()?;
         if let Some(line) = left.first() {
             ensure!(records == 1, "before {step}: {records} records of {line}");
             let paused = line.split_whitespace().nth(4).is_some_and(|state| state.contains('p'));
             ensure!(paused || step == "running", "before {step} it runs: {line}");
         }
-        let said = run("/bin/xlr list")?.success()?;
+        run("/bin/xlr list")?.success()?;
+        ensure!(pending()? == records, "before {step}: list has removed a record");
+        let said = swept()?;
         if step == "running" {
             // Its create was complete but for the record.
             ensure!(domid("killed")?.is_some(), "a running domain was removed: {}", said.err);
@@ -160,7 +182,7 @@ fn any_time() -> Verdict {
             run("/bin/xlr destroy killed")?.success()?;
         } else {
             half_made += domains;
-            run("/bin/xlr list")?.success()?;
+            swept()?;
         }
         dump::unchanged(&before, &format!("kill {kill} of {KILLS} within {whole:?}"))?;
     }
@@ -175,17 +197,22 @@ fn others_untouched() -> Verdict {
     let before = dump::take()?;
     let made = stopped(&["create", "--stop-before-step", "3", &path])?;
     // While the create is at work nobody touches it.
-    run("/bin/xlr list")?.success()?;
+    swept()?;
     let id = run("/bin/xlr domid killed")?.success()?.out.trim().to_owned();
     made.kill()?;
     let marker = format!("/libxl/{id}/xlr");
-    let value = run(&format!("/usr/bin/xenstore-read {marker}"))?.success()?.out;
     argv(&["/usr/bin/xenstore-write", &marker, "0.1.0 00000000000000ff"])?.success()?;
-    run("/bin/xlr list")?.success()?;
+    let said = swept()?;
     ensure!(run("/bin/xlr domid killed")?.code == 0, "a domain of another creation was removed");
-    ensure!(std::fs::read_dir("/run/xlr/pending")?.count() == 0, "a record is left");
-    argv(&["/usr/bin/xenstore-write", &marker, value.trim()])?.success()?;
+    ensure!(
+        said.err.contains(&format!("domain {id} with UUID {UUID} is left alone")),
+        "{}",
+        said.err
+    );
+    ensure!(pending()? == 1, "{} records of a domain that is there", pending()?);
     run(&format!("/bin/xlr destroy {id}"))?.success()?;
+    swept()?;
+    ensure!(pending()? == 0, "a record of a domain that is gone");
     unchanged(&before, "a kill, and a destroy by hand")?;
 
     // Whoever waits for a domain's end leaves another one of the same number and UUID alone.
@@ -213,10 +240,78 @@ fn others_untouched() -> Verdict {
     let number = libxc_safe::Domid(id.parse().unwrap_or_default());
     xen.shutdown(number, libxc_safe::ShutdownReason::Poweroff)
         .map_err(|error| Stop::Failed(error.to_string()))?;
-    waiting.wait()?;
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    let ended = waiting.wait()?;
+    eprintln!("shutdown -w ended with {ended}: {rest:?}");
+    ensure!(rest.iter().any(|line| line.contains("reason code 0")), "it said {rest:?}");
     ensure!(domid("killed")?.is_some(), "shutdown -w destroyed a domain of another creation");
     run(&format!("/bin/xlr destroy {id}"))?.success()?;
     unchanged(&before, "a wait for another's end")
+}
+
+/// What is left of a create is not taken for the domain of one that is at work, of the same UUID and
+/// without a marker as yet; and a record that cannot be read holds up nobody.
+fn beside_a_create() -> Verdict {
+    let path = guest("killed")?;
+    let before = dump::take()?;
+    let early = step(&path, "write-identity")?;
+    let made = stopped(&["create", "-p", "--stop-before-step", &early, &path])?;
+    // As a create leaves it that is killed with its domain just made: no number is known.
+    let Some(entry) = std::fs::read_dir("/run/xlr/pending")?.next() else { fail!("no record") };
+    let text = std::fs::read_to_string(entry?.path())?;
+    let mut record: serde_json::Value =
+        serde_json::from_str(text.lines().last().unwrap_or_default())?;
+    record["generation"] = 255.into();
+    record["domid"] = serde_json::Value::Null;
+    std::fs::write(format!("/run/xlr/pending/{UUID}.00000000000000ff.0"), format!("{record}\n"))?;
+    let damaged = format!("/run/xlr/pending/{UUID}.00000000000000fe.0");
+    std::fs::write(&damaged, "{")?;
+    let said = swept()?;
+    ensure!(said.err.contains(&format!("{damaged} is damaged")), "{}", said.err);
+    ensure!(!said.err.contains("Removed"), "beside a create: {}", said.err);
+    ensure!(pending()? == 3, "{} records", pending()?);
+    let said = made.resume()?;
+    ensure!(said.code == 0, "the create: {}", said.err);
+    ensure!(domid("killed")?.is_some(), "its domain was taken for what was left");
+    // Now it has its marker: it is another's, and the record speaks of nothing.
+    let said = swept()?;
+    ensure!(!said.err.contains("Removed"), "beside a whole domain: {}", said.err);
+    ensure!(pending()? == 1, "{} records", pending()?);
+
+    // Killed: its own record is finished, although one that comes before it cannot be read.
+    run("/bin/xlr destroy killed")?.success()?;
+    let late = step(&path, "populate-memory")?;
+    stopped(&["create", "--stop-before-step", &late, &path])?.kill()?;
+    let said = swept()?;
+    ensure!(said.err.contains("Removed what was left"), "{}", said.err);
+    std::fs::remove_file(damaged)?;
+    unchanged(&before, "a sweep beside a create, and a damaged record")
+}
+
+/// Whoever lets a half-made domain run does not make it whole.
+fn let_run_half_made() -> Verdict {
+    let path = guest("killed")?;
+    let before = dump::take()?;
+    let late = step(&path, "populate-memory")?;
+    let made = stopped(&["create", "--stop-before-step", &late, &path])?;
+    run("/xen/bin/xl unpause killed")?.success()?;
+    made.kill()?;
+    let said = swept()?;
+    ensure!(said.err.contains("(killed)"), "nothing was said: {}", said.err);
+    unchanged(&before, "a half-made domain that was let run")?;
+
+    // A domain's configuration for its next start is not that of a domain before it.
+    run(&format!("/bin/xlr create -p {path}"))?.success()?;
+    let id = domid("killed")?.unwrap_or_default();
+    run("/bin/xlr destroy killed")?.success()?;
+    let text = format!("/var/lib/xen/userdata-d.{}.{UUID}.xl", id + 1);
+    std::fs::write(&text, "from an earlier start of the host")?;
+    run(&format!("/bin/xlr create -p {path}"))?.success()?;
+    let next = domid("killed")?.unwrap_or_default();
+    ensure!(next == id + 1, "domid {next} after {id}");
+    ensure!(!std::path::Path::new(&text).exists(), "{text} is still there");
+    run("/bin/xlr destroy killed")?.success()?;
+    unchanged(&before, "a text of an earlier domain")
 }
 
 fn unchanged(before: &Dump, after: &str) -> Verdict {

@@ -286,8 +286,9 @@ pub struct Made {
 }
 
 impl Made {
-    /// Lets the domain run.
-    pub fn unpause(&self, xen: &Xen) -> Result<(), CommandError> {
+    /// Lets the domain run. Killed after that, it stands.
+    pub fn unpause(&mut self, xen: &Xen) -> Result<(), CommandError> {
+        self.held.update(|record| record.phase = Phase::Whole)?;
         xen.unpause(self.created.domid)?;
         self.halts.stop(self.end + 2);
         Ok(())
@@ -362,7 +363,7 @@ pub fn finish(mut held: Held, left: &[UndoError]) {
     } else {
         let words = left.iter().map(|left| chain(left)).collect::<Vec<_>>().join("; ");
         tell(format_args!(
-            "{}: {words}; recorded: the next xlr command that can removes it",
+            "{}: {words}; recorded: the next create, destroy or the like removes it if it can",
             program::name()
         ));
         held.update(|record| record.phase = Phase::Removing)

@@ -6,6 +6,7 @@
 use super::error::CommandError;
 use super::{build, create, domain, end, tell};
 use crate::cli::ConfigUpdateArgs;
+use crate::config::source::Sources;
 use crate::state::State;
 use crate::state::lock::Subject;
 use crate::state::userdata::{self, Kind};
@@ -19,13 +20,10 @@ pub fn run(arguments: &ConfigUpdateArgs) -> Result<(), CommandError> {
     let sources = create::texts(file, assignments)?;
     // Refused now rather than when the domain is gone.
     let (sources, _) = build::configuration(sources, false)?;
-    let mut text = Vec::new();
-    for (_, source) in sources.iter() {
-        text.extend_from_slice(&source.text);
-        if !text.ends_with(b"\n") {
-            text.push(b'\n');
-        }
-    }
+    let text = one_text(&sources);
+    let mut whole = Sources::default();
+    whole.add("file and assignments together", text.as_slice());
+    build::configuration(whole, true)?;
     let xen = Xen::open()?;
     let mut store = Client::connect()?;
     let info = domain::find(&xen, &mut store, &arguments.domain)?;
@@ -40,4 +38,43 @@ pub fn run(arguments: &ConfigUpdateArgs) -> Result<(), CommandError> {
     tell(format_args!("setting dom{} configuration", info.domid));
     userdata::write(info.domid.0, Uuid::from_bytes(info.uuid), Kind::Text, &text)?;
     end::prune(&xen, &state)
+}
+
+/// All texts in one, as the reboot reads them.
+fn one_text(sources: &Sources) -> Vec<u8> {
+    let mut text = Vec::new();
+    for (_, source) in sources.iter() {
+        text.extend_from_slice(&source.text);
+        if !text.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load;
+    use crate::config::parse::MAX_LENGTH;
+
+    /// Each text is within bounds; what they are together is what a reboot has to read.
+    #[test]
+    fn the_texts_are_checked_as_one() {
+        let check = |padding: usize, fine: bool| {
+            let mut sources = Sources::default();
+            let head = "name = \"a\"\nkernel = \"/k\"\nmemory = 8\n#";
+            sources.add("a.cfg", format!("{head}{}", "x".repeat(padding - head.len())));
+            sources.add("command line", "vcpus = 2");
+            let text = one_text(&sources);
+            assert!(load(sources).config.is_some(), "{padding}: apart");
+            let mut whole = Sources::default();
+            whole.add("together", text);
+            assert_eq!(load(whole).config.is_some(), fine, "{padding}: together");
+        };
+        check(1000, true);
+        check(MAX_LENGTH - 11, true);
+        check(MAX_LENGTH - 10, false);
+        check(MAX_LENGTH, false);
+    }
 }

@@ -94,7 +94,7 @@ fn attach<'a>(
 /// Lets a domain run that was made, or takes it back if a signal came before it ran. From here on
 /// signals end the process, and the domain stays.
 pub fn begin(
-    made: Made,
+    mut made: Made,
     paused: bool,
     xen: &Xen,
     store: &mut Client,

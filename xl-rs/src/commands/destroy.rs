@@ -68,7 +68,7 @@ fn without_store(
     super::build::forget(&state, domid, uuid);
     tell(format_args!(
         "Domain {domid} is destroyed. Its nodes are still in xenstore, which cannot be reached; \
-         recorded: the next xlr command that reaches it removes them"
+         recorded: the next create, destroy or the like that reaches it removes them"
     ));
     Ok(())
 }

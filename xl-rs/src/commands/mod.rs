@@ -76,7 +76,7 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         // Before anything is opened: who writes -N must not see a domain go.
         return Err(CommandError::DryRun);
     }
-    if !matches!(cli.verb, Verb::Generate(_)) {
+    if changes(&cli) {
         sweep::sweep();
     }
     match cli.verb {
@@ -114,6 +114,26 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
     }
 }
 
+/// Whether a command changes a domain. Only such a one removes what others have left: whoever asks,
+/// or writes -N, changes nothing and waits for nobody.
+fn changes(cli: &Cli) -> bool {
+    match &cli.verb {
+        Verb::Create(arguments) => !cli.dry_run && arguments.dry_run.is_none(),
+        Verb::VcpuPin(_) => !cli.dry_run,
+        Verb::Destroy(_)
+        | Verb::Shutdown(_)
+        | Verb::Reboot(_)
+        | Verb::ConfigUpdate(_)
+        | Verb::Pause(_)
+        | Verb::Unpause(_)
+        | Verb::Rename(_)
+        | Verb::VcpuSet(_)
+        | Verb::MemMax(_)
+        | Verb::MemSet(_) => true,
+        _ => false,
+    }
+}
+
 /// Prints to standard output, all or an error.
 fn print(bytes: &[u8]) -> Result<(), CommandError> {
     let mut out = io::stdout().lock();
@@ -125,4 +145,32 @@ fn print(bytes: &[u8]) -> Result<(), CommandError> {
 /// Prints JSON, indented, with a line end.
 fn print_json(value: &serde_json::Value) -> Result<(), CommandError> {
     print(format!("{value:#}\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::read;
+
+    #[test]
+    fn who_only_looks_changes_nothing() {
+        let check = |line: &str, expected: bool| {
+            let cli = read(std::iter::once("xlr").chain(line.split(' ')).map(Into::into));
+            assert_eq!(changes(&cli.expect(line)), expected, "{line}");
+        };
+        check("create a.cfg", true);
+        check("create -n a.cfg", false);
+        check("create --dry-run=json a.cfg", false);
+        check("-N create a.cfg", false);
+        check("vcpu-pin 1 0 all", true);
+        check("-N vcpu-pin 1 0 all", false);
+        check("destroy a", true);
+        check("shutdown a", true);
+        check("reboot a", true);
+        check("pause a", true);
+        check("list", false);
+        check("list --names", false);
+        check("bug-report", false);
+        check("console a", false);
+    }
 }

@@ -1,15 +1,17 @@
 //! Finishes what commands that were killed, or could not reach xenstored, have left.
 //!
 //! In: the records that nobody holds. Out: no domain, no node and no file of theirs, and no record.
-//! A domain that runs is left alone, unless its record says that it is to go: its create was
-//! complete. So is one whose marker names another creation.
+//! A domain that runs is left alone where its record says that it was whole. So is one whose marker
+//! names another creation, and everything of a UUID of which a domain is being made just now.
 
 use super::build;
 use super::end::leftover;
 use super::error::{CommandError, chain};
 use super::tell;
 use crate::cli::program;
-use crate::state::record::{Held, Phase};
+use crate::state::lock::{Lock, Subject};
+use crate::state::record::{Held, Phase, Record};
+use crate::state::xl_lock::XlLock;
 use crate::state::{State, userdata};
 use domain_builder::undo::{self, Identity, Seen};
 use libxc_safe::{DomainInfo, Xen};
@@ -27,7 +29,7 @@ pub fn sweep() {
         Err(error) => Err(error.into()),
     };
     if let Err(error) = swept {
-        tell(format_args!("{}: warning: {}", program::name(), chain(&error)));
+        warn(&error);
     }
 }
 
@@ -42,65 +44,178 @@ fn sweep_state(state: &State) -> Result<(), CommandError> {
     }
     let xen = Xen::open()?;
     let mut store = Client::connect();
-    let mut result = Ok(());
     for held in abandoned {
-        let swept = match &mut store {
-            Ok(store) => finish(state, held, &xen, store),
-            Err(_) => without_store(held, &xen),
+        let swept = match (held, &mut store) {
+            (Ok(held), Ok(store)) => finish(state, held, &xen, store),
+            (Ok(held), Err(_)) => without_store(state, held, &xen),
+            (Err(damaged), _) => Err(damaged.into()),
         };
-        result = result.and(swept);
+        // One that cannot be finished holds up no other.
+        if let Err(error) = swept {
+            warn(&error);
+        }
     }
-    result
+    Ok(())
+}
+
+fn warn(error: &CommandError) {
+    tell(format_args!("{}: warning: {}", program::name(), chain(error)));
+}
+
+/// Keeps creates of this UUID away while a record is finished. None if one is at work, be it xlr's
+/// or xl's: its domain has no marker yet, and could be taken for the one of the record.
+fn guard(state: &State, held: &Held) -> Result<Option<(Lock, XlLock)>, CommandError> {
+    let Some(lock) = state.lock_if_free(Subject::Uuid(held.record.uuid))? else { return Ok(None) };
+    Ok(XlLock::share_if_free()?.map(|xl| (lock, xl)))
 }
 
 fn finish(state: &State, held: Held, xen: &Xen, store: &mut Client) -> Result<(), CommandError> {
-    let there = find(&held, xen)?;
-    let known = held.record.domid.map(Domid);
-    let Some(domid) = there.as_ref().map(|info| info.domid).or(known) else {
-        // Killed before the domain was there.
-        return Ok(held.finish()?);
+    let Some(_guard) = guard(state, &held)? else { return Ok(()) };
+    let record = &held.record;
+    let mut may_be = |domid| -> Result<bool, CommandError> {
+        let seen = Seen::of(store, domid)?;
+        Ok(record.generation.is_none_or(|own| seen.may_be(own)))
     };
-    let seen = Seen::of(store, domid)?;
-    let same = held.record.generation.is_none_or(|own| seen.may_be(own));
-    let settled = there.as_ref().is_some_and(|info| stands(&held, info));
-    if !same || settled {
-        return Ok(held.finish()?);
+    let mut found = Vec::new();
+    for info in domains(record, xen)? {
+        found.push(Found { ran: ran(&info), may_be: may_be(info.domid)?, domid: info.domid });
     }
-    let left = undo::remove(xen, store, &leftover(&held.record, domid));
+    let nodes = match record.domid {
+        Some(domid) if found.is_empty() => may_be(Domid(domid))?,
+        _ => false,
+    };
+    let domid = match judge(record, &found, nodes) {
+        Verdict::Done => return Ok(held.finish()?),
+        Verdict::Keep => {
+            let (domid, uuid) = (record.domid.unwrap_or_default(), record.uuid);
+            tell(format_args!(
+                "{}: warning: domain {domid} with UUID {uuid} is left alone: its create did not \
+                 finish, but the mark in /libxl/{domid}/xlr is not that create's; xlr destroy \
+                 {domid} removes it",
+                program::name()
+            ));
+            return Ok(());
+        }
+        Verdict::Remove(domid) => domid,
+    };
+    let left = undo::remove(xen, store, &leftover(record, domid));
     if left.is_empty() {
-        let name = &held.record.name;
-        let name = if name.is_empty() { String::new() } else { format!(" ({name})") };
+        let name = if record.name.is_empty() { "" } else { &format!(" ({})", record.name) };
         tell(format_args!("Removed what was left of domain {domid}{name}"));
     }
-    build::forget(state, domid.0, held.record.uuid);
+    build::forget(state, domid.0, record.uuid);
     build::finish(held, &left);
     Ok(())
 }
 
-/// The domain of a record, if it exists.
-fn find(held: &Held, xen: &Xen) -> Result<Option<DomainInfo>, CommandError> {
-    let uuid = held.record.uuid.into_bytes();
-    Ok(match held.record.domid {
-        Some(domid) => xen.domain_info(Domid(domid))?.filter(|info| info.uuid == uuid),
-        None => xen.domains()?.into_iter().find(|info| info.uuid == uuid),
-    })
+/// A domain that has the UUID of a record, and its domid where the record has one.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    domid: Domid,
+    /// Whether it was let run.
+    ran: bool,
+    /// Whether its marker, or that there is none, lets it be the record's.
+    may_be: bool,
 }
 
-/// Whether the domain has been let run, and so its create was complete.
-fn stands(held: &Held, info: &DomainInfo) -> bool {
-    let began = !info.paused || info.cpu_time_ns > 0;
-    held.record.phase == Phase::Making && began && !info.dying
+/// What is to be done about a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing: there is nothing of its domain, or all is well with it.
+    Done,
+    /// Nothing yet: its domain is there, and yet is not the one of that creation.
+    Keep,
+    /// Domain and nodes go.
+    Remove(Domid),
+}
+
+/// `nodes` says whether the nodes of the record's domid may be its domain's, where that is gone.
+fn judge(record: &Record, found: &[Found], nodes: bool) -> Verdict {
+    match (found.iter().find(|found| found.may_be), record.domid) {
+        (Some(own), _) if record.phase == Phase::Whole && own.ran => Verdict::Done,
+        (Some(own), _) => Verdict::Remove(own.domid),
+        (None, Some(_)) if !found.is_empty() => Verdict::Keep,
+        (None, Some(domid)) if nodes => Verdict::Remove(Domid(domid)),
+        // Killed before the domain was there, or its number is another domain's now.
+        (None, _) => Verdict::Done,
+    }
+}
+
+/// The domains that a record may speak of.
+fn domains(record: &Record, xen: &Xen) -> Result<Vec<DomainInfo>, CommandError> {
+    let mut domains = match record.domid {
+        Some(domid) => xen.domain_info(Domid(domid))?.into_iter().collect(),
+        None => xen.domains()?,
+    };
+    domains.retain(|info| info.uuid == record.uuid.into_bytes());
+    Ok(domains)
+}
+
+/// Whether the domain has been let run, and is not about to go.
+fn ran(info: &DomainInfo) -> bool {
+    (!info.paused || info.cpu_time_ns > 0) && !info.dying
 }
 
 /// Frees at least the memory. The nodes stay, and so does the record.
-fn without_store(mut held: Held, xen: &Xen) -> Result<(), CommandError> {
-    let Some(info) = find(&held, xen)? else { return Ok(()) };
+fn without_store(state: &State, mut held: Held, xen: &Xen) -> Result<(), CommandError> {
+    let Some(_guard) = guard(state, &held)? else { return Ok(()) };
     // Without a domid its marker would have to tell that it is the one.
-    if held.record.domid.is_none() || stands(&held, &info) {
+    if held.record.domid.is_none() {
+        return Ok(());
+    }
+    let Some(info) = domains(&held.record, xen)?.pop() else { return Ok(()) };
+    if held.record.phase == Phase::Whole && ran(&info) {
         return Ok(());
     }
     held.update(|record| record.phase = Phase::Removing)?;
     let identity = Identity { domid: info.domid, uuid: info.uuid, generation: None };
     undo::destroy_without_store(xen, &identity)?;
     Ok(userdata::remove_all(info.domid.0, held.record.uuid)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_record_removes_its_own_and_nothing_else() {
+        let check = |phase, domid, found: &[(u16, bool, bool)], nodes, verdict| {
+            let record = Record {
+                phase,
+                name: String::from("a"),
+                uuid: Uuid::from_u128(7),
+                generation: Some(9),
+                domid,
+                console_domid: 0,
+                brought: Vec::new(),
+            };
+            let found = found.iter().map(|&(domid, ran, may_be)| Found {
+                domid: Domid(domid),
+                ran,
+                may_be,
+            });
+            let found: Vec<Found> = found.collect();
+            assert_eq!(judge(&record, &found, nodes), verdict, "{record:?} {found:?} {nodes}");
+        };
+        let remove = |domid| Verdict::Remove(Domid(domid));
+        use Phase::{Making, Removing, Whole};
+        // Killed before it was there, or before its number was noted.
+        check(Making, None, &[], false, Verdict::Done);
+        check(Making, None, &[(3, false, true)], false, remove(3));
+        check(Making, None, &[(3, true, false)], false, Verdict::Done);
+        check(Making, None, &[(3, true, false), (5, false, true)], false, remove(5));
+        // Half made; whoever lets such a domain run does not make it whole.
+        check(Making, Some(3), &[(3, false, true)], false, remove(3));
+        check(Making, Some(3), &[(3, true, true)], false, remove(3));
+        check(Whole, Some(3), &[(3, false, true)], false, remove(3));
+        check(Whole, Some(3), &[(3, true, true)], false, Verdict::Done);
+        check(Removing, Some(3), &[(3, true, true)], false, remove(3));
+        // Of another creation.
+        check(Making, Some(3), &[(3, true, false)], false, Verdict::Keep);
+        check(Removing, Some(3), &[(3, true, false)], false, Verdict::Keep);
+        // Gone: its nodes, unless they are another domain's.
+        check(Removing, Some(3), &[], true, remove(3));
+        check(Removing, Some(3), &[], false, Verdict::Done);
+    }
 }

@@ -36,6 +36,16 @@ pub enum StateError {
         /// What is wrong with it.
         why: String,
     },
+    /// A file that is not root's own, where everybody may put one.
+    #[error(
+        "{} is {why}, so it was not opened: find out who put it there, and remove it", path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        why: &'static str,
+    },
     /// No configuration is kept for the domain.
     #[error(
         "no configuration is kept for domain {domid}; destroy it, and create it again from its file"

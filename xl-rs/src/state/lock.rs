@@ -48,10 +48,17 @@ impl Subject<'_> {
     }
 }
 
-/// A name as part of a file's name: nothing in it leads elsewhere.
+/// Longest part of a name in a file's name, of which a file system takes 255 bytes.
+const NAME_BYTES: usize = 200;
+
+/// A name as part of a file's name: nothing in it leads elsewhere. Of a long one the beginning is
+/// enough: two names that begin alike wait for each other, and harm nothing.
 fn escape(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for character in name.chars() {
+        if text.len() >= NAME_BYTES {
+            break;
+        }
         match character {
             '/' | '%' | '\0' => text.push_str(&format!("%{:02x}", u32::from(character))),
             _ => text.push(character),
@@ -65,6 +72,16 @@ fn escape(name: &str) -> String {
 pub struct Lock {
     path: PathBuf,
     _file: File,
+}
+
+impl Lock {
+    fn signed(path: PathBuf, file: File) -> Self {
+        // Only for the words of who waits: a lock that does not say whose it is holds as well.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| (&file).write_all(format!("process {}", std::process::id()).as_bytes()));
+        Self { path, _file: file }
+    }
 }
 
 impl Drop for Lock {
@@ -100,11 +117,24 @@ impl State {
                 // Its holder has removed it: another file has taken its place, or none yet.
                 continue;
             }
-            // Only for the words above: a lock that does not say whose it is holds as well.
-            let _ = file.set_len(0).and_then(|()| {
-                (&file).write_all(format!("process {}", std::process::id()).as_bytes())
-            });
-            return Ok(Lock { path, _file: file });
+            return Ok(Lock::signed(path, file));
+        }
+    }
+
+    /// Takes a lock unless another command holds it.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn lock_if_free(&self, subject: Subject<'_>) -> Result<Option<Lock>, StateError> {
+        let path = self.locks().join(subject.file_name());
+        loop {
+            let file = open(&path).map_err(|source| StateError::io("open", &path, source))?;
+            if !try_lock(&file, &path)? {
+                return Ok(None);
+            }
+            if is_at(&file, &path) {
+                return Ok(Some(Lock::signed(path, file)));
+            }
         }
     }
 
@@ -172,9 +202,12 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
     matches!((own, there), (Ok(own), Ok(there)) if own == there)
 }
 
+/// Who holds it, by its own words. They may still be those of one that was killed.
 fn holder(path: &Path) -> String {
-    match std::fs::read_to_string(path) {
-        Ok(text) if !text.is_empty() => text,
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let alive = |pid: &str| Path::new("/proc").join(pid).exists();
+    match text.strip_prefix("process ") {
+        Some(pid) if pid.parse::<u32>().is_ok() && alive(pid) => text,
         _ => String::from("another command"),
     }
 }
@@ -197,7 +230,39 @@ mod tests {
         check("..", "name-..");
         check("a/../b", "name-a%2f..%2fb");
         check("50%", "name-50%25");
+        check(&"%".repeat(255), &format!("name-{}", "%25".repeat(67)));
+        check(&"\u{10000}".repeat(64), &format!("name-{}", "\u{10000}".repeat(50)));
         assert_eq!(Subject::Domain(7).file_name(), "domain-7");
+    }
+
+    #[test]
+    fn a_lock_that_is_held_is_not_waited_for() {
+        let (state, root) = state("lock-if-free");
+        let subject = Subject::Uuid(uuid::Uuid::from_u128(7));
+        let held = state.lock(subject, quiet).unwrap();
+        assert!(state.lock_if_free(subject).unwrap().is_none());
+        assert!(state.lock_if_free(Subject::Domain(7)).unwrap().is_some());
+        drop(held);
+        assert!(state.lock_if_free(subject).unwrap().is_some());
+        assert!(names(&state.locks()).unwrap().is_empty());
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_dead_process_is_not_waited_for_by_its_number() {
+        let (_, root) = state("lock-holder");
+        let path = root.join("lock");
+        let own = format!("process {}", std::process::id());
+        let check = |text: &str, words: &str| {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(holder(&path), words, "{text:?}");
+        };
+        check(&own, &own);
+        // More than the kernel gives.
+        check("process 4194305", "another command");
+        check("process ..", "another command");
+        check("", "another command");
+        std::fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

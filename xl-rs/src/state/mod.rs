@@ -104,7 +104,8 @@ fn make_directory(path: &Path) -> Result<(), StateError> {
 
 fn check_version(root: &Path, write: bool) -> Result<(), StateError> {
     let path = root.join("version");
-    match read(&path)? {
+    // One that is empty was cut off by a power failure before its bytes were on the disk.
+    match read(&path)?.filter(|text| !text.is_empty()) {
         Some(text) => {
             match std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok()) {
                 Some(version) if version <= VERSION => Ok(()),
@@ -112,7 +113,12 @@ fn check_version(root: &Path, write: bool) -> Result<(), StateError> {
                 None => Err(StateError::Damaged { path, why: String::from("no version in it") }),
             }
         }
-        None if write => replace(&path, format!("{VERSION}\n").as_bytes()),
+        None if write => {
+            replace(&path, format!("{VERSION}\n").as_bytes())?;
+            // Written once, and read by every command after the next start of the host.
+            let synced = [path.as_path(), root].into_iter().try_for_each(sync);
+            synced.map_err(|source| StateError::io("write", &path, source))
+        }
         None => Ok(()),
     }
 }
@@ -142,6 +148,11 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
         let _ = std::fs::remove_file(&new);
         StateError::io("write", path, source)
     })
+}
+
+/// Brings a file or directory to the disk.
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -205,7 +216,8 @@ mod tests {
         check("1", "lib", None);
         check("2\n", "run", Some("version 2"));
         check("2\n", "lib", Some("version 2"));
-        check("", "run", Some("no version"));
+        check("", "run", None);
+        check("", "lib", None);
         check("one\n", "run", Some("no version"));
         std::fs::remove_dir_all(&root).unwrap();
     }

@@ -7,9 +7,10 @@
 
 use super::lock::{is_at, try_lock};
 use super::{State, StateError, names, read};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use uuid::Uuid;
@@ -20,6 +21,8 @@ use uuid::Uuid;
 pub enum Phase {
     /// A domain is being made. It is paused and has never run.
     Making,
+    /// A domain is made, and about to run: it stands as soon as it does.
+    Whole,
     /// Whatever there is of the domain is to go, even if it runs.
     Removing,
 }
@@ -58,53 +61,82 @@ impl State {
     /// # Errors
     /// [`StateError::Io`]: nothing may be begun then.
     pub fn record(&self, record: Record) -> Result<Held, StateError> {
-        let name = format!("{}.{:016x}", record.uuid, record.generation.unwrap_or_default());
-        let path = self.records().join(name);
-        // Nobody looks at a name with a dot in front: locked before it can be seen.
-        let hidden = self.records().join(format!(".{}", std::process::id()));
-        let failed = |source| StateError::io("write", &path, source);
-        let file = loop {
+        let records = self.records();
+        // Nobody takes a name with a dot in front for a record: locked before it can be seen.
+        let (hidden, file) = unique(|number| {
+            let path = records.join(format!(".{}.{number}", std::process::id()));
             let mut open = OpenOptions::new();
-            let file = open.create(true).truncate(true).write(true).mode(0o600).open(&hidden);
-            let file = file.map_err(failed)?;
+            let file = open.create_new(true).append(true).mode(0o600).open(&path);
+            let file = file.map_err(|source| StateError::io("write", &path, source))?;
             // Whoever sweeps may be quicker, and take it for one that was left.
-            if try_lock(&file, &hidden)? && is_at(&file, &hidden) {
-                break file;
-            }
-        };
+            let taken = try_lock(&file, &path)? && is_at(&file, &path);
+            Ok(taken.then_some((path, file)))
+        })?;
         let mut held = Held { file, path: hidden.clone(), record };
         held.write()?;
-        std::fs::rename(&hidden, &path).map_err(failed)?;
-        held.path = path;
+        let generation = held.record.generation.unwrap_or_default();
+        let name = format!("{}.{generation:016x}", held.record.uuid);
+        held.path = unique(|number| {
+            let path = records.join(format!("{name}.{number}"));
+            match renameat_with(CWD, &hidden, CWD, &path, RenameFlags::NOREPLACE) {
+                Ok(()) => Ok(Some(path)),
+                Err(errno) => Err(StateError::io("write", &path, errno.into())),
+            }
+        })?;
         Ok(held)
     }
 
-    /// The records that nobody holds any more, now held by this process.
+    /// The records that nobody holds any more, now held by this process; of one that cannot be read,
+    /// why.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn abandoned(&self) -> Result<Vec<Held>, StateError> {
-        let mut found = Vec::new();
-        for name in names(&self.records())? {
-            let path = self.records().join(&name);
-            let mut open = OpenOptions::new();
-            // Gone meanwhile: its command has finished.
-            let Ok(file) = open.append(true).open(&path) else { continue };
-            if !try_lock(&file, &path)? || !is_at(&file, &path) {
-                continue;
-            }
-            if name.starts_with('.') {
-                // Killed before it began.
-                super::remove(&path)?;
-                continue;
-            }
-            let bytes = read(&path)?.unwrap_or_default();
-            let Some(record) = last(&bytes) else {
-                return Err(StateError::Damaged { path, why: String::from("no record in it") });
-            };
-            found.push(Held { file, path, record });
+    pub fn abandoned(&self) -> Result<Vec<Result<Held, StateError>>, StateError> {
+        let all = names(&self.records())?;
+        Ok(all.iter().filter_map(|name| self.take_over(name).transpose()).collect())
+    }
+
+    /// One of them; none if its command is at work, or has finished.
+    fn take_over(&self, name: &str) -> Result<Option<Held>, StateError> {
+        let path = self.records().join(name);
+        let file = match OpenOptions::new().append(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StateError::io("open", &path, source)),
+        };
+        if !try_lock(&file, &path)? || !is_at(&file, &path) {
+            return Ok(None);
         }
-        Ok(found)
+        if name.starts_with('.') {
+            // Killed before it began.
+            super::remove(&path)?;
+            return Ok(None);
+        }
+        let bytes = read(&path)?.unwrap_or_default();
+        let Some(record) = last(&bytes) else {
+            let uuid = name.split('.').next().unwrap_or_default();
+            let why = format!("no record of the domain with UUID {uuid}, which may be half made");
+            return Err(StateError::Damaged { path, why });
+        };
+        Ok(Some(Held { file, path, record }))
+    }
+}
+
+/// The first of the numbers from 0 on for which `attempt` succeeds, and what it gives then; a name
+/// that is there already belongs to someone else.
+fn unique<T>(
+    mut attempt: impl FnMut(u32) -> Result<Option<T>, StateError>,
+) -> Result<T, StateError> {
+    let mut number = 0;
+    loop {
+        match attempt(number) {
+            Ok(Some(done)) => return Ok(done),
+            Err(StateError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+            }
+            Err(error) => return Err(error),
+            Ok(None) => {}
+        }
+        number += 1;
     }
 }
 
@@ -125,7 +157,9 @@ impl Held {
     }
 
     fn write(&mut self) -> Result<(), StateError> {
-        let mut line = serde_json::to_vec(&self.record).unwrap_or_default();
+        // A line of its own, also behind one that was cut off where the disk was full.
+        let mut line = vec![b'\n'];
+        line.extend(serde_json::to_vec(&self.record).unwrap_or_default());
         line.push(b'\n');
         // One write: killed before it, the line is not there; after it, it is whole.
         let written = self.file.write_all(&line);
@@ -167,9 +201,9 @@ mod tests {
         drop(held);
         let found = state.abandoned().unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].record, Record { domid: Some(3), ..record() });
+        assert_eq!(found[0].as_ref().unwrap().record, Record { domid: Some(3), ..record() });
         assert!(state.abandoned().unwrap().is_empty(), "one sweep at a time");
-        found.into_iter().for_each(|held| held.finish().unwrap());
+        found.into_iter().for_each(|held| held.unwrap().finish().unwrap());
         assert!(names(&state.records()).unwrap().is_empty());
         std::fs::remove_dir_all(root).unwrap();
     }
@@ -188,6 +222,8 @@ mod tests {
         check(format!("{}\n{}\n", line(1), line(2)), Some(2));
         check(format!("{}\n{}", line(1), line(2)), Some(1));
         check(format!("{}\n{}\n", line(1), &line(2)[..20]), Some(1));
+        check(format!("\n{}\n\n{}\n", line(1), line(2)), Some(2));
+        check(format!("\n{}\n\n{}\n{}\n", line(1), &line(2)[..20], line(3)), Some(3));
         check(String::from("{}\n"), None);
     }
 
@@ -197,10 +233,34 @@ mod tests {
         std::fs::write(state.records().join(".4711"), "").unwrap();
         assert!(state.abandoned().unwrap().is_empty());
         assert!(names(&state.records()).unwrap().is_empty());
-        std::fs::write(state.records().join("x.1"), "").unwrap();
-        assert!(matches!(state.abandoned(), Err(StateError::Damaged { .. })));
         std::fs::remove_dir_all(root).unwrap();
     }
+
+    #[test]
+    fn a_damaged_record_holds_up_no_other() {
+        let (state, root) = state("damaged");
+        std::fs::write(state.records().join("0.damaged"), "").unwrap();
+        drop(state.record(record()).unwrap());
+        let found = state.abandoned().unwrap();
+        assert!(matches!(&found[..], [Err(StateError::Damaged { .. }), Ok(_)]), "{found:?}");
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    /// A record of the same domain, and what a process of the same number has left.
+    #[test]
+    fn no_record_takes_the_place_of_another() {
+        let (state, root) = state("unique");
+        let hidden = state.records().join(format!(".{}.0", std::process::id()));
+        std::fs::write(hidden, "").unwrap();
+        let removing = Record { phase: Phase::Removing, ..record() };
+        let held = [record(), removing].map(|record| state.record(record).unwrap());
+        drop(held);
+        let found: Vec<_> = state.abandoned().unwrap().into_iter().map(Result::unwrap).collect();
+        let phases: Vec<_> = found.iter().map(|held| held.record.phase).collect();
+        assert_eq!(phases, [Phase::Making, Phase::Removing]);
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
     proptest::proptest! {
         /// Whatever stands in a file of `/run/xlr`, it is a record or none.
         #[test]

@@ -13,6 +13,10 @@ use uuid::Uuid;
 /// A configuration that is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
+    /// The start of the host that the domain belongs to: later ones have domains of the same
+    /// numbers, and with the same UUIDs.
+    #[serde(default)]
+    pub boot: String,
     /// The domain's creation.
     pub generation: u64,
     /// Its UUID, also where the texts name none.
@@ -26,7 +30,7 @@ impl Saved {
     #[must_use]
     pub fn of(sources: &Sources, uuid: Uuid, generation: u64) -> Self {
         let texts = sources.iter().map(|(_, source)| (source.name.clone(), source.text.clone()));
-        Self { generation, uuid, texts: texts.collect() }
+        Self { boot: boot(), generation, uuid, texts: texts.collect() }
     }
 
     /// The same for a domain that is given another UUID.
@@ -46,6 +50,12 @@ impl Saved {
     }
 }
 
+/// The start of the host.
+fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim_end().to_owned()
+}
+
 impl State {
     fn saved_path(&self, domid: u16, uuid: Uuid) -> PathBuf {
         self.domains().join(format!("{domid}.{uuid}"))
@@ -63,12 +73,13 @@ impl State {
     /// The configuration of a domain.
     ///
     /// # Errors
-    /// [`StateError::NotSaved`] if none is kept, [`StateError::Damaged`].
+    /// [`StateError::NotSaved`] if none is kept of this start of the host, [`StateError::Damaged`].
     pub fn saved(&self, domid: u16, uuid: Uuid) -> Result<Saved, StateError> {
         let path = self.saved_path(domid, uuid);
         let bytes = read(&path)?.ok_or(StateError::NotSaved { domid })?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| StateError::Damaged { path, why: error.to_string() })
+        let saved: Saved = serde_json::from_slice(&bytes)
+            .map_err(|error| StateError::Damaged { path, why: error.to_string() })?;
+        if saved.boot == boot() { Ok(saved) } else { Err(StateError::NotSaved { domid }) }
     }
 
     /// Forgets a domain's configuration.
@@ -128,6 +139,9 @@ mod tests {
         assert_eq!(names(&state.domains()).unwrap(), [format!("4.{two}")]);
         state.forget(4, two).unwrap();
         state.forget(4, two).unwrap();
+        let earlier = Saved { boot: String::from("earlier"), ..Saved::of(&sources, one, 5) };
+        state.save(8, &earlier).unwrap();
+        assert!(matches!(state.saved(8, one), Err(StateError::NotSaved { domid: 8 })));
         std::fs::write(state.saved_path(9, one), "{").unwrap();
         assert!(matches!(state.saved(9, one), Err(StateError::Damaged { .. })));
         std::fs::remove_dir_all(root).unwrap();

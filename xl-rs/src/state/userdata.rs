@@ -6,7 +6,7 @@
 //! offset that it has; all else is as xl writes it for the same configuration. `config-update` of either tool leaves a new configuration beside it, as
 //! `.xl`, for the next reboot.
 
-use super::{StateError, names, read, remove, replace};
+use super::{StateError, make_directory, names, read, remove, replace};
 use domain_builder::spec::{DomainSpec, EndAction, TscMode};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -32,13 +32,17 @@ fn path(domid: u16, uuid: Uuid, kind: Kind) -> PathBuf {
     Path::new(DIRECTORY).join(format!("userdata-d.{domid}.{uuid}.{name}"))
 }
 
-/// Writes one. Without the directory there is no libxl on this host, and nothing to write.
+/// Writes one. Without the directory there is no libxl on this host, and nothing to write for it;
+/// what `config-update` leaves is for xlr as well, and makes the directory.
 ///
 /// # Errors
 /// [`StateError::Io`].
 pub fn write(domid: u16, uuid: Uuid, kind: Kind, bytes: &[u8]) -> Result<(), StateError> {
-    if !Path::new(DIRECTORY).is_dir() {
-        return Ok(());
+    let directory = Path::new(DIRECTORY);
+    match kind {
+        Kind::Json if !directory.is_dir() => return Ok(()),
+        Kind::Json => {}
+        Kind::Text => make_directory(directory)?,
     }
     replace(&path(domid, uuid, kind), bytes)
 }

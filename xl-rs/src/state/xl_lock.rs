@@ -6,12 +6,12 @@
 //! theirs. It is a record lock of fcntl(2), not a `flock`. Never waits without saying so.
 
 use super::StateError;
-use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Where xl has it unless its configuration says otherwise.
@@ -29,18 +29,10 @@ impl XlLock {
     /// `/var/lock` there is no xl to wait for.
     ///
     /// # Errors
-    /// [`StateError::Io`].
+    /// [`StateError::Io`], [`StateError::Foreign`].
     pub fn share(tell: impl FnOnce(fmt::Arguments<'_>)) -> Result<Self, StateError> {
         let path = Path::new(PATH);
-        let mut open = OpenOptions::new();
-        let open = open.read(true).write(true).create(true).truncate(false).mode(0o200);
-        let file = match open.open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self { _file: None });
-            }
-            Err(source) => return Err(StateError::io("open", path, source)),
-        };
+        let Some(file) = open(path)? else { return Ok(Self { _file: None }) };
         match fcntl_lock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => {}
             Err(Errno::AGAIN | Errno::ACCESS) => {
@@ -56,5 +48,76 @@ impl XlLock {
             Err(errno) => return Err(StateError::io("lock", path, errno.into())),
         }
         Ok(Self { _file: Some(file) })
+    }
+
+    /// Takes it unless xl holds it.
+    ///
+    /// # Errors
+    /// As [`Self::share`].
+    pub fn share_if_free() -> Result<Option<Self>, StateError> {
+        let path = Path::new(PATH);
+        let Some(file) = open(path)? else { return Ok(Some(Self { _file: None })) };
+        match fcntl_lock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Some(Self { _file: Some(file) })),
+            Err(Errno::AGAIN | Errno::ACCESS) => Ok(None),
+            Err(errno) => Err(StateError::io("lock", path, errno.into())),
+        }
+    }
+}
+
+/// Opens the file; none on a host without its directory. Everybody may write to that one, so what
+/// somebody else put there is not followed, and not waited for.
+fn open(path: &Path) -> Result<Option<File>, StateError> {
+    let foreign = |why| StateError::Foreign { path: path.to_owned(), why };
+    let mut open = OpenOptions::new();
+    let open = open.read(true).write(true).create(true).truncate(false).mode(0o200);
+    // Not to wait for the other end of a FIFO either.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = match open.custom_flags(flags.bits().cast_signed()).open(path) {
+        Ok(file) => file,
+        Err(error) => {
+            return match Errno::from_io_error(&error) {
+                Some(Errno::NOENT) => Ok(None),
+                Some(Errno::LOOP) => Err(foreign("a symbolic link")),
+                Some(Errno::ISDIR | Errno::NXIO) => Err(foreign("no regular file")),
+                // The kernel protects root from files of others in such a directory.
+                Some(Errno::ACCESS) if geteuid().is_root() => Err(foreign("somebody else's")),
+                _ => Err(StateError::io("open", path, error)),
+            };
+        }
+    };
+    let metadata = file.metadata().map_err(|source| StateError::io("look at", path, source))?;
+    if !metadata.is_file() {
+        return Err(foreign("no regular file"));
+    }
+    if metadata.uid() != geteuid().as_raw() {
+        return Err(foreign("somebody else's"));
+    }
+    Ok(Some(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_a_file_of_our_own_is_opened() {
+        let root = std::env::temp_dir().join(format!("xlr-xl-lock-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        std::fs::create_dir_all(root.join("directory")).unwrap();
+        symlink(root.join("target"), root.join("link")).unwrap();
+        let check = |name: &str, wrong: Option<&str>| match (open(&root.join(name)), wrong) {
+            (Ok(file), None) => assert!(file.is_some(), "{name}"),
+            (Err(StateError::Foreign { why, .. }), Some(words)) => assert_eq!(why, words),
+            (opened, _) => panic!("{name}: {opened:?}"),
+        };
+        check("own", None);
+        check("own", None);
+        check("link", Some("a symbolic link"));
+        check("directory", Some("no regular file"));
+        assert!(!root.join("target").exists());
+        assert!(open(&root.join("none/own")).unwrap().is_none());
+        std::fs::remove_dir_all(root).unwrap();
     }
 }
