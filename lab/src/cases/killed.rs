@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
         ..Case::new("killed/every-step", Group::Create, || kill(Which::Every))
     },
     Case::new("killed/any-time", Group::Create, any_time),
+    Case::new("killed/destroy-any-time", Group::Create, destroy_any_time),
     Case::new("killed/others-untouched", Group::Create, others_untouched),
     Case::new("killed/beside-a-create", Group::Create, beside_a_create),
     Case::new("killed/let-run-half-made", Group::Create, let_run_half_made),
@@ -187,6 +188,35 @@ fn any_time() -> Verdict {
         dump::unchanged(&before, &format!("kill {kill} of {KILLS} within {whole:?}"))?;
     }
     ensure!(half_made > 0, "no kill came while a domain was half made");
+    Ok(())
+}
+
+/// Kills at instants spread over the time that a destroy takes: the domain is whole or goes.
+fn destroy_any_time() -> Verdict {
+    const KILLS: u32 = 16;
+    let path = guest("killed")?;
+    let before = dump::take()?;
+    run(&format!("/bin/xlr create -p {path}"))?.success()?;
+    let begun = Instant::now();
+    run("/bin/xlr destroy killed")?.success()?;
+    let whole = begun.elapsed();
+    for kill in 0..KILLS {
+        run(&format!("/bin/xlr create -p {path}"))?.success()?;
+        let mut command = init::command("/bin/xlr");
+        command.args(["destroy", "killed"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn()?;
+        // An instant is what is wanted here, not an event.
+        std::thread::sleep(whole * (2 * kill + 1) / (2 * KILLS));
+        child.kill()?;
+        child.wait()?;
+        swept()?;
+        let domains = run("/xen/bin/xl list")?.success()?.out;
+        if domains.lines().count() > 2 {
+            ensure!(domid("killed")?.is_some(), "kill {kill} left it half removed: {domains}");
+            run("/bin/xlr destroy killed")?.success()?;
+        }
+        dump::unchanged(&before, &format!("kill {kill} of {KILLS} within {whole:?}"))?;
+    }
     Ok(())
 }
 

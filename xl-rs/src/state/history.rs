@@ -49,7 +49,7 @@ impl Recent {
 pub fn mark(domid: u16, tell: impl FnOnce(fmt::Arguments<'_>)) -> Result<(), StateError> {
     let path = history();
     let lock_path = PathBuf::from(format!("{DIRECTORY}/domid-history.lock"));
-    let Some(_lock) = HistoryLock::take(&lock_path, tell)? else { return Ok(()) };
+    let _lock = HistoryLock::take(&lock_path, tell)?;
     let now = now_seconds();
     let mut lines = match std::fs::read(&path) {
         Ok(text) => alive(&text, now, timeout_seconds()),
@@ -94,19 +94,16 @@ struct HistoryLock {
 }
 
 impl HistoryLock {
-    /// None on a host that has no such directory, and so no libxl.
-    fn take(
-        path: &Path,
-        tell: impl FnOnce(fmt::Arguments<'_>),
-    ) -> Result<Option<Self>, StateError> {
+    /// Makes the directory where no libxl has: a domid rests there as well.
+    fn take(path: &Path, tell: impl FnOnce(fmt::Arguments<'_>)) -> Result<Self, StateError> {
+        let directory = path.parent().unwrap_or(path);
+        let made = std::fs::create_dir_all(directory);
+        made.map_err(|source| StateError::io("make", directory, source))?;
         let mut tell = Some(tell);
         loop {
             let mut open = OpenOptions::new();
-            let file = match open.write(true).create(true).truncate(false).open(path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(source) => return Err(StateError::io("open", path, source)),
-            };
+            let file = open.write(true).create(true).truncate(false).open(path);
+            let file = file.map_err(|source| StateError::io("open", path, source))?;
             if !try_lock(&file, path)? {
                 if let Some(tell) = tell.take() {
                     let path = path.display();
@@ -115,7 +112,7 @@ impl HistoryLock {
                 wait(&file).map_err(|errno| StateError::io("lock", path, errno.into()))?;
             }
             if is_at(&file, path) {
-                return Ok(Some(Self { path: path.to_owned(), _file: file }));
+                return Ok(Self { path: path.to_owned(), _file: file });
             }
         }
     }
@@ -134,7 +131,9 @@ mod tests {
 
     #[test]
     fn who_waits_for_the_history_says_so() {
-        let path = std::env::temp_dir().join(format!("xlr-history-{}", std::process::id()));
+        let root = std::env::temp_dir().join(format!("xlr-history-{}", std::process::id()));
+        // Nobody has made the directory.
+        let path = root.join("xen/lock");
         let held = HistoryLock::take(&path, |text| panic!("{text}")).unwrap();
         let (said, words) = mpsc::channel();
         let waiter = std::thread::spawn({
@@ -145,6 +144,7 @@ mod tests {
         drop(held);
         waiter.join().unwrap();
         assert!(!path.exists());
+        std::fs::remove_dir_all(root).unwrap();
     }
 
     #[test]

@@ -196,6 +196,9 @@ mod tests {
     fn a_record_is_held_until_it_is_finished_or_abandoned() {
         let (state, root) = state("record");
         let mut held = state.record(record()).unwrap();
+        held.update(|record| record.domid = Some(2)).unwrap();
+        // Cut off where the disk was full.
+        held.file.write_all(b"\n{\"phase\":").unwrap();
         held.update(|record| record.domid = Some(3)).unwrap();
         assert!(state.abandoned().unwrap().is_empty(), "its command is at work");
         drop(held);
