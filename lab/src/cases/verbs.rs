@@ -577,12 +577,17 @@ fn troubleshooting() -> Verdict {
     let err = String::from_utf8_lossy(&out.stderr).replace("/none:", "/socket:");
     let err = err.split(';').next().unwrap_or_default().trim_end_matches(')');
     ensure!(quoted(err) && out.status.code() == Some(6), "no xenstored: {err}");
+    // The domids are there all the same.
+    let listed = String::from_utf8_lossy(&out.stdout);
+    ensure!(listed.lines().filter(|line| line.starts_with("(null) ")).count() >= 2, "{listed}");
 
     let listed = argv(&[XLR, "list", "-v", "web"])?.success()?.out;
     ensure!(listed.contains("Reason-Code"), "{listed}");
     let report = argv(&[XLR, "bug-report", "-o", "/tmp/xlr-web.txt"])?.success()?.err;
     let start = "versions, info -n, vcpu-list, log of the hypervisor";
     ensure!(report.contains(start) && guide.contains(start), "bug-report: {report}");
+    let report = std::fs::read_to_string("/tmp/xlr-web.txt")?;
+    ensure!(report.contains("\nDomain-0 ") && report.contains("\nweb "), "no names: {report}");
     destroy("web")
 }
 

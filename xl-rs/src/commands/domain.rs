@@ -46,6 +46,11 @@ pub fn all(xen: &Xen, store: &mut Client) -> Result<Vec<Named>, CommandError> {
     Ok(named)
 }
 
+/// Every domain without its name, for when xenstore cannot be asked.
+pub fn nameless(xen: &Xen) -> Result<Vec<Named>, libxc_safe::Error> {
+    Ok(xen.domains()?.into_iter().map(|info| Named { info, name: None }).collect())
+}
+
 /// The domain that `given` means: a domid if it is a number, a name otherwise.
 pub fn find(xen: &Xen, store: &mut Client, given: &str) -> Result<DomainInfo, CommandError> {
     match digits(given) {

@@ -5,6 +5,7 @@ use super::error::{CommandError, chain};
 use super::{print, print_json, saved, tell};
 use crate::cli::number::digits;
 use crate::cli::{JsonArg, ListArgs, program};
+use crate::exit::Exit;
 use crate::output::domains::{Columns, Row, table, uuids};
 use libxc_safe::Xen;
 use xen_sys::types::Domid;
@@ -13,8 +14,15 @@ use xenstore::client::{Client, Nodes};
 /// Runs the command.
 pub fn run(arguments: &ListArgs) -> Result<(), CommandError> {
     let xen = Xen::open()?;
-    let mut store = Client::connect()?;
-    let all = domain::all(&xen, &mut store)?;
+    let (all, mut store) = match named(&xen) {
+        Ok(named) => named,
+        Err(error) => {
+            if error.exit() == Exit::Store && needs_no_store(arguments) {
+                print_nameless(&xen, arguments)?;
+            }
+            return Err(error);
+        }
+    };
     if arguments.names {
         return print(names(&all).as_bytes());
     }
@@ -60,6 +68,28 @@ pub fn run(arguments: &ListArgs) -> Result<(), CommandError> {
         print(table(&rows, columns, pool_name).as_bytes())?;
     }
     report(missing, arguments.domains.len())
+}
+
+fn named(xen: &Xen) -> Result<(Vec<Named>, Client), CommandError> {
+    let mut store = Client::connect()?;
+    Ok((domain::all(xen, &mut store)?, store))
+}
+
+/// Whether only the names would be missing from what is asked for. A program that reads JSON or names
+/// gets all or nothing.
+fn needs_no_store(arguments: &ListArgs) -> bool {
+    let ListArgs { domains, long, verbose: _, context: _, cpupool, numa, json, names } = arguments;
+    !(*long || *cpupool || *numa || *json || *names)
+        && domains.iter().all(|given| digits::<u16>(given).is_some())
+}
+
+/// The table without names: it shows the domids, by which domains can be destroyed.
+fn print_nameless(xen: &Xen, arguments: &ListArgs) -> Result<(), CommandError> {
+    let (chosen, _) = choose(domain::nameless(xen)?, &arguments.domains);
+    let rows: Vec<Row> = chosen.iter().map(|domain| Row::new(&domain.info, None)).collect();
+    let (verbose, context) = (arguments.verbose, arguments.context);
+    let columns = Columns { verbose, context, ..Columns::default() };
+    print(table(&rows, columns, |id| id.to_string()).as_bytes())
 }
 
 /// The names of all domains but domain 0, one per line. One that would not be a line of its own is
@@ -172,4 +202,30 @@ pub fn pool_names(xen: &Xen, store: &mut Client) -> Result<Vec<(String, u32)>, C
         names.push((name.unwrap_or_else(|| format!("Pool-{}", pool.id)), pool.id));
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without xenstore a person gets a table without names, a program nothing that is half of it.
+    #[test]
+    fn only_a_table_does_without_names() {
+        let arguments = || ListArgs { verbose: true, ..ListArgs::default() };
+        let of = |domains: &[&str]| ListArgs {
+            domains: domains.iter().map(|given| String::from(*given)).collect(),
+            ..arguments()
+        };
+        for (arguments, expected) in [
+            (arguments(), true),
+            (of(&["7", "0"]), true),
+            (of(&["7", "web"]), false),
+            (ListArgs { json: true, ..arguments() }, false),
+            (ListArgs { names: true, ..arguments() }, false),
+            (ListArgs { long: true, ..arguments() }, false),
+            (ListArgs { cpupool: true, ..arguments() }, false),
+        ] {
+            assert_eq!(needs_no_store(&arguments), expected, "{arguments:?}");
+        }
+    }
 }

@@ -16,23 +16,24 @@ pub fn run(arguments: &VcpuListArgs) -> Result<(), CommandError> {
     if let Some(error) = missing.into_iter().next() {
         return Err(error);
     }
-    let mut rows = Vec::new();
-    for domain in &chosen {
-        rows.extend(vcpus(&xen, domain)?);
-    }
     if arguments.json {
-        return print_json(&serde_json::to_value(&rows).unwrap_or_default());
+        return print_json(&serde_json::to_value(rows(&xen, &chosen)?).unwrap_or_default());
     }
-    print(table(&rows, &domain::cpus(&xen)?).as_bytes())
+    print(text(&xen, &chosen)?.as_bytes())
 }
 
-/// The vcpus of all domains as a table, for when nobody can be asked for names.
-pub fn text_without_names(xen: &Xen) -> Result<String, CommandError> {
-    let mut rows = Vec::new();
-    for info in xen.domains()? {
-        rows.extend(vcpus(xen, &Named { info, name: None })?);
-    }
+/// The vcpus of these domains as a table.
+pub fn text(xen: &Xen, domains: &[Named]) -> Result<String, CommandError> {
+    let rows = rows(xen, domains)?;
     Ok(table(&rows, &domain::cpus(xen)?))
+}
+
+fn rows(xen: &Xen, domains: &[Named]) -> Result<Vec<VcpuRow>, CommandError> {
+    let mut rows = Vec::new();
+    for domain in domains {
+        rows.extend(vcpus(xen, domain)?);
+    }
+    Ok(rows)
 }
 
 /// The vcpus of one domain; none of one that has gone, or has no vcpus yet.

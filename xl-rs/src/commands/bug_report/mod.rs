@@ -148,8 +148,17 @@ fn collect(guest_consoles: bool) -> Report {
     });
     match Xen::open() {
         Ok(xen) => {
-            of_xen(&mut report, &xen, guest_consoles);
-            of_domains(&mut report, &xen, store);
+            let named = store.map_err(|error| chain(&error)).and_then(|mut store| {
+                let named = domain::all(&xen, &mut store).map_err(|error| chain(&error))?;
+                Ok((named, store))
+            });
+            // The hypervisor knows them all the same, if not by name.
+            let domains = match &named {
+                Ok((named, _)) => Ok(named.clone()),
+                Err(_) => domain::nameless(&xen).map_err(|error| chain(&error)),
+            };
+            of_xen(&mut report, &xen, &domains, guest_consoles);
+            of_domains(&mut report, &domains, named.map(|(_, store)| store));
         }
         Err(error) => {
             let why = chain(&error);
@@ -164,15 +173,23 @@ fn collect(guest_consoles: bool) -> Report {
     report
 }
 
-/// Parts that come from the hypervisor alone.
+/// Parts that come from the hypervisor; only names of domains are missing without xenstore.
 const OF_XEN: [&str; 3] = ["info -n", "vcpu-list", "log of the hypervisor"];
 /// Parts that need xenstore, too.
 const OF_DOMAINS: [&str; 3] = ["list --json", "nodes of xlr's domains", "their configurations"];
 
-fn of_xen(report: &mut Report, xen: &Xen, guest_consoles: bool) {
+fn of_xen(
+    report: &mut Report,
+    xen: &Xen,
+    domains: &Result<Vec<Named>, String>,
+    guest_consoles: bool,
+) {
     let [facts, vcpus, log] = OF_XEN;
     report.add(facts, info::text(xen));
-    report.add(vcpus, vcpu_list::text_without_names(xen));
+    match domains {
+        Ok(domains) => report.add(vcpus, vcpu_list::text(xen, domains)),
+        Err(why) => report.lacks(vcpus, why),
+    }
     report.add(
         log,
         xen.read_console(None, false).map(|log| {
@@ -209,28 +226,23 @@ fn without_guests(log: &str) -> String {
     kept
 }
 
-fn of_domains(report: &mut Report, xen: &Xen, store: Result<Client, xenstore::client::Error>) {
+fn of_domains(
+    report: &mut Report,
+    domains: &Result<Vec<Named>, String>,
+    store: Result<Client, String>,
+) {
     let [list, nodes, configurations] = OF_DOMAINS;
-    let named = match store {
-        Err(error) => Err(chain(&error)),
-        Ok(mut store) => match domain::all(xen, &mut store) {
-            Err(error) => Err(chain(&error)),
-            Ok(named) => Ok((named, store)),
-        },
+    let domains = match domains {
+        Ok(domains) => domains.as_slice(),
+        Err(why) => return OF_DOMAINS.iter().for_each(|title| report.lacks(title, why)),
     };
-    match named {
-        Ok((named, mut store)) => {
-            report.add(list, Ok::<_, CommandError>(rows(&named)));
-            report.add(nodes, store::dump(&mut store, &named));
-            report.add(configurations, store::configurations(&mut store, &named));
+    report.add(list, Ok::<_, CommandError>(rows(domains)));
+    match store {
+        Ok(mut store) => {
+            report.add(nodes, store::dump(&mut store, domains));
+            report.add(configurations, store::configurations(&mut store, domains));
         }
         Err(why) => {
-            // The hypervisor knows them all the same, if not by name.
-            let nameless = xen.domains().map(|domains| {
-                let named = domains.into_iter().map(|info| Named { info, name: None });
-                rows(&named.collect::<Vec<_>>())
-            });
-            report.add(list, nameless);
             report.lacks(nodes, &why);
             report.lacks(configurations, &why);
         }
