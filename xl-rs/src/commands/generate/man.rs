@@ -1,6 +1,6 @@
 //! Man pages: one for the program, one per verb.
 
-use crate::exit::TABLE;
+use crate::exit::{Exit, TABLE};
 use clap::Command;
 use clap_mangen::Man;
 use std::fmt::Write as _;
@@ -53,7 +53,8 @@ fn page(mut command: Command, parts: &[String]) -> io::Result<(String, Vec<u8>)>
     if !parts.is_empty() {
         man.render_subcommands_section(&mut text)?;
     }
-    text.extend(exit_status().bytes());
+    text.extend(exit_status(&name).bytes());
+    text.extend(examples(&name).bytes());
     if is_program {
         text.extend(SURROUNDINGS.bytes());
     }
@@ -78,11 +79,57 @@ fn title(name: &str) -> String {
     )
 }
 
-fn exit_status() -> String {
+fn exit_status(page: &str) -> String {
     let mut out = String::from(".SH \"EXIT STATUS\"\n");
     for (exit, meaning) in TABLE {
+        // What became of a create is told where there is one.
+        let meaning = match (exit, page) {
+            (Exit::Interrupted, "xlr" | "xlr-create" | "xlr-console") => meaning,
+            (Exit::Interrupted, _) => "interrupted by a signal",
+            _ => meaning,
+        };
         // Writing into a String cannot fail.
         let _ = write!(out, ".TP\n\\fB{}\\fR\n{meaning}\n", *exit as u8);
+    }
+    out
+}
+
+/// A page, what to type, and what that does.
+const EXAMPLES: &[(&str, &str, &str)] = &[
+    ("xlr-create", "xlr create --dry-run hpc.cfg", "Show what would be done."),
+    (
+        "xlr-create",
+        "xlr create -c hpc.cfg",
+        "Create the domain and watch it boot; Ctrl-] detaches.",
+    ),
+    (
+        "xlr-create",
+        "xlr create hpc.cfg 'name=\"job-17\"' memory=512",
+        "Create it under another name and with 512 MiB. The shell takes the outer quotes away.",
+    ),
+    (
+        "xlr-create",
+        "xlr create -F hpc.cfg",
+        "Stay, and do at the domain's end what on_poweroff= and its kin say.",
+    ),
+    ("xlr-console", "xlr console web", "Attach to the console of web; Ctrl-] detaches."),
+    ("xlr-console", "xlr console -e ^A web", "Attach to it, to be left with Ctrl-A."),
+    ("xlr-shutdown", "xlr shutdown web", "Ask web to shut down, and wait for nothing."),
+    ("xlr-shutdown", "xlr shutdown -w web", "Wait until it has shut down, and remove it."),
+    ("xlr-shutdown", "xlr shutdown -a -w", "Do so with all domains that xlr made."),
+];
+
+/// The examples of a page; nothing for one that has none.
+fn examples(page: &str) -> String {
+    let literal =
+        |text: &str| text.replace('-', "\\-").replace('\'', "\\*(Aq").replace('^', "\\(ha");
+    let mut out = String::new();
+    for (_, line, what) in EXAMPLES.iter().filter(|(of, ..)| *of == page) {
+        if out.is_empty() {
+            out.push_str(".SH EXAMPLES\n");
+        }
+        // Writing into a String cannot fail.
+        let _ = write!(out, ".TP\n\\fB{}\\fR\n{}\n", literal(line), literal(what));
     }
     out
 }
@@ -150,6 +197,21 @@ mod tests {
             for never in ["EXTRA", "xlr\\-help", "fail\\-before\\-step", ".SH VERSION"] {
                 assert!(!text.contains(never), "{name} has {never}");
             }
+        }
+    }
+    #[test]
+    fn examples_are_commands_and_stand_in_their_pages() {
+        let pages = pages(definition()).unwrap();
+        for (page, line, _) in EXAMPLES {
+            let words = line.split_whitespace().map(|word| word.trim_matches('\'').into());
+            assert!(crate::cli::read(words).is_ok(), "{line}");
+            let (_, text) = pages.iter().find(|(name, _)| *name == format!("{page}.1")).unwrap();
+            assert!(String::from_utf8_lossy(text).contains(".SH EXAMPLES"), "{page}");
+        }
+        for (name, text) in &pages {
+            let undone = String::from_utf8_lossy(text).contains("a create was undone");
+            let fits = ["xlr.1", "xlr-create.1", "xlr-console.1"].contains(&name.as_str());
+            assert_eq!(undone, fits, "{name}");
         }
     }
 }
