@@ -17,8 +17,11 @@ pub const CASES: &[Case] = &[
     Case::new("ends/shutdown-wait", Group::Toolstack, shutdown_wait),
     Case::new("ends/reboot", Group::Toolstack, reboot),
     Case::new("ends/reboot-of-the-dead", Group::Toolstack, reboot_of_the_dead),
+    Case::new("ends/restart-refused", Group::Toolstack, restart_refused),
     Case::new("ends/restart-that-fails", Group::Toolstack, restart_that_fails),
+    Case::new("ends/restart-renamed", Group::Toolstack, restart_renamed),
     Case::new("ends/two-for-one-end", Group::Toolstack, two_for_one_end),
+    Case::new("ends/two-reboots", Group::Toolstack, two_reboots),
     Case::new("ends/foreground-unread", Group::Toolstack, foreground_unread),
 ];
 
@@ -269,16 +272,13 @@ fn reboot_of_the_dead() -> Verdict {
     dump::unchanged(&before, "a reboot of what is preserved")
 }
 
-/// What fails after a domain was taken down costs it its memory, and never its configuration; what
-/// can be known before does not even cost that.
-fn restart_that_fails() -> Verdict {
+/// A configuration with the name of another domain is refused while the old domain is still there.
+fn restart_refused() -> Verdict {
     let before = dump::take()?;
     let path = idle("lost", "obey", "")?;
     let mut log = console("lost")?;
     run(&format!("/bin/xlr create {path}"))?.success()?;
     ready(&mut log)?;
-
-    // A name that another domain has by then.
     let other = idle("other", "obey", "")?;
     run(&format!("/bin/xlr create -p {other}"))?.success()?;
     run(&format!("/bin/xlr config-update lost {other}"))?.success()?;
@@ -287,8 +287,19 @@ fn restart_that_fails() -> Verdict {
     ensure!(said.err.contains("the name \"other\" belongs to"), "{}", said.err);
     ensure!(there("lost")? == first, "it was taken down: {}", said.err);
     run("/bin/xlr destroy other")?.success()?;
+    run("/bin/xlr destroy lost")?.success()?;
+    dump::unchanged(&before, "a restart that was refused")
+}
 
-    // More memory than there is.
+/// What fails after a domain was taken down, here for want of memory, costs it its memory and never
+/// its configuration.
+fn restart_that_fails() -> Verdict {
+    let before = dump::take()?;
+    let path = idle("lost", "obey", "")?;
+    let mut log = console("lost")?;
+    run(&format!("/bin/xlr create {path}"))?.success()?;
+    ready(&mut log)?;
+    let first = there("lost")?;
     let path = idle("lost", "obey", "memory = 6000")?;
     run(&format!("/bin/xlr config-update lost {path}"))?.success()?;
     let uuid = uuid_of(first)?.trim_start_matches("/vm/").to_owned();
@@ -303,8 +314,17 @@ fn restart_that_fails() -> Verdict {
     ready(&mut log)?;
     ensure!(uuid_of(there("lost")?)? == format!("/vm/{uuid}"), "another UUID than {uuid}");
     ensure!(!std::path::Path::new(&kept).exists(), "{kept} is left");
+    run("/bin/xlr destroy lost")?.success()?;
+    dump::unchanged(&before, "a restart that failed")
+}
 
-    // It keeps the name that it was given since.
+/// A domain keeps the name that it was given since it was made.
+fn restart_renamed() -> Verdict {
+    let before = dump::take()?;
+    let path = idle("lost", "obey", "")?;
+    let mut log = console("lost")?;
+    run(&format!("/bin/xlr create {path}"))?.success()?;
+    ready(&mut log)?;
     run("/bin/xlr rename lost found")?.success()?;
     let first = there("found")?;
     let mut log = console("found")?;
@@ -312,11 +332,10 @@ fn restart_that_fails() -> Verdict {
     ready(&mut log)?;
     ensure!(there("found")? != first && domid("lost")?.is_none(), "it has its old name again");
     run("/bin/xlr destroy found")?.success()?;
-    dump::unchanged(&before, "restarts that failed")
+    dump::unchanged(&before, "a restart under another name")
 }
 
-/// A domain that a `create -F` stays for is left to it by `reboot` and `shutdown -w`, and of two
-/// reboots one finds nothing more to do.
+/// A domain that a `create -F` stays for is left to it by `reboot` and `shutdown -w`.
 fn two_for_one_end() -> Verdict {
     let before = dump::take()?;
     let path = idle("cared", "obey", "")?;
@@ -332,8 +351,14 @@ fn two_for_one_end() -> Verdict {
     run("/bin/xlr shutdown -w cared")?.success()?;
     let (code, said) = finished(child)?;
     ensure!(code == Some(0), "{code:?}: {said}");
-    dump::unchanged(&before, "a domain that was cared for")?;
+    let ends = said.matches("has shut down, reason code").count();
+    ensure!(ends == 2, "create -F looked after {ends} of two domains: {said}");
+    dump::unchanged(&before, "a domain that was cared for")
+}
 
+/// Of two reboots that wait for one end, one finds nothing more to do.
+fn two_reboots() -> Verdict {
+    let before = dump::take()?;
     let path = idle("cared", "ignore", "")?;
     let mut log = console("cared")?;
     run(&format!("/bin/xlr create {path}"))?.success()?;
