@@ -128,6 +128,7 @@ impl Drop for HistoryLock {
 mod tests {
     use super::{HistoryLock, alive};
     use std::sync::mpsc;
+    use std::time::Duration;
 
     #[test]
     fn who_waits_for_the_history_says_so() {
@@ -140,7 +141,9 @@ mod tests {
             let path = path.clone();
             move || drop(HistoryLock::take(&path, |text| said.send(text.to_string()).unwrap()))
         });
-        assert!(words.recv().unwrap().starts_with("Waiting for "));
+        // It does so before it waits: with no word in this time it waits without one.
+        let words = words.recv_timeout(Duration::from_secs(20)).unwrap_or_default();
+        assert!(words.starts_with("Waiting for "), "it waits without a word");
         drop(held);
         waiter.join().unwrap();
         assert!(!path.exists());
