@@ -133,9 +133,18 @@ fn wait(
         let mut still = Vec::with_capacity(waiting.len());
         for target in waiting {
             let domid = target.info.domid;
-            let Some(now) = domain::again(xen, &target.info)? else {
-                tell(format_args!("Domain {domid} has been destroyed"));
-                continue;
+            let now = match domain::again(xen, &target.info) {
+                Ok(Some(now)) => now,
+                Ok(None) => {
+                    tell(format_args!("Domain {domid} has been destroyed"));
+                    continue;
+                }
+                // The others are waited for all the same.
+                Err(error) => {
+                    tell(format_args!("{}: domain {domid}: {}", program::name(), chain(&error)));
+                    failed += 1;
+                    continue;
+                }
             };
             let Some(reason) = now.shutdown.filter(|_| until != Some(Until::Gone)) else {
                 still.push(target);
