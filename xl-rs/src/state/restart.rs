@@ -70,7 +70,7 @@ mod tests {
         let path = state.begin_restart(uuid, b"name = \"a\"\n").unwrap();
         assert!(state.cut_short().unwrap().is_empty(), "its command is at work");
         drop(lock);
-        assert_eq!(state.cut_short().unwrap(), [path.clone()]);
+        assert_eq!(state.cut_short().unwrap(), std::slice::from_ref(&path));
         assert_eq!(std::fs::read(&path).unwrap(), b"name = \"a\"\n");
         state.end_restart(uuid).unwrap();
         state.end_restart(uuid).unwrap();
