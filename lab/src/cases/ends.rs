@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case::new("ends/foreground-console", Group::Toolstack, foreground_console),
     Case::new("ends/shutdown-wait", Group::Toolstack, shutdown_wait),
     Case::new("ends/reboot", Group::Toolstack, reboot),
+    Case::new("ends/reboot-as-it-was", Group::Toolstack, reboot_as_it_was),
     Case::new("ends/reboot-of-the-dead", Group::Toolstack, reboot_of_the_dead),
     Case::new("ends/restart-refused", Group::Toolstack, restart_refused),
     Case::new("ends/restart-that-fails", Group::Toolstack, restart_that_fails),
@@ -242,6 +243,35 @@ fn reboot() -> Verdict {
     }
     run("/bin/xlr destroy again")?.success()?;
     dump::unchanged(&before, "reboots")
+}
+
+/// A reboot keeps what either tool has changed since: the name, and how much memory there is.
+fn reboot_as_it_was() -> Verdict {
+    let before = dump::take()?;
+    for [rename, limit, target] in
+        [["/bin/xlr", "/xen/bin/xl", "/bin/xlr"], ["/xen/bin/xl", "/bin/xlr", "/xen/bin/xl"]]
+    {
+        let path = idle("was", "obey", "")?;
+        let mut log = console("was")?;
+        run(&format!("/bin/xlr create {path}"))?.success()?;
+        ready(&mut log)?;
+        let mut log = console("is")?;
+        argv(&[rename, "rename", "was", "is"])?.success()?;
+        argv(&[limit, "mem-max", "is", "16"])?.success()?;
+        argv(&[target, "mem-set", "is", "12"])?.success()?;
+        let last = there("is")?;
+        run("/bin/xlr reboot is")?.success()?;
+        ready(&mut log)?;
+        let now = there("is")?;
+        ensure!(now != last, "it was not started again");
+        for (node, kib) in [("target", "12288"), ("static-max", "16384")] {
+            let path = format!("/local/domain/{now}/memory/{node}");
+            let found = argv(&["/usr/bin/xenstore-read", &path])?.success()?.out;
+            ensure!(found.trim() == kib, "{rename} renamed it, and {node} is {found}");
+        }
+        run("/bin/xlr destroy is")?.success()?;
+    }
+    dump::unchanged(&before, "reboots of what was changed")
 }
 
 /// Whoever asks for a reboot gets a domain that runs, however the old one ends, unless it is to be

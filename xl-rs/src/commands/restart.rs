@@ -63,7 +63,7 @@ pub fn restart(
     job.make(locks, xen, store, state, signals, Halts::default())
 }
 
-/// Reads and checks what it is made from. It keeps its UUID, and the name that it has now.
+/// Reads and checks what it is made from. It keeps its UUID, and what it was given since it was made.
 fn prepare(
     identity: &Identity,
     xen: &Xen,
@@ -79,15 +79,29 @@ fn prepare(
         }
         None => {
             let mut sources = state.saved(domid.0, uuid)?.sources();
-            if let Some(name) = store.read_text_optional(domain::name_path(domid))? {
-                // It may have been renamed.
-                sources.add("its name", assignment("name", &name));
-            }
+            sources.add("the domain as it was", as_it_was(domid, store)?);
             sources
         }
     };
     let (sources, config) = configuration(sources, true)?;
     Job::prepare(sources, config, uuid, xen, store, true)
+}
+
+/// Name and memory, which `rename`, `mem-max` and `mem-set` of either tool change. No guest can write
+/// these nodes.
+fn as_it_was(domid: Domid, store: &mut Client) -> Result<String, CommandError> {
+    let mut lines = String::new();
+    for (key, node, unit) in [
+        ("name", "name", ""),
+        ("memory", "memory/target", "K"),
+        ("maxmem", "memory/static-max", "K"),
+    ] {
+        let path = format!("/local/domain/{domid}/{node}");
+        if let Some(value) = store.read_text_optional(path)? {
+            lines.push_str(&assignment(key, &format!("{value}{unit}")));
+        }
+    }
+    Ok(lines)
 }
 
 /// A line of xl.cfg.
@@ -173,6 +187,18 @@ fn suffix(now: Timestamp, domid: Domid) -> String {
 mod tests {
     use super::*;
     use crate::config::load;
+
+    #[test]
+    fn memory_is_written_to_the_kib() {
+        let mut sources = Sources::default();
+        sources.add("a.cfg", "name = \"a\"\nkernel = \"/k\"\nmemory = 8\n");
+        sources.add("the domain as it was", assignment("memory", "12340K"));
+        sources.add("the domain as it was", assignment("maxmem", "16384K"));
+        let loaded = load(sources);
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+        let read = loaded.config.map(|config| (config.memory_kib, config.max_memory_kib));
+        assert_eq!(read, Some((12340, 16384)));
+    }
 
     /// A name reads back as it was, whatever is in it.
     #[test]
