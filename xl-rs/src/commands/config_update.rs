@@ -20,7 +20,7 @@ pub fn run(arguments: &ConfigUpdateArgs) -> Result<(), CommandError> {
     let sources = create::texts(file, assignments)?;
     // Refused now rather than when the domain is gone.
     let (sources, _) = build::configuration(sources, false)?;
-    let text = one_text(&sources);
+    let text = sources.joined();
     let mut whole = Sources::default();
     whole.add("file and assignments together", text.as_slice());
     build::configuration(whole, true)?;
@@ -40,18 +40,6 @@ pub fn run(arguments: &ConfigUpdateArgs) -> Result<(), CommandError> {
     end::prune(&xen, &state)
 }
 
-/// All texts in one, as the reboot reads them.
-fn one_text(sources: &Sources) -> Vec<u8> {
-    let mut text = Vec::new();
-    for (_, source) in sources.iter() {
-        text.extend_from_slice(&source.text);
-        if !text.ends_with(b"\n") {
-            text.push(b'\n');
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,7 +54,7 @@ mod tests {
             let head = "name = \"a\"\nkernel = \"/k\"\nmemory = 8\n#";
             sources.add("a.cfg", format!("{head}{}", "x".repeat(padding - head.len())));
             sources.add("command line", "vcpus = 2");
-            let text = one_text(&sources);
+            let text = sources.joined();
             assert!(load(sources).config.is_some(), "{padding}: apart");
             let mut whole = Sources::default();
             whole.add("together", text);
