@@ -93,9 +93,9 @@ impl Stopped {
     }
 }
 
-/// Has what is left removed: by a command that would change a domain, and finds none.
+/// Has what is left removed, by a command that has nothing else to do with it.
 pub fn swept() -> Result<Said, Stop> {
-    run("/bin/xlr unpause nobody")?.failure()
+    run("/bin/xlr list")?.success()
 }
 
 /// How many records there are.
@@ -141,8 +141,8 @@ fn kill(which: Which) -> Verdict {
             let paused = line.split_whitespace().nth(4).is_some_and(|state| state.contains('p'));
             ensure!(paused || step == "running", "before {step} it runs: {line}");
         }
-        run("/bin/xlr list")?.success()?;
-        ensure!(pending()? == records, "before {step}: list has removed a record");
+        run("/bin/xlr list --names")?.success()?;
+        ensure!(pending()? == records, "before {step}: a completion has removed a record");
         let said = swept()?;
         if step == "running" {
             // Its create was complete but for the record.

@@ -76,7 +76,7 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         // Before anything is opened: who writes -N must not see a domain go.
         return Err(CommandError::DryRun);
     }
-    if changes(&cli) {
+    if sweeps(&cli) {
         sweep::sweep();
     }
     match cli.verb {
@@ -114,23 +114,15 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
     }
 }
 
-/// Whether a command changes a domain. Only such a one removes what others have left: whoever asks,
-/// or writes -N, changes nothing and waits for nobody.
-fn changes(cli: &Cli) -> bool {
+/// Whether a command removes what others have left first. A dry run changes nothing, a report shows
+/// what there is, and completion asks with every key.
+fn sweeps(cli: &Cli) -> bool {
     match &cli.verb {
         Verb::Create(arguments) => !cli.dry_run && arguments.dry_run.is_none(),
         Verb::VcpuPin(_) => !cli.dry_run,
-        Verb::Destroy(_)
-        | Verb::Shutdown(_)
-        | Verb::Reboot(_)
-        | Verb::ConfigUpdate(_)
-        | Verb::Pause(_)
-        | Verb::Unpause(_)
-        | Verb::Rename(_)
-        | Verb::VcpuSet(_)
-        | Verb::MemMax(_)
-        | Verb::MemSet(_) => true,
-        _ => false,
+        Verb::List(arguments) => !arguments.names,
+        Verb::BugReport(_) | Verb::Generate(_) => false,
+        _ => true,
     }
 }
 
@@ -153,10 +145,10 @@ mod tests {
     use crate::cli::read;
 
     #[test]
-    fn who_only_looks_changes_nothing() {
+    fn dry_runs_reports_and_completions_remove_nothing() {
         let check = |line: &str, expected: bool| {
             let cli = read(std::iter::once("xlr").chain(line.split(' ')).map(Into::into));
-            assert_eq!(changes(&cli.expect(line)), expected, "{line}");
+            assert_eq!(sweeps(&cli.expect(line)), expected, "{line}");
         };
         check("create a.cfg", true);
         check("create -n a.cfg", false);
@@ -168,9 +160,10 @@ mod tests {
         check("shutdown a", true);
         check("reboot a", true);
         check("pause a", true);
-        check("list", false);
+        check("list", true);
         check("list --names", false);
         check("bug-report", false);
-        check("console a", false);
+        check("generate man d", false);
+        check("console a", true);
     }
 }
