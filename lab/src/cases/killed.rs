@@ -182,8 +182,13 @@ fn any_time() -> Verdict {
         if ended == Some(0) {
             run("/bin/xlr destroy killed")?.success()?;
         } else {
-            half_made += domains;
+            // Its record goes last: without one the create was complete, and only its process was not.
+            let whole = domains == 1 && pending()? == 0;
+            half_made += usize::from(domains == 1 && !whole);
             swept()?;
+            if whole {
+                run("/bin/xlr destroy killed")?.success()?;
+            }
         }
         dump::unchanged(&before, &format!("kill {kill} of {KILLS} within {whole:?}"))?;
     }
