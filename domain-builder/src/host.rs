@@ -1,8 +1,9 @@
 //! Asks the host what a plan needs to know of it.
 //!
 //! In: the open hypervisor and store, the domain to be. Out: [`HostFacts`]. The only part of the
-//! planning that does I/O; two calls to the hypervisor for CPUID policies, three for what kind of host this is, one round
-//! trip to xenstored; where NUMA nodes are to be chosen among, one call for each vcpu of the host.
+//! planning that does I/O; two calls to the hypervisor for CPUID policies, three for what kind of host
+//! this is, one round trip to xenstored; where NUMA nodes are to be chosen among, one call for each
+//! vcpu of the host.
 
 use crate::plan::cpuid::host_cpu;
 use crate::plan::facts::{CpuLeaf, HostFacts, NodeLoad};

@@ -186,9 +186,9 @@ pub struct DestroyArgs {
     pub force: bool,
 }
 
-/// Arguments of `shutdown`.
+/// Which domains are to end, for `shutdown` and `reboot`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-pub struct ShutdownArgs {
+pub struct EndingArgs {
     /// The domain, by name or domid
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     pub domain: Option<String>,
@@ -196,6 +196,18 @@ pub struct ShutdownArgs {
     /// All domains that xlr made
     #[arg(short, long)]
     pub all: bool,
+
+    /// Accepted for the sake of scripts made for xl; it concerns HVM guests only
+    #[arg(short = 'F', hide = true)]
+    pub fallback_trigger: bool,
+}
+
+/// Arguments of `shutdown`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ShutdownArgs {
+    /// Which domains.
+    #[command(flatten)]
+    pub ending: EndingArgs,
 
     /// Wait until the domain has shut down, then remove it, unless its configuration says that it
     /// is preserved or started again; twice to wait until it is gone
@@ -203,31 +215,19 @@ pub struct ShutdownArgs {
     /// The second form leaves the removal to whoever else manages the domain.
     #[arg(short, long, action = ArgAction::Count)]
     pub wait: u8,
-
-    /// Accepted for the sake of scripts made for xl; it concerns HVM guests only
-    #[arg(short = 'F', hide = true)]
-    pub fallback_trigger: bool,
 }
 
 /// Arguments of `reboot`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct RebootArgs {
-    /// The domain, by name or domid
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
-    pub domain: Option<String>,
-
-    /// All domains that xlr made
-    #[arg(short, long)]
-    pub all: bool,
+    /// Which domains.
+    #[command(flatten)]
+    pub ending: EndingArgs,
 
     /// Wait for a domain of another toolstack, too; for those that xlr made it always waits, as it
     /// is what starts them again
     #[arg(short, long, action = ArgAction::Count)]
     pub wait: u8,
-
-    /// Accepted for the sake of scripts made for xl; it concerns HVM guests only
-    #[arg(short = 'F', hide = true)]
-    pub fallback_trigger: bool,
 }
 
 /// A domain and nothing else.
@@ -473,7 +473,7 @@ mod tests {
         };
         assert_eq!(shutdown("shutdown -w 3").wait, 1);
         assert_eq!(shutdown("shutdown -ww 3").wait, 2);
-        assert!(shutdown("shutdown -a").all);
+        assert!(shutdown("shutdown -a").ending.all);
         assert!(cli("shutdown").is_err());
         assert!(cli("shutdown -a 3").is_err());
     }

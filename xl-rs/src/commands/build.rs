@@ -142,21 +142,18 @@ impl Job {
         text
     }
 
-    /// Makes the domain. It holds the signals, which end it between steps; without `signals` they
-    /// end the process.
+    /// Makes the domain. It holds the signals, which end it between steps.
     pub fn make(
         &self,
         locks: Locks,
         xen: &Xen,
         store: &mut Client,
         state: &State,
-        signals: Option<&Signals>,
+        signals: &Signals,
         halts: Halts,
     ) -> Result<Made, CommandError> {
         let Locks { own, xl } = locks;
-        if let Some(signals) = signals {
-            signals.hold();
-        }
+        signals.hold();
         let generation = new_generation();
         let (mut held, mut kept) = (None, Vec::new());
         let guards = (&mut held, &mut kept);
@@ -201,7 +198,7 @@ impl Job {
         xen: &Xen,
         store: &mut Client,
         state: &State,
-        signals: Option<&Signals>,
+        signals: &Signals,
         halts: Halts,
         generation: u64,
         (held, kept): (&mut Option<Held>, &mut Vec<ForeignMapping>),
@@ -235,7 +232,7 @@ impl Job {
         let recent = |domid: Domid| recent.contains(domid.0);
         let options = ApplyOptions {
             fail_before_step: halts.fail_before,
-            interrupted: signals.map(Signals::seen_flag),
+            interrupted: Some(signals.seen_flag()),
             observer: Some(&mut observer),
             recent: Some(&recent),
             generation,

@@ -43,7 +43,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
         Halts { fail_before: arguments.fail_before_step, stop_before: arguments.stop_before_step };
     let signals = Signals::take()?;
     let locks = job.lock(&state)?;
-    let made = job.make(locks, &xen, &mut store, &state, Some(&signals), halts)?;
+    let made = job.make(locks, &xen, &mut store, &state, &signals, halts)?;
     if arguments.foreground {
         return Foreground { arguments, xen: &xen, store: &mut store, state: &state }
             .run(made, signals);
@@ -70,7 +70,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
             made.created.domid
         ));
     }
-    begin(made, arguments.paused, &xen, &mut store, &state, Some(&signals))?;
+    begin(made, arguments.paused, &xen, &mut store, &state, &signals)?;
     if console.is_some() {
         // It hears them itself, and puts the terminal back.
         signals.hold();
@@ -99,20 +99,13 @@ pub fn begin(
     xen: &Xen,
     store: &mut Client,
     state: &State,
-    signals: Option<&Signals>,
+    signals: &Signals,
 ) -> Result<Created, CommandError> {
-    let interrupted = || match signals {
-        Some(signals) if signals.seen() => Err(CommandError::Interrupted),
-        _ => Ok(()),
-    };
-    let mut begun = interrupted();
+    let mut begun = if signals.seen() { Err(CommandError::Interrupted) } else { Ok(()) };
     if begun.is_ok() && !paused {
         begun = made.unpause(xen);
     }
-    if let Some(signals) = signals
-        && begun.is_ok()
-        && signals.release()
-    {
+    if begun.is_ok() && signals.release() {
         // It came while the domain began to run: who sent it wants no domain.
         signals.hold();
         begun = Err(CommandError::Interrupted);

@@ -4,6 +4,7 @@ use super::error::CommandError;
 use super::signals::Signals;
 use super::{domain, end, tell};
 use crate::cli::DestroyArgs;
+use crate::cli::number::digits;
 use crate::state::lock::Subject;
 use crate::state::{State, StateError};
 use domain_builder::undo::{self, Identity};
@@ -46,7 +47,7 @@ fn without_store(
     given: &str,
     unreachable: xenstore::client::Error,
 ) -> Result<(), CommandError> {
-    let Ok(domid) = given.parse::<u16>() else { return Err(unreachable.into()) };
+    let Some(domid) = digits(given) else { return Err(unreachable.into()) };
     let info = xen.domain_info(Domid(domid))?.ok_or(CommandError::NoSuchDomid { domid })?;
     spare_dom0(&info)?;
     let state = State::open()?;

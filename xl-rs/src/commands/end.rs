@@ -35,8 +35,8 @@ pub fn identify(store: &mut Client, info: &DomainInfo) -> Result<(Identity, bool
     Ok((Identity { domid: info.domid, uuid: info.uuid, generation }, seen.ours))
 }
 
-/// Destroys a domain and removes everything that is kept of it. It is recorded first: what cannot be removed, and what a command that is killed
-/// leaves, is for the next one.
+/// Destroys a domain and removes everything that is kept of it. It is recorded first: what cannot be
+/// removed, and what a command that is killed leaves, is for the next one.
 pub fn remove(
     xen: &Xen,
     store: &mut Client,
@@ -151,7 +151,7 @@ pub fn carry_out(
     xen: &Xen,
     store: &mut Client,
     state: &State,
-    signals: Option<&Signals>,
+    signals: &Signals,
 ) -> Result<Outcome, CommandError> {
     let domid = meant.identity.domid;
     let _lock = state.lock(Subject::Domain(domid.0), |text| tell(text))?;
@@ -190,9 +190,7 @@ pub fn carry_out(
             return Ok(Outcome::Kept);
         }
         EndAction::Destroy | EndAction::CoredumpDestroy => {
-            if let Some(signals) = signals {
-                signals.hold();
-            }
+            signals.hold();
             remove(xen, store, state, meant.identity).map(|()| Outcome::Removed)
         }
         EndAction::Restart | EndAction::CoredumpRestart | EndAction::RenameRestart => {
@@ -201,7 +199,7 @@ pub fn carry_out(
         }
     };
     // Who has a new domain in hand holds them until it runs.
-    if let (Some(signals), false) = (signals, matches!(done, Ok(Outcome::Restarted(_)))) {
+    if !matches!(done, Ok(Outcome::Restarted(_))) {
         signals.release();
     }
     match done {

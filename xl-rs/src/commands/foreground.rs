@@ -17,6 +17,7 @@ use crate::cli::{CreateArgs, program};
 use crate::state::State;
 use crate::state::lock::Subject;
 use domain_builder::apply::Created;
+use domain_builder::undo::Identity;
 use libxc_safe::{DomainInfo, ShutdownReason, Xen};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -81,7 +82,7 @@ impl Foreground<'_> {
                     return Err(error.before_it_ran());
                 }
             };
-            let created = begin(made, paused, self.xen, self.store, self.state, Some(&signals))?;
+            let created = begin(made, paused, self.xen, self.store, self.state, &signals)?;
             paused = false;
             if console.is_some() {
                 // The console hears them itself, and puts the terminal back.
@@ -131,29 +132,32 @@ impl Foreground<'_> {
         };
         let code = reason.code();
         tell(format_args!("Domain {domid} has shut down, reason code {code}"));
-        if !self.pause(&known, reason, signals, pace.next(begun.elapsed()))? {
+        if !self.pause(&known, &identity, reason, signals, pace.next(begun.elapsed()))? {
             return Ok(end::gone(domid));
         }
         let meant = end::Meant { identity: &identity, reason, wish: Wish::AsConfigured };
-        carry_out(&meant, self.xen, self.store, self.state, Some(signals))
+        carry_out(&meant, self.xen, self.store, self.state, signals)
     }
 
     /// Lets some time pass before a domain is started again; tells whether it is still there.
     fn pause(
         &mut self,
         known: &DomainInfo,
+        identity: &Identity,
         reason: ShutdownReason,
         signals: &Signals,
         time: Duration,
     ) -> Result<bool, CommandError> {
+        if time.is_zero() {
+            return Ok(true);
+        }
         let domid = known.domid;
-        let identity = end::identify(self.store, known)?.0;
         // What cannot be read is told when it is needed.
-        let restarts = end::actions(self.state, &identity)
+        let restarts = end::actions(self.state, identity)
             .ok()
             .and_then(|actions| decide(Wish::AsConfigured, reason, &actions))
             .is_some_and(end::restarts);
-        if time.is_zero() || !restarts {
+        if !restarts {
             return Ok(true);
         }
         let seconds = time.as_secs();

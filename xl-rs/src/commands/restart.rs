@@ -34,17 +34,15 @@ pub fn restart(
     xen: &Xen,
     store: &mut Client,
     state: &State,
-    signals: Option<&Signals>,
+    signals: &Signals,
 ) -> Result<Made, CommandError> {
     let domid = identity.domid;
     let mut job = prepare(identity, xen, store, state)?;
     let locks = job.lock(state)?;
     check_free(&job, domid, xen, store)?;
-    if let Some(signals) = signals {
-        signals.hold();
-        if signals.seen() {
-            return Err(CommandError::Stopped { domid: domid.0 });
-        }
+    signals.hold();
+    if signals.seen() {
+        return Err(CommandError::Stopped { domid: domid.0 });
     }
     let uuid = Uuid::from_bytes(job.spec.uuid);
     let kept = state.begin_restart(uuid, &job.text())?;

@@ -29,13 +29,13 @@ pub fn shutdown(arguments: &ShutdownArgs) -> Result<(), CommandError> {
         1 => Some(Until::Ended),
         _ => Some(Until::Gone),
     };
-    run(Wish::Poweroff, arguments.domain.as_deref(), until)
+    run(Wish::Poweroff, arguments.ending.domain.as_deref(), until)
 }
 
 /// Runs `reboot`.
 pub fn reboot(arguments: &RebootArgs) -> Result<(), CommandError> {
     let until = (arguments.wait > 0).then_some(Until::Ended);
-    run(Wish::Reboot, arguments.domain.as_deref(), until)
+    run(Wish::Reboot, arguments.ending.domain.as_deref(), until)
 }
 
 /// How long to wait.
@@ -136,7 +136,7 @@ fn wait(
             let now = match domain::again(xen, &target.info) {
                 Ok(Some(now)) => now,
                 Ok(None) => {
-                    tell(format_args!("Domain {domid} has been destroyed"));
+                    end::gone(domid);
                     continue;
                 }
                 // The others are waited for all the same.
@@ -190,11 +190,11 @@ fn ended(
         return Ok(());
     }
     let meant = Meant { identity, reason, wish };
-    match end::carry_out(&meant, xen, store, state, Some(signals))? {
+    match end::carry_out(&meant, xen, store, state, signals)? {
         Outcome::Kept if wish == Wish::Reboot => Err(CommandError::NotRestarted { domid: domid.0 }),
         Outcome::Removed | Outcome::Kept => Ok(()),
         Outcome::Restarted(made) => {
-            let created = create::begin(*made, false, xen, store, state, Some(signals))?;
+            let created = create::begin(*made, false, xen, store, state, signals)?;
             tell(format_args!("Domain {domid} has been started again as domain {}", created.domid));
             Ok(())
         }

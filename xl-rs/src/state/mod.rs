@@ -3,8 +3,8 @@
 //! In: what a command is about to do. Out: files. Under `/run/xlr`, gone with the host's next
 //! start: a lock file per name and per domain ([`lock`]) and a record per create that is under way
 //! or removal that is still to be done ([`record`]). Under `/var/lib/xlr`: the configuration of
-//! every domain that xlr made ([`saved`]), and of those being started again ([`restart`]). Beside them the files that xl and libxl share with their
-//! kin: [`xl_lock`], [`history`], [`userdata`].
+//! every domain that xlr made ([`saved`]), and of those being started again ([`restart`]). Beside
+//! them the files that xl and libxl share with their kin: [`xl_lock`], [`history`], [`userdata`].
 //!
 //! Never asks the hypervisor or xenstore anything: what a command that was killed has left is
 //! removed by the next one, [`crate::commands`] does that.
@@ -58,8 +58,9 @@ impl State {
     /// As there.
     pub fn at(run: &Path, lib: &Path) -> Result<Self, StateError> {
         let state = Self { run: run.to_owned(), lib: lib.to_owned() };
-        for (root, part) in [(run, state.locks()), (run, state.records()), (lib, state.domains())] {
-            make_directory(&part)?;
+        let parts = [(run, vec![state.locks(), state.records()]), (lib, vec![state.domains()])];
+        for (root, parts) in parts {
+            parts.iter().try_for_each(|part| make_directory(part))?;
             check_version(root, true)?;
         }
         Ok(state)

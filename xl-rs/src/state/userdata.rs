@@ -3,8 +3,8 @@
 //! In: the specification of a domain. Out: `/var/lib/xen/userdata-d.DOMID.UUID.libxl-json`, which
 //! `xl list -l` needs. `xl destroy` removes it with the domain, and so does xlr. Values are written
 //! out even where xl leaves its default away (`max_vcpus`, memory), and a clock in local time as the
-//! offset that it has; all else is as xl writes it for the same configuration. `config-update` of either tool leaves a new configuration beside it, as
-//! `.xl`, for the next reboot.
+//! offset that it has; all else is as xl writes it for the same configuration. `config-update` of
+//! either tool leaves a new configuration beside it, as `.xl`, for the next reboot.
 
 use super::{StateError, make_directory, names, read, remove, replace};
 use domain_builder::spec::{DomainSpec, EndAction, TscMode};

@@ -31,23 +31,19 @@ impl XlLock {
     /// # Errors
     /// [`StateError::Io`], [`StateError::Foreign`].
     pub fn share(tell: impl FnOnce(fmt::Arguments<'_>)) -> Result<Self, StateError> {
+        if let Some(lock) = Self::share_if_free()? {
+            return Ok(lock);
+        }
+        tell(format_args!("Waiting for xl, which is making a domain and holds {PATH}"));
         let path = Path::new(PATH);
         let Some(file) = open(path)? else { return Ok(Self { _file: None }) };
-        match fcntl_lock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => {}
-            Err(Errno::AGAIN | Errno::ACCESS) => {
-                tell(format_args!("Waiting for xl, which is making a domain and holds {PATH}"));
-                loop {
-                    match fcntl_lock(&file, FlockOperation::LockShared) {
-                        Err(Errno::INTR) => {}
-                        Err(errno) => return Err(StateError::io("lock", path, errno.into())),
-                        Ok(()) => break,
-                    }
-                }
+        loop {
+            match fcntl_lock(&file, FlockOperation::LockShared) {
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(StateError::io("lock", path, errno.into())),
+                Ok(()) => return Ok(Self { _file: Some(file) }),
             }
-            Err(errno) => return Err(StateError::io("lock", path, errno.into())),
         }
-        Ok(Self { _file: Some(file) })
     }
 
     /// Takes it unless xl holds it.
