@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Bump when the recipe of the base changes.
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 4;
 
 /// The files of one machine.
 pub struct Image {
@@ -33,6 +33,7 @@ pub fn prepare(paths: &Paths, artefacts: &mut Artefacts, version: &str) -> Resul
     let xen_root = artefacts.root(&format!("xen-{version}"))?;
     let kernel_root = artefacts.root("kernel")?;
     let busybox_root = artefacts.root("busybox")?;
+    let bash_root = artefacts.root("bash")?;
     let images = paths.dir("image")?;
 
     let xen = images.join(format!("xen-{version}"));
@@ -44,11 +45,12 @@ pub fn prepare(paths: &Paths, artefacts: &mut Artefacts, version: &str) -> Resul
         vmlinux::extract(&unpacked::stock_kernel(&kernel_root)?, to)
     })?;
     let base = images.join(format!("base-{version}-{RECIPE}.cpio"));
-    let newest = newest_of(&[&xen_root, &kernel_root, &busybox_root])?;
+    let newest = newest_of(&[&xen_root, &kernel_root, &busybox_root, &bash_root])?;
     fresh(&base, &newest, |to| {
         let mut cpio = Cpio::new();
         skeleton(&mut cpio);
         busybox(&mut cpio, &busybox_root)?;
+        bash(&mut cpio, &bash_root)?;
         modules::add(&mut cpio, &kernel_root)?;
         tools::add(&mut cpio, &xen_root, version)?;
         std::fs::write(to, cpio.finish()).on("write", to)
@@ -119,6 +121,13 @@ fn skeleton(cpio: &mut Cpio) {
     cpio.file("etc/passwd", 0o644, PASSWD);
     cpio.file("etc/group", 0o644, GROUP);
     cpio.file("etc/hosts", 0o644, b"127.0.0.1 localhost\n");
+}
+
+/// xl's own scripts are written for bash, and find its tools by these names.
+fn bash(cpio: &mut Cpio, root: &Path) -> Result<()> {
+    let path = unpacked::bash(root)?;
+    cpio.file("bin/bash", 0o755, &std::fs::read(&path).on("read", &path)?);
+    Ok(())
 }
 
 fn busybox(cpio: &mut Cpio, root: &Path) -> Result<()> {

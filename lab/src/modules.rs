@@ -1,4 +1,5 @@
-//! The kernel modules that dom0 loads, in an order that satisfies their dependencies.
+//! The kernel modules of dom0: those that it loads at boot, in an order that satisfies their
+//! dependencies, and those that a case loads when it needs them, as `modprobe NAME` finds them.
 
 use crate::cpio::Cpio;
 use crate::elf;
@@ -19,7 +20,11 @@ const WANTED: [&str; 9] = [
     "xen-blkback",
 ];
 
-/// Adds the modules of the kernel unpacked at `root`, and `lib/modules/order`.
+/// What `modprobe` finds: they wait for a case, for a boot without them is faster and says what
+/// happens on a host that lacks them.
+const ON_DEMAND: [&str; 3] = ["xen-netback", "bridge", "8021q"];
+
+/// Adds the modules of the kernel unpacked at `root`, `lib/modules/order`, and modprobe's table.
 pub fn add(cpio: &mut Cpio, root: &Path) -> Result<()> {
     let mut available = BTreeMap::new();
     find(&root.join("lib/modules"), &mut available)?;
@@ -35,6 +40,35 @@ pub fn add(cpio: &mut Cpio, root: &Path) -> Result<()> {
         list.push('\n');
     }
     cpio.file("lib/modules/order", 0o644, list.as_bytes());
+    on_demand(cpio, &available)
+}
+
+/// Adds what waits to be asked for, with its dependencies, under the kernel's own directory.
+fn on_demand(cpio: &mut Cpio, available: &BTreeMap<String, PathBuf>) -> Result<()> {
+    let mut all = Vec::new();
+    for name in ON_DEMAND {
+        visit(name, available, &mut all)?;
+    }
+    let file = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut table = String::new();
+    let mut directory = String::new();
+    for path in &all {
+        // lib/modules/RELEASE/kernel/…, whose first part after the root is the kernel's name.
+        let release = path.iter().skip_while(|part| *part != "modules").nth(1);
+        let release = release.unwrap_or_default().to_string_lossy();
+        directory = format!("lib/modules/{release}");
+        let name = file(path);
+        let mut needs = Vec::new();
+        for dependency in elf::module_depends(path)? {
+            visit(&dependency, available, &mut needs)?;
+        }
+        // The nearest first, as depmod writes them.
+        let needs: Vec<String> = needs.iter().rev().map(|path| file(path)).collect();
+        table.push_str(&format!("{name}: {}\n", needs.join(" ")));
+        let bytes = std::fs::read(path).on("read", path)?;
+        cpio.file(&format!("{directory}/{name}"), 0o644, &bytes);
+    }
+    cpio.file(&format!("{directory}/modules.dep"), 0o644, table.as_bytes());
     Ok(())
 }
 

@@ -24,3 +24,12 @@ pub fn busybox(root: &Path) -> Result<PathBuf> {
         .find(|path| path.exists())
         .ok_or_else(|| Error::Missing("no busybox in busybox-static".into()))
 }
+
+/// The static bash of the bash set.
+pub fn bash(root: &Path) -> Result<PathBuf> {
+    ["bin/bash-static", "usr/bin/bash-static"]
+        .iter()
+        .map(|name| root.join(name))
+        .find(|path| path.exists())
+        .ok_or_else(|| Error::Missing("no bash in bash-static".into()))
+}
