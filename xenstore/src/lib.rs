@@ -7,6 +7,7 @@
 //! * [`client`]: the blocking client, with pipelining, transactions and watches.
 //! * `aio` (feature `tokio`): the same client for concurrent tasks.
 //! * [`store`]: what a server knows and answers, without I/O.
+//! * [`server`]: connections around that store, over any transport.
 //!
 //! Nothing here makes a hypercall or knows what a node means; the names of sections that comments
 //! cite are those of the protocol's specification, `misc/xenstore.txt` of the Xen documentation.
@@ -18,6 +19,7 @@ pub mod client;
 mod errno;
 mod path;
 mod permissions;
+pub mod server;
 pub mod store;
 pub mod wire;
 

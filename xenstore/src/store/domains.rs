@@ -116,6 +116,12 @@ impl State {
         self.domains.get(&domid)?.ring
     }
 
+    /// The feature bits that a domain's ring advertises.
+    #[must_use]
+    pub fn ring_features(&self, domid: Domid) -> u32 {
+        self.domains.get(&domid).map_or(FEATURES, |domain| domain.features)
+    }
+
     /// What a domain has used, if the store knows it.
     #[must_use]
     pub fn usage(&self, domid: Domid) -> Option<Usage> {

@@ -51,6 +51,12 @@ impl Parser {
         if self.failed.is_some() { 0 } else { self.wanted() - self.held.len() }
     }
 
+    /// The bytes of the packet under way.
+    #[must_use]
+    pub fn held(&self) -> &[u8] {
+        &self.held
+    }
+
     /// Whether the stream may end here without cutting a packet.
     #[must_use]
     pub fn at_boundary(&self) -> bool {

@@ -1,0 +1,34 @@
+//! What a server needs of the world outside.
+
+use super::fault::Fault;
+use super::transport::Transport;
+use crate::store::{ConnectionId, Effect, Ring};
+use crate::wire::Packet;
+use crate::{Domid, Errno};
+
+/// The hypervisor and the machine, as a server needs them.
+pub trait Host {
+    /// The ways to peers.
+    type Transport: Transport;
+
+    /// Maps the ring of a domain and binds its event channel.
+    ///
+    /// # Errors
+    /// What to answer to the INTRODUCE.
+    fn connect(&mut self, domid: Domid, ring: Ring) -> Result<Self::Transport, Errno>;
+
+    /// Whether a domain with this number exists.
+    fn exists(&mut self, domid: Domid) -> bool;
+
+    /// Carries out a `Log`, `LogFile`, `Report` or `Print`.
+    fn carry_out(&mut self, effect: Effect);
+
+    /// Hears of a connection that was ended because of its peer's doing.
+    fn faulted(&mut self, connection: ConnectionId, fault: &Fault);
+
+    /// Hears of every request, before it is answered: for a log of them.
+    fn request(&mut self, _connection: ConnectionId, _packet: &Packet) {}
+
+    /// Hears of every reply and event, as bytes: for a log of them.
+    fn answer(&mut self, _connection: ConnectionId, _message: &[u8]) {}
+}

@@ -1,0 +1,51 @@
+//! A server around the [store](crate::store): connections, their queues, whose turn it is.
+//!
+//! ```text
+//! Transport ──bytes──▶ Connection ──packet──▶ State::apply ──▶ reply, events ──▶ Queue
+//!     ▲                                                             │
+//!     └───────────── request bytes taken, reply bytes ◀── Journal::commit
+//! ```
+//!
+//! In: "something may have come for this connection", "some domain may have ended", and the work of
+//! a [`Host`], which alone maps rings, binds event channels and asks the hypervisor. Out: bytes on
+//! [`Transport`]s. Nothing here makes a hypercall, opens a file or reads a clock.
+//!
+//! # Order
+//!
+//! A [round](Server::round) serves every connection that has work, a few requests each, then
+//! commits once, and only then tells anyone: first the transports learn which request bytes are
+//! taken, then reply and event bytes go out. A server that dies before the commit has done nothing
+//! that a peer could have seen; after it, everything can be done again from what was committed and
+//! from the ring's own indices. Positions are those of the byte streams, as free-running 32-bit
+//! numbers; of a ring they are its indices.
+//!
+//! # Nobody holds up another
+//!
+//! * Turns go round; a turn is [`Server::REQUESTS_PER_TURN`] requests at most.
+//! * A guest that does not take its replies is not asked for more (the quota `outstanding`). Events
+//!   that a guest's requests cause at others count there too, until the others have taken them.
+//! * Events for a reader that falls behind are merged where it cannot tell ([`Queue`]). One whose
+//!   queue outgrows its memory all the same, or that has taken nothing for
+//!   [`Server::UNREAD_SECONDS`], is cut off.
+//! * A ring with impossible indices, or a message longer than the protocol allows, ends that
+//!   connection: a socket is closed, a guest's ring gets its error field set and is left alone until
+//!   the guest asks for a reconnection or is introduced anew.
+
+mod connection;
+mod fault;
+mod host;
+mod journal;
+mod queue;
+mod ring;
+mod serve;
+mod settle;
+mod transport;
+
+pub use connection::Connection;
+pub use fault::Fault;
+pub use host::Host;
+pub use journal::{Entry, Journal, NoJournal};
+pub use queue::Queue;
+pub use ring::{Page, PageRing};
+pub use serve::Server;
+pub use transport::Transport;

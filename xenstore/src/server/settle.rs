@@ -1,0 +1,109 @@
+//! After the commit: request bytes are given back, replies and events go out.
+
+use std::time::Duration;
+
+use super::fault::Fault;
+use super::host::Host;
+use super::journal::{Entry, Journal};
+use super::serve::{Server, guest, signed};
+use super::transport::Transport;
+use crate::store::ConnectionId;
+
+impl<H: Host, J: Journal> Server<H, J> {
+    /// Tells everyone what there is to tell. All of it is committed.
+    pub(super) fn settle_all(&mut self, now: Duration) {
+        for effect in std::mem::take(&mut self.later) {
+            self.host.carry_out(effect);
+        }
+        let mut unsettled = std::mem::take(&mut self.unsettled);
+        for id in unsettled.drain(..) {
+            if let Err(fault) = self.settle(id, now) {
+                self.fail(id, &fault);
+            }
+        }
+        // Whoever failed meanwhile has nothing to be told; whoever was marked is marked still.
+        unsettled.append(&mut self.unsettled);
+        self.unsettled = unsettled;
+    }
+
+    fn settle(&mut self, id: ConnectionId, now: Duration) -> Result<(), Fault> {
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        connection.unsettled = false;
+        if connection.parked {
+            return Ok(());
+        }
+        let mut notify = connection.link.taken(connection.request_position)?;
+        if std::mem::take(&mut connection.was_reset) {
+            connection.link.reset_done()?;
+        }
+        let mut origins = Vec::new();
+        let mut sent = 0;
+        while !connection.out.waiting().is_empty() {
+            let count = connection.link.send(connection.out.base(), connection.out.waiting())?;
+            if count == 0 {
+                break;
+            }
+            sent += count;
+            connection.out.advance(count, |origin| origins.extend(origin));
+        }
+        notify |= sent > 0;
+        if notify {
+            connection.link.notify()?;
+        }
+        let waits = !connection.out.waiting().is_empty();
+        if waits != connection.awaits_room {
+            connection.link.await_room(waits)?;
+            connection.awaits_room = waits;
+        }
+        if waits || connection.stuck_since.is_some() {
+            self.watch_reader(id, sent > 0, now);
+        }
+        if sent > 0 {
+            self.journal.note(Entry::Sent { connection: id, bytes: sent });
+            if let Some(domid) = guest(id) {
+                self.state.queued(domid, 0, -signed(sent));
+            }
+        }
+        for origin in origins {
+            self.answered_for(origin);
+        }
+        self.resume(id);
+        Ok(())
+    }
+
+    /// Notes since when a guest has taken nothing of what another guest answers for.
+    fn watch_reader(&mut self, id: ConnectionId, progress: bool, now: Duration) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if !connection.out.holds_up_others() {
+            connection.stuck_since = None;
+            self.stuck.remove(&id);
+        } else if progress || connection.stuck_since.is_none() {
+            connection.stuck_since = Some(now);
+            self.stuck.insert(id);
+        }
+    }
+
+    /// When [`Server::expire`] has something to do, if nothing happens before.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Duration> {
+        let since = self.stuck.iter().filter_map(|id| self.connections.get(id)?.stuck_since);
+        since.min().map(|since| since + Duration::from_secs(Self::UNREAD_SECONDS))
+    }
+
+    /// Cuts off guests that have held up others for too long.
+    pub fn expire(&mut self, now: Duration) {
+        let limit = Duration::from_secs(Self::UNREAD_SECONDS);
+        let late: Vec<(ConnectionId, usize)> = self
+            .stuck
+            .iter()
+            .filter_map(|&id| {
+                let connection = self.connections.get(&id)?;
+                let late = connection.stuck_since? + limit <= now;
+                late.then(|| (id, connection.out.waiting().len()))
+            })
+            .collect();
+        for (id, waiting_bytes) in late {
+            self.fail(id, &Fault::Unread { waiting_bytes });
+        }
+    }
+}
