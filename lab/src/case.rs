@@ -55,6 +55,8 @@ pub struct Case {
     pub numa_nodes: u32,
     /// What Xen's command line has beside the lab's own.
     pub xen_options: &'static str,
+    /// An IOMMU, and network cards to be passed through.
+    pub passthrough: bool,
     /// Whether dom0 is unusable afterwards: such a case gets a boot of its own.
     pub wrecks: bool,
     /// Whether it is part of `--ci`: each capability once.
@@ -77,6 +79,7 @@ impl Case {
             memory_mib: 2048,
             numa_nodes: 1,
             xen_options: "",
+            passthrough: false,
             wrecks: false,
             ci: true,
             must_fail: None,
@@ -92,6 +95,7 @@ impl Case {
             memory_mib: self.memory_mib,
             numa_nodes: self.numa_nodes,
             xen_options: self.xen_options.into(),
+            passthrough: self.passthrough,
             ..Machine::default()
         }
     }

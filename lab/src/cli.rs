@@ -98,6 +98,9 @@ struct MachineArgs {
     /// More options for Xen's command line
     #[arg(long, default_value = "")]
     xen_options: String,
+    /// Add an IOMMU and network cards to be passed through
+    #[arg(long)]
+    passthrough: bool,
     /// Use the deterministic clock (one nanosecond per instruction)
     #[arg(long)]
     instructions: bool,
@@ -119,6 +122,7 @@ impl MachineArgs {
                 clock,
                 numa_nodes: self.numa_nodes,
                 xen_options: self.xen_options.clone(),
+                passthrough: self.passthrough,
                 ..Machine::default()
             },
             with_xlr: !self.no_xlr,
