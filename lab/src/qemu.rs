@@ -175,13 +175,13 @@ const PASSTHROUGH: [&str; 12] = [
     "-netdev",
     "user,id=plain,restrict=on",
     "-device",
-    "e1000e,netdev=plain,addr=4,mac=52:54:00:00:00:04",
+    "e1000e,netdev=plain,addr=4,mac=52:54:00:00:00:04,romfile=",
     "-device",
-    "pcie-root-port,id=port,chassis=1,addr=5",
+    "pcie-root-port,id=rp,chassis=1,addr=5",
     "-netdev",
     "user,id=virtual,restrict=on",
     "-device",
-    "igb,netdev=virtual,bus=port,mac=52:54:00:00:01:00",
+    "igb,netdev=virtual,bus=rp,mac=52:54:00:00:01:00,romfile=",
 ];
 
 /// A running emulator. Dropping it kills it.

@@ -24,6 +24,7 @@ mod ioctl;
 mod layout;
 mod mapping;
 mod memory;
+mod physdev;
 mod privcmd;
 mod revision;
 mod sysctl;

@@ -3,9 +3,10 @@
 use rustix::io::Errno;
 use xen_sys::hvm::e820::e820entry;
 use xen_sys::memory::{
-    XENMEM_add_to_physmap, XENMEM_claim_pages, XENMEM_decrease_reservation, XENMEM_maximum_gpfn,
+    XENMEM_add_to_physmap, XENMEM_claim_pages, XENMEM_decrease_reservation,
+    XENMEM_machine_memory_map, XENMEM_maximum_gpfn,
     XENMEM_populate_physmap, XENMEM_set_memory_map, xen_add_to_physmap, xen_foreign_memory_map,
-    xen_memory_reservation,
+    xen_memory_map, xen_memory_reservation,
 };
 use xen_sys::types::{Domid, Gfn, Mfn};
 use xen_sys::xen::{
@@ -14,7 +15,7 @@ use xen_sys::xen::{
 };
 
 use crate::error::{Error, Result};
-use crate::layout::{Field, put};
+use crate::layout::{Field, get, put};
 use crate::xen::Xen;
 
 /// Where memory is to come from (`XENMEMF_*`).
@@ -59,6 +60,16 @@ impl E820Entry {
             put!(at, e820entry { addr: entry.address, size: entry.bytes, r#type: entry.kind });
         }
         bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Vec<Self> {
+        let records = bytes.chunks_exact(size_of::<e820entry>());
+        let entry = |at: &[u8]| Self {
+            address: get!(at, e820entry, addr),
+            bytes: get!(at, e820entry, size),
+            kind: get!(at, e820entry, r#type),
+        };
+        records.map(entry).collect()
     }
 }
 
@@ -182,6 +193,31 @@ impl Xen {
         Ok(())
     }
 
+    /// The host's own memory map, as its firmware gave it.
+    ///
+    /// # Errors
+    /// [`Error::Hypercall`]; [`Error::Invalid`] for more entries than a map can have.
+    pub fn machine_memory_map(&self) -> Result<Vec<E820Entry>> {
+        // Xen keeps no more than this many (`E820MAX`).
+        const ENTRIES_MAX: u32 = 1024;
+        const RECORD: usize = size_of::<e820entry>();
+        let operation = "XENMEM_machine_memory_map";
+        let mut map = self.pool().zeroed(ENTRIES_MAX as usize * RECORD)?;
+        let mut request = [0; size_of::<xen_memory_map>()];
+        put!(request, xen_memory_map { nr_entries: ENTRIES_MAX, buffer: map.address() });
+        let mut buffer = self.pool().holding(&request)?;
+        let arguments = [XENMEM_machine_memory_map, buffer.address(), 0, 0, 0];
+        // SAFETY: Xen reads and writes one struct xen_memory_map, the size of `buffer`, and writes
+        // at most nr_entries records of 20 bytes at `buffer`, the size of `map`.
+        unsafe { self.privcmd().hypercall(__HYPERVISOR_memory_op, arguments) }
+            .map_err(|errno| Error::hypercall(operation, None, errno))?;
+        let entries = get!(buffer.bytes(), xen_memory_map, nr_entries) as usize;
+        match map.bytes().get(..entries * RECORD) {
+            Some(records) => Ok(E820Entry::decode(records)),
+            None => Err(Error::Invalid { operation, what: "more entries than there was room" }),
+        }
+    }
+
     /// Puts a page of Xen's (`XENMAPSPACE_*`: shared info, grant table) into a translated guest's
     /// map at `gfn`.
     ///
@@ -279,6 +315,7 @@ mod tests {
         assert_eq!(bytes[8..20], [0, 0x10, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
         assert_eq!(bytes[20..32], [0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]);
         assert_eq!(bytes[36..], [2, 0, 0, 0]);
+        assert_eq!(E820Entry::decode(&bytes), map);
     }
 
     #[test]

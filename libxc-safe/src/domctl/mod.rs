@@ -4,6 +4,7 @@
 //! differ between revisions are told apart in `create` and `info` and nowhere else.
 
 mod create;
+mod device;
 mod info;
 mod policy;
 mod sched;
