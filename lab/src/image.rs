@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Bump when the recipe of the base changes.
-const RECIPE: u32 = 4;
+const RECIPE: u32 = 5;
 
 /// The files of one machine.
 pub struct Image {
