@@ -8,6 +8,7 @@
 //! * `aio` (feature `tokio`): the same client for concurrent tasks.
 //! * [`store`]: what a server knows and answers, without I/O.
 //! * [`server`]: connections around that store, over any transport.
+//! * [`saved`]: what a server writes down, so that it can be killed.
 //!
 //! Nothing here makes a hypercall or knows what a node means; the names of sections that comments
 //! cite are those of the protocol's specification, `misc/xenstore.txt` of the Xen documentation.
@@ -16,9 +17,11 @@
 #[cfg(feature = "tokio")]
 pub mod aio;
 pub mod client;
+mod codec;
 mod errno;
 mod path;
 mod permissions;
+pub mod saved;
 pub mod server;
 pub mod store;
 pub mod wire;

@@ -6,6 +6,8 @@
 //! directory: names to nodes, and numbers of creation to names. The second one is what DIRECTORY
 //! shows, because C xenstored lists children in the order in which they came.
 
+mod saved;
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -30,6 +32,14 @@ struct Chunked<T> {
 impl<T: Keyed + Clone> Chunked<T> {
     const fn new() -> Self {
         Self { chunks: Vec::new() }
+    }
+
+    /// Whether entries are in order, no two have one key, and no chunk is empty or too long.
+    fn is_sound(&self) -> bool {
+        let sized = |chunk: &Arc<Vec<T>>| (1..=CHUNK).contains(&chunk.len());
+        let entries = self.chunks.iter().flat_map(|chunk| chunk.iter());
+        self.chunks.iter().all(sized)
+            && entries.is_sorted_by(|before, after| before.compare(after.key()).is_lt())
     }
 
     /// The chunk that holds or would hold `key`, and the place in it.

@@ -32,7 +32,7 @@ pub(super) struct Connection {
     pub(super) watches: Held,
     /// Open transactions; `None` only while one is in use.
     pub(super) transactions: BTreeMap<u32, Option<Box<Transaction>>>,
-    next_transaction: u32,
+    pub(super) next_transaction: u32,
 }
 
 impl Connection {

@@ -1,6 +1,8 @@
 //! Domains: which the store knows, which are connected, what they own, and what happens when they
 //! go.
 
+mod saved;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -58,6 +58,7 @@ mod node;
 mod nodes;
 mod perform;
 mod quota;
+mod saved;
 mod transaction;
 mod transactions;
 mod tree;
@@ -73,6 +74,7 @@ pub use domains::Ring;
 pub use quota::{Quota, Usage};
 
 use crate::{Domid, Permissions};
+use children::Children;
 use connections::Connection;
 use domains::Domain;
 use node::{Acl, Node};

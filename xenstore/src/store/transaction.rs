@@ -7,6 +7,8 @@
 //! is EAGAIN. Two transactions that make different children of one node, or write a node that
 //! nobody reads, are no conflict.
 
+mod saved;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

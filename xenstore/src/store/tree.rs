@@ -142,6 +142,16 @@ impl Tree {
         Self { root: Arc::new(root) }
     }
 
+    /// The tree below a root that others may share.
+    pub(super) const fn shared(root: Arc<Node>) -> Self {
+        Self { root }
+    }
+
+    /// The root with its place in memory, by which sharing is found.
+    pub(super) const fn shared_root(&self) -> &Arc<Node> {
+        &self.root
+    }
+
     /// Whether the other tree is this one, unchanged.
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.root, &other.root)

@@ -5,6 +5,8 @@
 //! below it. The cost of a change does not grow with watches elsewhere. Events of one connection
 //! come in the order in which its watches were set.
 
+mod saved;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;

@@ -72,7 +72,7 @@ const WHOLE: &[&[u8]] = &[
     b"print\0x\0",
 ];
 
-fn packet(random: &mut Random) -> Packet {
+pub fn packet(random: &mut Random) -> Packet {
     let kind = MessageType::ALL[random.below(MessageType::ALL.len())];
     let mut payload = if random.below(4) == 0 {
         random.pick(WHOLE).to_vec()
@@ -96,7 +96,7 @@ fn packet(random: &mut Random) -> Packet {
 }
 
 /// The outcome, once the server has done its part.
-fn finish(state: &mut State, random: &mut Random, outcome: Outcome) -> Outcome {
+pub fn finish(state: &mut State, random: &mut Random, outcome: Outcome) -> Outcome {
     let Some(Effect::Connect { domid, gfn, port, .. }) = outcome.changes.effects.first().cloned()
     else {
         return outcome;
@@ -201,7 +201,7 @@ fn fuzz_requests() {
     }
 }
 
-fn request(random: &mut Random) -> String {
+pub fn request(random: &mut Random) -> String {
     let names = ["a", "b", "c"];
     let mut path = ["/local/domain/1", "/local/domain/2", "/shared"][random.below(3)].to_owned();
     for _ in 0..random.below(4) {

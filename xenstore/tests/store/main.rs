@@ -12,6 +12,7 @@ mod quotas;
 #[path = "../random/mod.rs"]
 mod random;
 mod requests;
+mod saved;
 mod script;
 mod transactions;
 mod watches;
