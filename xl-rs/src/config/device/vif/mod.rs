@@ -1,5 +1,11 @@
 //! A network interface: `key=value` and flags between commas.
 
+mod mode;
+mod support;
+
+pub use mode::Mode;
+pub use support::{vlan_number, wanted};
+
 use super::rate::{self, Rate};
 use super::{Part, SpecError};
 use nom::bytes::complete::take_while_m_n;
