@@ -4,7 +4,7 @@ use libxc_safe::{Domid, Errno, PciAddress, Xen};
 
 use super::{Outcome, Temporary, ensure, in_dom0, show};
 
-in_dom0!(revisions, version, host, list, pools, console_ring);
+in_dom0!(revisions, version, host, list, pools, console_ring, grants);
 
 fn revisions(xen: &Xen) -> Outcome {
     let (major, minor) = xen.release();
@@ -133,4 +133,12 @@ fn console_ring(xen: &Xen) -> Outcome {
         more.bytes.len(),
         text.len()
     ))
+}
+
+fn grants(xen: &Xen) -> Outcome {
+    let size = xen.grant_table_size(Domid::DOM0).map_err(show)?;
+    ensure(size.frames <= size.max_frames && size.max_frames > 0, format!("{size:?}"))?;
+    let nobody = xen.grant_table_size(Domid(0x7fe0));
+    ensure(nobody.is_err(), format!("a domain that is not there has {nobody:?}"))?;
+    Ok(format!("{size:?}"))
 }
