@@ -24,6 +24,8 @@ pub enum Exit {
     Store = 6,
     /// What xlr keeps between commands cannot be used.
     State = 7,
+    /// The host lacks something.
+    Host = 8,
     /// Interrupted by a signal.
     Interrupted = 130,
 }
@@ -38,6 +40,7 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Revision, "this Xen speaks an interface revision that this build does not know"),
     (Exit::Store, "xenstore cannot be reached, or stopped answering"),
     (Exit::State, "/run/xlr or /var/lib/xlr cannot be written, or holds what a newer xlr wrote"),
+    (Exit::Host, "host check found something missing or degraded"),
     (Exit::Interrupted, "interrupted by a signal: a create was undone, a console left"),
 ];
 
@@ -65,7 +68,7 @@ mod tests {
     #[test]
     fn the_numbers_stay() {
         let numbers: Vec<u8> = TABLE.iter().map(|(exit, _)| *exit as u8).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 130]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 130]);
         assert!(text().contains("\n  130  interrupted"), "{}", text());
     }
 }

@@ -74,10 +74,16 @@ fn the_verbs_of_xl() {
 #[test]
 fn every_json_is_described() {
     let text = document("json.md");
-    for verb in definition().get_subcommands() {
+    let check = |verb: &clap::Command, name: String| {
         let takes = verb.get_arguments().any(|argument| argument.get_long() == Some("json"));
-        let heading = format!("## xlr {}", verb.get_name());
+        let heading = format!("## xlr {name}\n");
         assert_eq!(takes, text.contains(&heading), "{heading}");
+    };
+    for verb in definition().get_subcommands() {
+        check(verb, verb.get_name().to_owned());
+        for part in verb.get_subcommands() {
+            check(part, format!("{} {}", verb.get_name(), part.get_name()));
+        }
     }
 }
 

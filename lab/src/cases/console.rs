@@ -370,7 +370,7 @@ fn signal_while_waiting() -> Verdict {
 
 const PID_FILE: &str = "/run/xen/xenconsoled.pid";
 
-fn stop_xenconsoled() -> Verdict {
+pub(super) fn stop_xenconsoled() -> Verdict {
     let text = std::fs::read_to_string(PID_FILE)?;
     let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) else {
         fail!("{PID_FILE} holds {text:?}");
@@ -382,7 +382,7 @@ fn stop_xenconsoled() -> Verdict {
 }
 
 /// As process 1 starts it.
-fn start_xenconsoled() -> Verdict {
+pub(super) fn start_xenconsoled() -> Verdict {
     let args = ["--pid-file=/run/xen/xenconsoled.pid", "--log=guest", "--timestamp=none"];
     let mut command = init::command("/xen/bin/xenconsoled");
     let status = command.args(args).stdout(Stdio::null()).stderr(Stdio::null()).status()?;

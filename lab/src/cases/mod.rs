@@ -10,6 +10,7 @@ mod console;
 mod create;
 mod ends;
 mod harness;
+mod host_check;
 mod interrupt;
 mod json;
 mod killed;
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Case> {
         console::CASES,
         json::CASES,
         bug_report::CASES,
+        host_check::CASES,
     ]
     .concat()
 }

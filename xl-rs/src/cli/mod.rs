@@ -15,7 +15,8 @@ pub use tuning::{
 };
 pub use verbs::{
     ConfigUpdateArgs, ConsoleArgs, CreateArgs, DestroyArgs, DmesgArgs, DomainArg, DomidArgs,
-    DomnameArgs, GenerateArgs, Generated, InfoArgs, ListArgs, PlanFormat, RebootArgs, ShutdownArgs,
+    DomnameArgs, GenerateArgs, Generated, HostArgs, HostCheckArgs, HostVerb, InfoArgs, ListArgs,
+    PlanFormat, RebootArgs, ShutdownArgs,
 };
 
 use std::ffi::OsString;
@@ -108,6 +109,8 @@ pub enum Verb {
     Domid(DomidArgs),
     /// Print the name of a domid
     Domname(DomnameArgs),
+    /// Look at the host that domains run on
+    Host(HostArgs),
     /// Print facts about the host and its Xen
     Info(InfoArgs),
     /// Print the hypervisor's log

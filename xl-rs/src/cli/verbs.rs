@@ -1,6 +1,7 @@
 //! The arguments of each verb, and what a line of them reads as.
 
 use super::number;
+use crate::host::judge::Feature;
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::ffi::OsString;
@@ -306,6 +307,37 @@ fn domid(text: &str) -> Result<u16, String> {
             "Invalid domain id: give a number as list shows it; domid finds that of a name",
         )
     })
+}
+
+/// Arguments of `host`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct HostArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub what: HostVerb,
+}
+
+/// What `host` does.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum HostVerb {
+    /// Tell what this host lacks for running domains, and how to mend it
+    ///
+    /// A line per feature: ok, degraded (it can be used, within limits), missing, or unknown (it
+    /// could not be looked at, for want of rights). Nothing is changed. Works without root and
+    /// without Xen, as far as that goes.
+    Check(HostCheckArgs),
+}
+
+/// Arguments of `host check`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct HostCheckArgs {
+    /// Only these features; they alone settle the exit code, too
+    #[arg(value_name = "FEATURE")]
+    pub features: Vec<Feature>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `info`.

@@ -3,6 +3,7 @@
 use super::console::ConsoleError;
 use crate::cli::program;
 use crate::exit::Exit;
+use crate::host::judge::Status;
 use crate::printable;
 use crate::state::StateError;
 use domain_builder::apply::{ApplyError, StepError};
@@ -257,6 +258,18 @@ pub enum CommandError {
         #[source]
         source: io::Error,
     },
+    /// `host check` found something.
+    #[error(
+        "{not_ok} of {of} features of this host are not ok, the worst is {}", status.word()
+    )]
+    HostLacks {
+        /// How many are not.
+        not_ok: usize,
+        /// How many were looked at.
+        of: usize,
+        /// The worst of them.
+        status: Status,
+    },
     /// The console of a domain cannot be used.
     #[error(transparent)]
     Console(#[from] ConsoleError),
@@ -306,6 +319,8 @@ impl CommandError {
             | Self::Console(ConsoleError::Signal { .. } | ConsoleError::Unread { .. }) => {
                 Exit::Interrupted
             }
+            Self::HostLacks { status: Status::Unknown, .. } => Exit::Denied,
+            Self::HostLacks { .. } => Exit::Host,
             Self::State(error) if error.is_denied() => Exit::Denied,
             Self::State(StateError::Io { .. } | StateError::Newer { .. }) => Exit::State,
             _ => Exit::Failure,

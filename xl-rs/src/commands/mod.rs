@@ -16,6 +16,7 @@ mod end;
 pub mod error;
 mod foreground;
 mod generate;
+mod host;
 mod info;
 mod list;
 mod memory;
@@ -96,6 +97,7 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::Console(arguments) => console::run(&arguments),
         Verb::Domid(arguments) => domid::run(&arguments),
         Verb::Domname(arguments) => domname::run(&arguments),
+        Verb::Host(arguments) => host::run(&arguments),
         Verb::Info(arguments) => info::run(&arguments),
         Verb::Dmesg(arguments) => dmesg::run(&arguments),
         Verb::Rename(arguments) => rename::run(&arguments),
@@ -121,7 +123,7 @@ fn sweeps(cli: &Cli) -> bool {
         Verb::Create(arguments) => !cli.dry_run && arguments.dry_run.is_none(),
         Verb::VcpuPin(_) => !cli.dry_run,
         Verb::List(arguments) => !arguments.names,
-        Verb::BugReport(_) | Verb::Generate(_) => false,
+        Verb::BugReport(_) | Verb::Generate(_) | Verb::Host(_) => false,
         _ => true,
     }
 }
@@ -163,6 +165,7 @@ mod tests {
         check("list", true);
         check("list --names", false);
         check("bug-report", false);
+        check("host check", false);
         check("generate man d", false);
         check("console a", true);
     }

@@ -5,6 +5,7 @@
 pub mod bitmap;
 pub mod domains;
 pub mod facts;
+pub mod findings;
 pub mod uptimes;
 pub mod vcpus;
 
