@@ -5,6 +5,7 @@
 
 use crate::dom0::host::Verdict;
 use crate::qemu::Machine;
+use crate::xenstored::Xenstored;
 
 /// The groups that have a time budget in CI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +58,8 @@ pub struct Case {
     pub xen_options: &'static str,
     /// An IOMMU, and network cards to be passed through.
     pub passthrough: bool,
+    /// Who serves the store.
+    pub xenstored: Xenstored,
     /// Whether dom0 is unusable afterwards: such a case gets a boot of its own.
     pub wrecks: bool,
     /// Whether it is part of `--ci`: each capability once.
@@ -80,6 +83,7 @@ impl Case {
             numa_nodes: 1,
             xen_options: "",
             passthrough: false,
+            xenstored: Xenstored::C,
             wrecks: false,
             ci: true,
             must_fail: None,
@@ -96,6 +100,7 @@ impl Case {
             numa_nodes: self.numa_nodes,
             xen_options: self.xen_options.into(),
             passthrough: self.passthrough,
+            xenstored: self.xenstored,
             ..Machine::default()
         }
     }

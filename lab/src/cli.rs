@@ -7,6 +7,7 @@ use crate::qemu::{Clock, Machine};
 use crate::report;
 use crate::shell::{self, Options};
 use crate::test;
+use crate::xenstored::Xenstored;
 use crate::{bench, demo, kernel};
 use clap::{Args, Parser, Subcommand};
 use std::time::Duration;
@@ -43,6 +44,9 @@ enum Verb {
         /// Do not build xlr and do not put it into dom0
         #[arg(long, hide = true)]
         no_xlr: bool,
+        /// Who serves the store, in place of what each case says
+        #[arg(long, value_enum)]
+        xenstored: Option<Xenstored>,
         /// Print the names of the cases and run nothing
         #[arg(long)]
         list: bool,
@@ -101,6 +105,9 @@ struct MachineArgs {
     /// Add an IOMMU and network cards to be passed through
     #[arg(long)]
     passthrough: bool,
+    /// Who serves the store
+    #[arg(long, value_enum, default_value_t)]
+    xenstored: Xenstored,
     /// Use the deterministic clock (one nanosecond per instruction)
     #[arg(long)]
     instructions: bool,
@@ -123,6 +130,7 @@ impl MachineArgs {
                 numa_nodes: self.numa_nodes,
                 xen_options: self.xen_options.clone(),
                 passthrough: self.passthrough,
+                xenstored: self.xenstored,
                 ..Machine::default()
             },
             with_xlr: !self.no_xlr,
@@ -137,8 +145,9 @@ pub fn main() -> Result<i32> {
     let paths = Paths::find()?;
     match cli.verb {
         Verb::Demo { with_xl } => demo::main(&paths, with_xl),
-        Verb::Test { ci, cases, no_xlr, list, filters } => {
-            let options = test::Options { ci, filters, cases_only: cases, with_xlr: !no_xlr };
+        Verb::Test { ci, cases, no_xlr, xenstored, list, filters } => {
+            let options =
+                test::Options { ci, filters, cases_only: cases, with_xlr: !no_xlr, xenstored };
             if list { test::list(&paths, &options) } else { test::main(&paths, &options) }
         }
         Verb::Shell { machine } => shell::shell(&paths, &machine.options()),

@@ -38,6 +38,7 @@ mod test;
 mod tools;
 mod unpacked;
 mod vmlinux;
+mod xenstored;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@
 
 use crate::error::{Context as _, Error, Result};
 use crate::slot::Slot;
+use crate::xenstored::Xenstored;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ pub struct Machine {
     pub xen_options: String,
     /// An AMD IOMMU, and network cards to be passed through.
     pub passthrough: bool,
+    /// Who serves the store.
+    pub xenstored: Xenstored,
 }
 
 impl Default for Machine {
@@ -51,6 +54,7 @@ impl Default for Machine {
             numa_nodes: 1,
             xen_options: String::new(),
             passthrough: false,
+            xenstored: Xenstored::C,
         }
     }
 }
@@ -71,7 +75,11 @@ impl Machine {
             some => format!(", {some}"),
         };
         let cards = if self.passthrough { ", network cards behind an IOMMU" } else { "" };
-        format!("Xen {}, {} MiB{nodes}{cards}{options}{clock}", self.xen, self.memory_mib)
+        let store = match self.xenstored {
+            Xenstored::C => String::new(),
+            other => format!(", xenstored {other}"),
+        };
+        format!("Xen {}, {} MiB{nodes}{cards}{store}{options}{clock}", self.xen, self.memory_mib)
     }
 
     /// Xen's command line. `spec-ctrl=eager-fpu`: under emulation lazy FPU switching corrupts
@@ -88,8 +96,10 @@ impl Machine {
 
     fn kernel_arguments(&self) -> String {
         let more = if self.clock == Clock::Instructions { " norandmaps" } else { "" };
+        let store = self.xenstored.argument();
         format!(
-            "console=hvc0 earlyprintk=xen loglevel=4 panic=1 rodata=off mitigations=off nokaslr{more}"
+            "console=hvc0 earlyprintk=xen loglevel=4 panic=1 rodata=off mitigations=off nokaslr \
+             {store}{more}"
         )
     }
 

@@ -14,6 +14,7 @@ use crate::paths::Paths;
 use crate::qemu::Machine;
 use crate::session::{Boot, Session};
 use crate::skips::Skip;
+use crate::xenstored::Xenstored;
 use crate::{console, leftovers, report};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -103,6 +104,8 @@ pub struct Runner<'a> {
     pub xlr: Option<PathBuf>,
     /// The accepted skips.
     pub skips: Vec<Skip>,
+    /// Who serves the store, in place of what each item says.
+    pub xenstored: Option<Xenstored>,
     /// What each group has taken so far, boots included.
     pub spent: BTreeMap<Group, f64>,
     boots: u32,
@@ -118,14 +121,25 @@ impl<'a> Runner<'a> {
         xlr: Option<PathBuf>,
         skips: Vec<Skip>,
     ) -> Runner<'a> {
-        Runner { paths, artefacts, xlr, skips, spent: BTreeMap::new(), boots: 0, waited: 0.0 }
+        Runner {
+            paths,
+            artefacts,
+            xlr,
+            skips,
+            xenstored: None,
+            spent: BTreeMap::new(),
+            boots: 0,
+            waited: 0.0,
+        }
     }
 
     /// Runs all items and returns a record for each, in the order in which they ran.
     pub fn run(&mut self, items: &[Item]) -> Vec<Record> {
         let mut shapes: BTreeMap<(Machine, bool), Vec<&Item>> = BTreeMap::new();
         for item in items {
-            shapes.entry((item.machine(), item.wrecks())).or_default().push(item);
+            let mut machine = item.machine();
+            machine.xenstored = self.xenstored.unwrap_or(machine.xenstored);
+            shapes.entry((machine, item.wrecks())).or_default().push(item);
         }
         let mut records = Vec::new();
         let mut done = 0;

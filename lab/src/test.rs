@@ -6,6 +6,7 @@ use crate::error::{Error, Result, chain};
 use crate::paths::Paths;
 use crate::runner::{Item, Record, Runner};
 use crate::stage::{Count, Stages};
+use crate::xenstored::Xenstored;
 use crate::{cases, dom0_tests, guest, kernel, program, report, skips};
 use std::collections::BTreeMap;
 
@@ -19,6 +20,8 @@ pub struct Options {
     pub cases_only: bool,
     /// Whether xlr is built and put into dom0.
     pub with_xlr: bool,
+    /// Who serves the store, in place of what each case says.
+    pub xenstored: Option<Xenstored>,
 }
 
 /// `--list`: the names of the cases that a run with these options has, one a line.
@@ -81,6 +84,7 @@ fn run(
         stages.timed("small guest kernel (once)", kernel::build)?;
     }
     let mut runner = Runner::new(paths, &mut artefacts, xlr, skips);
+    runner.xenstored = options.xenstored;
     report::step(&format!("{} cases on real Xen", items.len()));
     done.records = stages.timed("cases on real Xen", |_| Ok(runner.run(&items)))?;
     done.spent = runner.spent;

@@ -8,9 +8,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Programs from `/usr/lib/xen-V/bin`; those a release does not have are left out.
-const PROGRAMS: [&str; 15] = [
+const PROGRAMS: [&str; 16] = [
     "xl",
     "xenstored",
+    "oxenstored",
     "xenconsoled",
     "xenconsole",
     "xen-init-dom0",

@@ -163,13 +163,27 @@ impl EventChannels {
     /// # Errors
     /// [`Error::Device`].
     pub fn unmask(&self, port: Port) -> Result<()> {
-        loop {
-            match rustix::io::write(&self.fd, &port.0.to_ne_bytes()) {
-                Ok(_) => return Ok(()),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(self.error("unmask a port", None, errno)),
+        self.unmask_all(&[port])
+    }
+
+    /// Lets ports that were pending become pending again.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn unmask_all(&self, ports: &[Port]) -> Result<()> {
+        for batch in ports.chunks(BATCH) {
+            let mut bytes = [0; BATCH * 4];
+            for (word, port) in bytes.chunks_exact_mut(4).zip(batch) {
+                word.copy_from_slice(&port.0.to_ne_bytes());
+            }
+            // The driver takes all of it or fails.
+            while let Err(errno) = rustix::io::write(&self.fd, &bytes[..batch.len() * 4]) {
+                if errno != Errno::INTR {
+                    return Err(self.error("unmask ports", None, errno));
+                }
             }
         }
+        Ok(())
     }
 
     fn error(&self, operation: &'static str, domid: Option<Domid>, errno: Errno) -> Error {

@@ -31,6 +31,7 @@ mod revision;
 mod sysctl;
 mod version;
 mod xen;
+mod xenbus_backend;
 
 pub use domctl::{
     Affinity, CpuPolicy, CreateDomain, DomainInfo, Leaf, Msr, RtdsParameters, SchedulerParameters,
@@ -53,3 +54,4 @@ pub use version::XenVersion;
 pub use xen::Xen;
 pub use xen_sys::arch_x86::vcpu_guest_context as VcpuContext;
 pub use xen_sys::types::{Domid, Gfn, GrantRef, Mfn, Pfn, Port};
+pub use xenbus_backend::KernelRing;

@@ -4,9 +4,8 @@ use rustix::io::Errno;
 use xen_sys::hvm::e820::e820entry;
 use xen_sys::memory::{
     XENMEM_add_to_physmap, XENMEM_claim_pages, XENMEM_decrease_reservation,
-    XENMEM_machine_memory_map, XENMEM_maximum_gpfn,
-    XENMEM_populate_physmap, XENMEM_set_memory_map, xen_add_to_physmap, xen_foreign_memory_map,
-    xen_memory_map, xen_memory_reservation,
+    XENMEM_machine_memory_map, XENMEM_maximum_gpfn, XENMEM_populate_physmap, XENMEM_set_memory_map,
+    xen_add_to_physmap, xen_foreign_memory_map, xen_memory_map, xen_memory_reservation,
 };
 use xen_sys::types::{Domid, Gfn, Mfn};
 use xen_sys::xen::{

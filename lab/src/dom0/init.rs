@@ -1,8 +1,9 @@
-//! Process 1 of dom0: mounts, modules, the distribution's xenstored and xenconsoled, the agent.
+//! Process 1 of dom0: mounts, modules, a xenstored, the distribution's xenconsoled, the agent.
 //!
 //! What goes wrong here is handed to the agent, which reports it to the lab. When the agent
 //! ends, the machine is powered off.
 
+use crate::xenstored::Xenstored;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, WaitOptions};
 use rustix::system::{RebootCommand, finit_module, reboot};
@@ -101,14 +102,16 @@ fn loopback(trouble: &mut Trouble) {
     trouble.of("ifconfig lo up", up);
 }
 
-/// Starts the C daemons as the distribution does. Each puts itself into the background when it
+/// Starts the daemons as the distribution does. Each puts itself into the background when it
 /// is ready to serve.
 fn daemons(trouble: &mut Trouble) {
     if !Path::new("/xen/bin/xenstored").exists() {
         return;
     }
+    let line = std::fs::read_to_string("/proc/cmdline");
+    let line = trouble.of("read /proc/cmdline", line).unwrap_or_default();
     let steps: [(&str, &[&str]); 3] = [
-        ("/xen/bin/xenstored", &["--pid-file", "/run/xen/xenstored.pid"]),
+        Xenstored::of(&line).command(),
         ("/xen/bin/xen-init-dom0", &[]),
         (
             "/xen/bin/xenconsoled",

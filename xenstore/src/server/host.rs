@@ -1,5 +1,7 @@
 //! What a server needs of the world outside.
 
+use std::time::Duration;
+
 use super::fault::Fault;
 use super::transport::Transport;
 use crate::store::{ConnectionId, Effect, Ring};
@@ -19,6 +21,9 @@ pub trait Host {
 
     /// Whether a domain with this number exists.
     fn exists(&mut self, domid: Domid) -> bool;
+
+    /// The time by any clock that runs evenly. Asked for only when a guest holds up others.
+    fn now(&self) -> Duration;
 
     /// Carries out a `Log`, `LogFile`, `Report` or `Print`.
     fn carry_out(&mut self, effect: Effect);

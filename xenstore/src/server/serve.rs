@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::time::Duration;
 
 use super::connection::Connection;
 use super::fault::Fault;
@@ -132,12 +131,11 @@ impl<H: Host, J: Journal> Server<H, J> {
         !self.ready.is_empty()
     }
 
-    /// Gives every connection that has work its turn, commits, and tells everyone. `now` is any
-    /// clock that runs evenly.
+    /// Gives every connection that has work its turn, commits, and tells everyone.
     ///
     /// # Errors
     /// The journal cannot keep what was done; nobody has been told of it.
-    pub fn round(&mut self, now: Duration) -> io::Result<()> {
+    pub fn round(&mut self) -> io::Result<()> {
         for _ in 0..self.ready.len() {
             let Some(id) = self.ready.pop_front() else { break };
             if let Some(connection) = self.connections.get_mut(&id) {
@@ -150,7 +148,7 @@ impl<H: Host, J: Journal> Server<H, J> {
             }
         }
         self.journal.commit()?;
-        self.settle_all(now);
+        self.settle_all();
         Ok(())
     }
 
@@ -194,6 +192,12 @@ impl<H: Host, J: Journal> Server<H, J> {
             .receive(connection.request_position, &mut received)
             .and_then(|_| self.take_requests(id, &received));
         self.received = received;
+        let more = |connection: &Connection<H::Transport>| {
+            !connection.held_back && connection.link.has_more(connection.request_position)
+        };
+        if self.connections.get(&id).is_some_and(more) {
+            self.ready(id);
+        }
         result
     }
 

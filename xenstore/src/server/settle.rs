@@ -11,13 +11,13 @@ use crate::store::ConnectionId;
 
 impl<H: Host, J: Journal> Server<H, J> {
     /// Tells everyone what there is to tell. All of it is committed.
-    pub(super) fn settle_all(&mut self, now: Duration) {
+    pub(super) fn settle_all(&mut self) {
         for effect in std::mem::take(&mut self.later) {
             self.host.carry_out(effect);
         }
         let mut unsettled = std::mem::take(&mut self.unsettled);
         for id in unsettled.drain(..) {
-            if let Err(fault) = self.settle(id, now) {
+            if let Err(fault) = self.settle(id) {
                 self.fail(id, &fault);
             }
         }
@@ -26,7 +26,7 @@ impl<H: Host, J: Journal> Server<H, J> {
         self.unsettled = unsettled;
     }
 
-    fn settle(&mut self, id: ConnectionId, now: Duration) -> Result<(), Fault> {
+    fn settle(&mut self, id: ConnectionId) -> Result<(), Fault> {
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         connection.unsettled = false;
         if connection.parked {
@@ -56,7 +56,7 @@ impl<H: Host, J: Journal> Server<H, J> {
             connection.awaits_room = waits;
         }
         if waits || connection.stuck_since.is_some() {
-            self.watch_reader(id, sent > 0, now);
+            self.watch_reader(id, sent > 0);
         }
         if sent > 0 {
             self.journal.note(Entry::Sent { connection: id, bytes: sent });
@@ -72,13 +72,13 @@ impl<H: Host, J: Journal> Server<H, J> {
     }
 
     /// Notes since when a guest has taken nothing of what another guest answers for.
-    fn watch_reader(&mut self, id: ConnectionId, progress: bool, now: Duration) {
+    fn watch_reader(&mut self, id: ConnectionId, progress: bool) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if !connection.out.holds_up_others() {
             connection.stuck_since = None;
             self.stuck.remove(&id);
         } else if progress || connection.stuck_since.is_none() {
-            connection.stuck_since = Some(now);
+            connection.stuck_since = Some(self.host.now());
             self.stuck.insert(id);
         }
     }
@@ -91,7 +91,11 @@ impl<H: Host, J: Journal> Server<H, J> {
     }
 
     /// Cuts off guests that have held up others for too long.
-    pub fn expire(&mut self, now: Duration) {
+    pub fn expire(&mut self) {
+        if self.stuck.is_empty() {
+            return;
+        }
+        let now = self.host.now();
         let limit = Duration::from_secs(Self::UNREAD_SECONDS);
         let late: Vec<(ConnectionId, usize)> = self
             .stuck

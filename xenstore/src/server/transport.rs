@@ -14,6 +14,11 @@ pub trait Transport {
     /// The connection is at its end.
     fn receive(&mut self, at: u32, buffer: &mut Vec<u8>) -> Result<usize, Fault>;
 
+    /// Whether bytes from position `at` on may be there already, of which nobody will tell.
+    fn has_more(&self, _at: u32) -> bool {
+        false
+    }
+
     /// Says that nothing before position `at` will be asked for again. Returns whether the peer has
     /// to be notified of that.
     ///

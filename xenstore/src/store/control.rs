@@ -73,6 +73,16 @@ impl State {
         Ok(text("OK"))
     }
 
+    /// Sets a limit of every domain that has none of its own; 0 lifts it.
+    pub fn set_limit(&mut self, quota: Quota, limit: u32) {
+        self.limits.set(quota, limit);
+    }
+
+    /// Sets the bytes above which a guest's memory is worth a warning.
+    pub fn set_soft_memory(&mut self, bytes: u32) {
+        self.soft_memory = bytes;
+    }
+
     /// Whether a domain uses more memory than is worth a warning.
     #[must_use]
     pub fn is_above_soft_memory(&self, domid: Domid) -> bool {

@@ -7,6 +7,7 @@ pub mod number;
 pub mod program;
 mod tuning;
 mod verbs;
+mod xenstored;
 pub mod xl;
 
 pub use tuning::{
@@ -18,6 +19,7 @@ pub use verbs::{
     DomnameArgs, GenerateArgs, Generated, HostArgs, HostCheckArgs, HostVerb, InfoArgs, ListArgs,
     PlanFormat, RebootArgs, ShutdownArgs,
 };
+pub use xenstored::XenstoredArgs;
 
 use std::ffi::OsString;
 use std::sync::LazyLock;
@@ -119,6 +121,8 @@ pub enum Verb {
     DebugKeys(DebugKeysArgs),
     /// Write what a maintainer needs to know into one file
     BugReport(BugReportArgs),
+    /// Serve the store to this host, in place of the xenstored of another toolstack
+    Xenstored(XenstoredArgs),
     /// Write shell completions or man pages
     Generate(GenerateArgs),
 }

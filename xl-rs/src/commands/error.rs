@@ -1,6 +1,7 @@
 //! Why a command failed, and with which exit code.
 
 use super::console::ConsoleError;
+use super::xenstored::XenstoredError;
 use crate::cli::program;
 use crate::exit::Exit;
 use crate::host::judge::Status;
@@ -273,6 +274,9 @@ pub enum CommandError {
     /// The console of a domain cannot be used.
     #[error(transparent)]
     Console(#[from] ConsoleError),
+    /// The store cannot be served.
+    #[error(transparent)]
+    Xenstored(#[from] XenstoredError),
 }
 
 impl CommandError {
@@ -292,7 +296,8 @@ impl CommandError {
         match self {
             Self::Xen(error)
             | Self::Host(HostError::Xen(error))
-            | Self::Pin { source: error, .. } => of_xen(error),
+            | Self::Pin { source: error, .. }
+            | Self::Xenstored(XenstoredError::Xen(error)) => of_xen(error),
             Self::Store(error) | Self::Host(HostError::Store(error)) => of_store(error),
             Self::Apply(error) => match error.cause.as_ref() {
                 StepError::Xen(error) => of_xen(error),

@@ -32,6 +32,7 @@ mod uptime;
 mod vcpu_list;
 mod vcpu_pin;
 mod vcpu_set;
+mod xenstored;
 
 use crate::cli::{Cli, PlanFormat, Verb, program};
 use crate::exit::Exit;
@@ -112,6 +113,7 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::Sysrq(arguments) => sysrq::run(&arguments),
         Verb::DebugKeys(arguments) => debug_keys::run(&arguments),
         Verb::BugReport(arguments) => bug_report::run(&arguments),
+        Verb::Xenstored(arguments) => Ok(xenstored::run(&arguments)?),
         Verb::Generate(arguments) => generate::run(&arguments),
     }
 }
@@ -123,7 +125,7 @@ fn sweeps(cli: &Cli) -> bool {
         Verb::Create(arguments) => !cli.dry_run && arguments.dry_run.is_none(),
         Verb::VcpuPin(_) => !cli.dry_run,
         Verb::List(arguments) => !arguments.names,
-        Verb::BugReport(_) | Verb::Generate(_) | Verb::Host(_) => false,
+        Verb::BugReport(_) | Verb::Generate(_) | Verb::Host(_) | Verb::Xenstored(_) => false,
         _ => true,
     }
 }
@@ -167,6 +169,7 @@ mod tests {
         check("bug-report", false);
         check("host check", false);
         check("generate man d", false);
+        check("xenstored", false);
         check("console a", true);
     }
 }

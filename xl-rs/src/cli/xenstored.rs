@@ -1,0 +1,71 @@
+//! The arguments of `xenstored`. Letters and names are those of C xenstored where it has them.
+
+use clap::Args;
+use std::path::PathBuf;
+use xenstore::store::Quota;
+
+/// Arguments of `xenstored`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct XenstoredArgs {
+    /// Stay in the foreground; messages go to standard error
+    #[arg(short = 'N', long, alias = "no-fork")]
+    pub foreground: bool,
+
+    /// Write the number of the process that serves here, and hold a lock on the file
+    #[arg(short = 'F', long, value_name = "FILE", default_value = "/run/xen/xenstored.pid")]
+    pub pid_file: PathBuf,
+
+    /// Where a log of all requests goes, from the start on; CONTROL log turns it off and on
+    #[arg(short = 'T', long, value_name = "FILE")]
+    pub trace_file: Option<PathBuf>,
+
+    /// Set a quota of every guest: nodes, watches, transactions, outstanding, transaction-nodes,
+    /// memory, permissions, path-max or node-size; 0 lifts it
+    #[arg(short = 'Q', long = "quota", value_name = "NAME=NUMBER", value_parser = quota)]
+    pub quotas: Vec<(Quota, u32)>,
+
+    /// Set the bytes of a guest that are worth a warning
+    #[arg(short = 'q', long, value_name = "memory=NUMBER", value_parser = soft_quota)]
+    pub quota_soft: Option<u32>,
+
+    /// The process that serves: say on standard output when it is ready, and leave the terminal
+    #[arg(long, hide = true, requires = "foreground")]
+    pub detached: bool,
+}
+
+fn split(text: &str) -> Result<(&str, u32), String> {
+    let (name, number) = text.split_once('=').ok_or("write NAME=NUMBER")?;
+    let number = super::number::digits(number).ok_or("give a number after the equals sign")?;
+    Ok((name, number))
+}
+
+fn quota(text: &str) -> Result<(Quota, u32), String> {
+    let (name, number) = split(text)?;
+    let quota = Quota::from_name(name).ok_or_else(|| {
+        format!("{name} is no quota; there are {}", Quota::ALL.map(Quota::name).join(", "))
+    })?;
+    Ok((quota, number))
+}
+
+fn soft_quota(text: &str) -> Result<u32, String> {
+    match split(text)? {
+        ("memory", number) => Ok(number),
+        (name, _) => Err(format!("{name} has no such limit; memory has")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotas() {
+        assert_eq!(quota("nodes=7"), Ok((Quota::Nodes, 7)));
+        assert_eq!(quota("node-permissions=0"), Ok((Quota::Permissions, 0)));
+        for wrong in ["nodes", "nodes=", "nodes=x", "nodes=-1", "other=1", "nodes=4294967296"] {
+            assert!(quota(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(soft_quota("memory=5"), Ok(5));
+        assert!(soft_quota("nodes=5").is_err());
+    }
+}

@@ -1,0 +1,181 @@
+//! The ways to peers: unix sockets and ring pages.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use xenstore::server::{Fault, PageRing, Transport};
+
+use super::page::SharedPage;
+
+/// Bytes read from a socket at once.
+const CHUNK: usize = 16 << 10;
+
+/// A way to a peer.
+#[derive(Debug)]
+pub enum Link {
+    /// A program of this domain.
+    Socket(Socket),
+    /// A guest, or the kernel.
+    Ring(PageRing<SharedPage>),
+}
+
+/// A connected socket. Its descriptor tells of changes only, so that what is not read for a while
+/// costs nothing.
+#[derive(Debug)]
+pub struct Socket {
+    stream: UnixStream,
+    epoll: Rc<OwnedFd>,
+    number: u32,
+    /// What was read and not taken.
+    buffer: Vec<u8>,
+    /// The position of the first byte in `buffer`.
+    base: u32,
+    /// Whether the last read got less than it could.
+    drained: bool,
+}
+
+impl Socket {
+    /// Takes a connected socket; its events carry `number`.
+    pub fn new(stream: UnixStream, epoll: &Rc<OwnedFd>, number: u32) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        let data = EventData::new_u64(number.into());
+        epoll::add(&**epoll, &stream, data, EventFlags::IN | EventFlags::RDHUP | EventFlags::ET)?;
+        let epoll = Rc::clone(epoll);
+        Ok(Self { stream, epoll, number, buffer: Vec::new(), base: 0, drained: true })
+    }
+
+    /// What was read from position `at` on.
+    fn held(&self, at: u32) -> &[u8] {
+        self.buffer.get(at.wrapping_sub(self.base) as usize..).unwrap_or_default()
+    }
+
+    fn receive(&mut self, at: u32, buffer: &mut Vec<u8>) -> Result<usize, Fault> {
+        if self.held(at).is_empty() {
+            let start = self.buffer.len();
+            self.buffer.resize(start + CHUNK, 0);
+            let read = self.stream.read(&mut self.buffer[start..]);
+            let count = *read.as_ref().unwrap_or(&0);
+            self.buffer.truncate(start + count);
+            self.drained = count < CHUNK;
+            match read {
+                Ok(0) => return Err(Fault::Closed),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => self.drained = false,
+                Err(error) => return Err(ended("read from a socket", error)),
+            }
+        }
+        let held = self.held(at);
+        buffer.extend_from_slice(held);
+        Ok(held.len())
+    }
+
+    fn taken(&mut self, at: u32) {
+        let count = (at.wrapping_sub(self.base) as usize).min(self.buffer.len());
+        self.buffer.drain(..count);
+        self.base = at;
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        match self.stream.write(bytes) {
+            Ok(count) => Ok(count),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                Ok(0)
+            }
+            Err(error) => Err(ended("write to a socket", error)),
+        }
+    }
+
+    fn await_room(&mut self, waiting: bool) -> Result<(), Fault> {
+        let mut flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
+        if waiting {
+            flags |= EventFlags::OUT;
+        }
+        epoll::modify(&*self.epoll, &self.stream, EventData::new_u64(self.number.into()), flags)
+            .map_err(|errno| ended("wait for a socket", errno.into()))
+    }
+}
+
+/// A socket that its peer has left is no fault of anyone's.
+fn ended(operation: &'static str, source: io::Error) -> Fault {
+    match source.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Fault::Closed,
+        _ => Fault::Link { operation, source },
+    }
+}
+
+impl Transport for Link {
+    fn receive(&mut self, at: u32, buffer: &mut Vec<u8>) -> Result<usize, Fault> {
+        match self {
+            Self::Socket(socket) => socket.receive(at, buffer),
+            Self::Ring(ring) => ring.receive(at, buffer),
+        }
+    }
+
+    fn has_more(&self, at: u32) -> bool {
+        match self {
+            Self::Socket(socket) => !socket.drained || !socket.held(at).is_empty(),
+            Self::Ring(ring) => ring.has_more(at),
+        }
+    }
+
+    fn taken(&mut self, at: u32) -> Result<bool, Fault> {
+        match self {
+            Self::Socket(socket) => {
+                socket.taken(at);
+                Ok(false)
+            }
+            Self::Ring(ring) => ring.taken(at),
+        }
+    }
+
+    fn send(&mut self, at: u32, bytes: &[u8]) -> Result<usize, Fault> {
+        match self {
+            Self::Socket(socket) => socket.send(bytes),
+            Self::Ring(ring) => ring.send(at, bytes),
+        }
+    }
+
+    fn notify(&mut self) -> Result<(), Fault> {
+        match self {
+            Self::Socket(_) => Ok(()),
+            Self::Ring(ring) => ring.notify(),
+        }
+    }
+
+    fn await_room(&mut self, waiting: bool) -> Result<(), Fault> {
+        match self {
+            Self::Socket(socket) => socket.await_room(waiting),
+            Self::Ring(ring) => ring.await_room(waiting),
+        }
+    }
+
+    fn asks_for_reset(&self) -> bool {
+        matches!(self, Self::Ring(ring) if ring.asks_for_reset())
+    }
+
+    fn reset(&mut self, features: u32) -> Result<(), Fault> {
+        match self {
+            Self::Socket(_) => Ok(()),
+            Self::Ring(ring) => ring.reset(features),
+        }
+    }
+
+    fn reset_done(&mut self) -> Result<(), Fault> {
+        match self {
+            Self::Socket(_) => Ok(()),
+            Self::Ring(ring) => ring.reset_done(),
+        }
+    }
+
+    fn park(&mut self, fault: &Fault) {
+        if let Self::Ring(ring) = self {
+            ring.park(fault);
+        }
+    }
+}

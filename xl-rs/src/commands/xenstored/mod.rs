@@ -1,0 +1,35 @@
+//! `xenstored`: serves the store to this host.
+//!
+//! ```text
+//! sockets, /dev/xen/evtchn ──epoll──▶ Server (crate xenstore) ──▶ sockets, rings
+//! ```
+//!
+//! In: the options. Out: a process that answers on `/run/xenstored/socket`, on the kernel's ring and
+//! on those of guests, until it is killed. One thread, which sleeps when there is nothing to do. What
+//! a request means is the store's business; here are descriptors, mappings and event channels.
+
+mod background;
+mod error;
+mod host;
+mod link;
+mod listen;
+mod page;
+mod serve;
+mod trace;
+
+pub use error::XenstoredError;
+
+use crate::cli::XenstoredArgs;
+
+/// Serves, in the background unless told otherwise.
+pub fn run(arguments: &XenstoredArgs) -> Result<(), XenstoredError> {
+    if !arguments.foreground {
+        return background::start();
+    }
+    if arguments.detached {
+        background::leave_terminal()?;
+    }
+    let mut service = serve::Service::start(arguments)?;
+    background::ready(arguments.detached)?;
+    service.run()
+}

@@ -1,0 +1,246 @@
+//! The service: its start, and the loop that it spends its life in.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use libxc_safe::{EventChannels, KernelRing};
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use xen_sys::xen::VIRQ_DOM_EXC;
+use xenstore::server::{Host as _, NoJournal, PageRing, Server};
+use xenstore::store::{ConnectionId, State};
+use xenstore::{Domid, Port};
+
+use super::error::{XenstoredError, file, system};
+use super::host::XenHost;
+use super::link::{Link, Socket};
+use super::listen;
+use super::page::{Memory, SharedPage};
+use crate::cli::XenstoredArgs;
+
+/// What an event is about; numbers below are those of sockets.
+const EVENT_CHANNELS: u64 = 1 << 32;
+/// The first listener; the others follow.
+const LISTENERS: u64 = EVENT_CHANNELS + 1;
+/// Events taken from the kernel at once.
+const EVENTS: usize = 64;
+
+/// A xenstored.
+pub struct Service {
+    server: Server<XenHost, NoJournal>,
+    epoll: Rc<OwnedFd>,
+    events: Rc<EventChannels>,
+    /// Where it is heard that some domain has ended.
+    ends: Port,
+    listeners: Vec<UnixListener>,
+    ports: Vec<Port>,
+    /// Locked for as long as this process lives.
+    _pid_file: File,
+}
+
+impl Service {
+    /// Takes up the service: from here on programs and guests are connected to this process.
+    pub fn start(arguments: &XenstoredArgs) -> Result<Self, XenstoredError> {
+        let pid_file = claim(&arguments.pid_file)?;
+        allow_many_sockets();
+        let events = Rc::new(EventChannels::open()?);
+        let mut host = XenHost::open(&events)?;
+        // The hypervisor lets one process have it: another xenstored, of whatever kind, shows here.
+        let ends = events.bind_virq(VIRQ_DOM_EXC).map_err(|error| match error.errno() {
+            Some(libxc_safe::Errno::EXIST) => XenstoredError::Running { pid: None },
+            _ => error.into(),
+        })?;
+        if let Some(path) = &arguments.trace_file {
+            host.trace_to(path).map_err(file("write", path))?;
+        }
+        let mut state = State::new();
+        for &(quota, limit) in &arguments.quotas {
+            state.set_limit(quota, limit);
+        }
+        if let Some(bytes) = arguments.quota_soft {
+            state.set_soft_memory(bytes);
+        }
+        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(system("make an epoll"))?;
+        let epoll = Rc::new(epoll);
+        let data = EventData::new_u64(EVENT_CHANNELS);
+        epoll::add(&*epoll, &*events, data, EventFlags::IN).map_err(system("wait for events"))?;
+        let mut server = Server::new(state, host, NoJournal);
+        connect_kernel(&mut server, &events)?;
+        let listeners = listen::listen()?;
+        for (index, listener) in (LISTENERS..).zip(&listeners) {
+            let data = EventData::new_u64(index);
+            // Edges: where no descriptor is left, the next connection is the next try.
+            epoll::add(&*epoll, listener, data, EventFlags::IN | EventFlags::ET)
+                .map_err(system("wait for connections"))?;
+        }
+        let ports = Vec::new();
+        Ok(Self { server, epoll, events, ends, listeners, ports, _pid_file: pid_file })
+    }
+
+    /// Serves for ever.
+    pub fn run(&mut self) -> Result<(), XenstoredError> {
+        let mut ready = Vec::with_capacity(EVENTS);
+        loop {
+            self.server.host_mut().flush();
+            let timeout = self.timeout();
+            ready.clear();
+            let waited = epoll::wait(
+                &*self.epoll,
+                rustix::buffer::spare_capacity(&mut ready),
+                timeout.as_ref(),
+            );
+            match waited {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(system("wait for events")(errno)),
+            }
+            self.take_events(&ready)?;
+            self.server.expire();
+            self.server.round().map_err(system("keep the journal"))?;
+        }
+    }
+
+    /// How long there is nothing to do unless something comes.
+    fn timeout(&mut self) -> Option<Timespec> {
+        if self.server.has_work() {
+            return Some(Timespec::default());
+        }
+        let at = self.server.next_expiry()?;
+        let left = at.saturating_sub(self.server.host_mut().now()) + Duration::from_millis(1);
+        Timespec::try_from(left).ok()
+    }
+
+    /// Looks at what the kernel tells of. Ends of domains come first: a number may be in use again.
+    fn take_events(&mut self, ready: &[Event]) -> Result<(), XenstoredError> {
+        if ready.iter().any(|event| event.data.u64() == EVENT_CHANNELS) {
+            self.take_ports()?;
+        }
+        for event in ready {
+            match event.data.u64() {
+                EVENT_CHANNELS => {}
+                listener @ LISTENERS.. => self.accept((listener - LISTENERS) as usize),
+                number => {
+                    if let Ok(number) = u32::try_from(number) {
+                        self.server.ready(ConnectionId::Socket(number));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_ports(&mut self) -> Result<(), XenstoredError> {
+        self.ports.clear();
+        match self.events.pending(&mut self.ports) {
+            Ok(_) => {}
+            Err(error) if error.errno() == Some(libxc_safe::Errno::FBIG) => {
+                self.events.reset()?;
+                self.look_at_domains();
+                for id in self.server.host_mut().ring_owners() {
+                    self.server.ready(id);
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        // First, so that what comes while the rings are looked at is heard.
+        self.events.unmask_all(&self.ports)?;
+        let ports = std::mem::take(&mut self.ports);
+        if ports.contains(&self.ends) {
+            self.look_at_domains();
+        }
+        for &port in &ports {
+            if let Some(id) = self.server.host_mut().of_port(port) {
+                self.server.ready(id);
+            }
+        }
+        self.ports = ports;
+        Ok(())
+    }
+
+    fn look_at_domains(&mut self) {
+        match self.server.host_mut().domains() {
+            Ok(existing) => self.server.domains_changed(&existing),
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+
+    /// Takes up the connections that wait at a listener.
+    fn accept(&mut self, index: usize) {
+        let Some(listener) = self.listeners.get(index) else { return };
+        loop {
+            let stream = match listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::warn!("a program cannot connect: {error}");
+                    return;
+                }
+            };
+            let epoll = &self.epoll;
+            let opened = self
+                .server
+                .open_socket(|number| Socket::new(stream, epoll, number).map(Link::Socket));
+            if let Err(error) = opened {
+                tracing::warn!("a program cannot connect: {error}");
+            }
+        }
+    }
+}
+
+/// Connects to the kernel of this domain, whose ring may hold requests already.
+fn connect_kernel(
+    server: &mut Server<XenHost, NoJournal>,
+    events: &Rc<EventChannels>,
+) -> Result<(), XenstoredError> {
+    let id = ConnectionId::Domain(Domid::DOM0);
+    let kernel = KernelRing::open()?;
+    let port = events.bind_interdomain(Domid::DOM0, kernel.port())?;
+    server.host_mut().note_port(port, id);
+    let page = SharedPage::new(Memory::Kernel(kernel), Rc::clone(events), port);
+    let failed = |source| XenstoredError::KernelRing { source };
+    let mut ring = PageRing::new(page).map_err(failed)?;
+    let (request, reply) = ring.positions().map_err(failed)?;
+    let features = server.state().ring_features(Domid::DOM0);
+    ring.advertise(features).map_err(failed)?;
+    // The kernel waits for a sign that its store is there.
+    xenstore::server::Transport::notify(&mut ring).map_err(failed)?;
+    server.attach(id, Link::Ring(ring), request, reply);
+    Ok(())
+}
+
+/// Locks the file and writes this process's number to it.
+fn claim(path: &Path) -> Result<File, XenstoredError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(file("make", folder))?;
+    }
+    let mut options = File::options();
+    let opened = options.read(true).write(true).create(true).truncate(false).open(path);
+    let mut pid_file = opened.map_err(file("open", path))?;
+    if pid_file.try_lock().is_err() {
+        let mut text = String::new();
+        // A number that cannot be read is only not shown.
+        let _ = pid_file.read_to_string(&mut text);
+        return Err(XenstoredError::Running { pid: text.trim().parse().ok() });
+    }
+    pid_file
+        .set_len(0)
+        .and_then(|()| pid_file.rewind())
+        .and_then(|()| writeln!(pid_file, "{}", std::process::id()))
+        .map_err(file("write", path))?;
+    Ok(pid_file)
+}
+
+/// As many descriptors as the system allows: each client takes one.
+fn allow_many_sockets() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(errno) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the number of descriptors cannot be raised: {errno}");
+    }
+}
