@@ -24,9 +24,10 @@
 //! * Turns go round; a turn is [`Server::REQUESTS_PER_TURN`] requests at most.
 //! * A guest that does not take its replies is not asked for more (the quota `outstanding`). Events
 //!   that a guest's requests cause at others count there too, until the others have taken them.
-//! * Events for a reader that falls behind are merged where it cannot tell ([`Queue`]). One whose
-//!   queue outgrows its memory all the same, or that has taken nothing for
-//!   [`Server::UNREAD_SECONDS`], is cut off.
+//! * Events for a reader that falls behind are merged where it cannot tell ([`Queue`]), and the store
+//!   makes none for a guest whose memory is used up. A reader that no quota binds is cut off at
+//!   [`Server::QUEUE_BYTES`]; one that holds up guests and has taken nothing for
+//!   [`Server::UNREAD_SECONDS`], too, unless it is this host's kernel.
 //! * A ring with impossible indices, or a message longer than the protocol allows, ends that
 //!   connection: a socket is closed, a guest's ring gets its error field set and is left alone until
 //!   the guest asks for a reconnection or is introduced anew.

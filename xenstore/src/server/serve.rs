@@ -9,7 +9,7 @@ use super::host::Host;
 use super::journal::{Entry, Journal};
 use super::queue::Queue;
 use super::transport::Transport;
-use crate::store::{Changes, ConnectionId, Effect, Event, Quota, Ring, State};
+use crate::store::{Changes, ConnectionId, Effect, Event, Ring, State};
 use crate::wire::{Header, MessageType, Packet, Reply, Request, RequestId, TransactionId};
 use crate::{Domid, Errno};
 
@@ -24,7 +24,7 @@ pub struct Server<H: Host, J> {
     pub(super) ready: VecDeque<ConnectionId>,
     /// Who has to be told something after the commit.
     pub(super) unsettled: Vec<ConnectionId>,
-    /// Guests that take nothing while others answer for what waits for them.
+    /// Readers that take nothing while guests answer for what waits for them.
     pub(super) stuck: BTreeSet<ConnectionId>,
     /// Connections whose queues have grown too long.
     overfull: Vec<ConnectionId>,
@@ -41,9 +41,9 @@ impl<H: Host, J: Journal> Server<H, J> {
     pub const REQUESTS_PER_TURN: usize = 16;
     /// Waiting bytes from which on no further requests are taken from anyone.
     pub const HOLD_BACK_BYTES: usize = 64 << 10;
-    /// Waiting bytes at which a privileged connection, which no quota binds, is cut off.
+    /// Waiting bytes at which a connection is cut off whose memory no quota binds.
     pub const QUEUE_BYTES: usize = 16 << 20;
-    /// How long a guest may take nothing while other guests wait for it.
+    /// How long a reader may take nothing while guests wait for it.
     pub const UNREAD_SECONDS: u64 = 20;
 
     /// A server of `state`, which no peer has a connection to yet.
@@ -340,13 +340,10 @@ impl<H: Host, J: Journal> Server<H, J> {
         if let Some(domid) = origin {
             self.state.queued(domid, 1, 0);
         }
-        let mut most = Self::QUEUE_BYTES;
         if let Some(domid) = guest(id) {
             self.state.queued(domid, 0, signed(self.encoded.len()));
-            let memory = self.state.limit(domid, Quota::Memory);
-            most = most.min(usize::try_from(memory).unwrap_or(usize::MAX));
         }
-        if connection.out.waiting().len() > most {
+        if connection.out.waiting().len() > Self::QUEUE_BYTES {
             self.overfull.push(id);
         }
         self.mark(id);

@@ -7,6 +7,7 @@ use super::host::Host;
 use super::journal::{Entry, Journal};
 use super::serve::{Server, guest, signed};
 use super::transport::Transport;
+use crate::Domid;
 use crate::store::ConnectionId;
 
 impl<H: Host, J: Journal> Server<H, J> {
@@ -71,10 +72,12 @@ impl<H: Host, J: Journal> Server<H, J> {
         Ok(())
     }
 
-    /// Notes since when a guest has taken nothing of what another guest answers for.
+    /// Notes since when a reader has taken nothing of what another guest answers for. The kernel of
+    /// this domain is waited for however long it takes: without its store the host is lost.
     fn watch_reader(&mut self, id: ConnectionId, progress: bool) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if !connection.out.holds_up_others() {
+        let kernel = id == ConnectionId::Domain(Domid::DOM0);
+        if kernel || !connection.out.holds_up_others() {
             connection.stuck_since = None;
             self.stuck.remove(&id);
         } else if progress || connection.stuck_since.is_none() {
