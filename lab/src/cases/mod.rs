@@ -18,6 +18,7 @@ mod memory;
 mod nodes;
 mod numa;
 mod options;
+mod pci;
 mod policy;
 mod undo;
 mod verbs;
@@ -51,6 +52,7 @@ pub fn all() -> Vec<Case> {
         json::CASES,
         bug_report::CASES,
         host_check::CASES,
+        pci::CASES,
     ]
     .concat()
 }

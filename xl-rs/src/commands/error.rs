@@ -5,6 +5,7 @@ use super::xenstored::XenstoredError;
 use crate::cli::program;
 use crate::exit::Exit;
 use crate::host::judge::Status;
+use crate::pci::PciError;
 use crate::printable;
 use crate::state::StateError;
 use domain_builder::apply::{ApplyError, StepError};
@@ -277,6 +278,9 @@ pub enum CommandError {
     /// The store cannot be served.
     #[error(transparent)]
     Xenstored(#[from] XenstoredError),
+    /// A PCI device.
+    #[error(transparent)]
+    Pci(#[from] PciError),
 }
 
 impl CommandError {
@@ -309,6 +313,9 @@ impl CommandError {
                 _ => Exit::Failure,
             },
             Self::Destroy(DestroyError::Xen(error)) => of_xen(error),
+            Self::Pci(PciError::Xen { source, .. }) => of_xen(source),
+            Self::Pci(PciError::Store(error)) => of_store(error),
+            Self::Pci(PciError::NotADevice { .. } | PciError::BadName { .. }) => Exit::Usage,
             Self::Destroy(DestroyError::Store(error)) => of_store(error),
             Self::Configuration { .. } | Self::Read { .. } | Self::Image(_) | Self::Plan(_) => {
                 Exit::Configuration

@@ -21,6 +21,7 @@ mod info;
 mod list;
 mod memory;
 mod pause;
+mod pci;
 mod rename;
 mod restart;
 mod saved;
@@ -112,6 +113,10 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::MemSet(arguments) => memory::set_target(&arguments),
         Verb::Sysrq(arguments) => sysrq::run(&arguments),
         Verb::DebugKeys(arguments) => debug_keys::run(&arguments),
+        Verb::Pci(arguments) => pci::run(&arguments),
+        Verb::PciAssignableAdd(arguments) => pci::add(&arguments),
+        Verb::PciAssignableRemove(arguments) => pci::remove(&arguments),
+        Verb::PciAssignableList(arguments) => pci::list(&arguments),
         Verb::BugReport(arguments) => bug_report::run(&arguments),
         Verb::Xenstored(arguments) => Ok(xenstored::run(&arguments)?),
         Verb::Generate(arguments) => generate::run(&arguments),

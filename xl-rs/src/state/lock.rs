@@ -24,6 +24,8 @@ pub enum Subject<'a> {
     Domain(u16),
     /// What comes after a domain's end, by number: held by who stays for it.
     End(u16),
+    /// Who has which PCI device of the host.
+    PciDevices,
 }
 
 impl fmt::Display for Subject<'_> {
@@ -33,6 +35,7 @@ impl fmt::Display for Subject<'_> {
             Self::Uuid(uuid) => write!(f, "the UUID {uuid}"),
             Self::Domain(domid) => write!(f, "domain {domid}"),
             Self::End(domid) => write!(f, "the end of domain {domid}"),
+            Self::PciDevices => f.write_str("PCI devices"),
         }
     }
 }
@@ -44,6 +47,7 @@ impl Subject<'_> {
             Self::Uuid(uuid) => format!("uuid-{uuid}"),
             Self::Domain(domid) => format!("domain-{domid}"),
             Self::End(domid) => format!("end-{domid}"),
+            Self::PciDevices => String::from("pci-devices"),
         }
     }
 }
