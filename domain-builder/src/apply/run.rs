@@ -380,13 +380,31 @@ impl<'a> Run<'a> {
             Err(error) => error,
         };
         // ENOMEM says nothing of how much is missing; the host's numbers do.
+        self.room(pages)?;
+        Err(refused.into())
+    }
+
+    /// Whether the hypervisor has as much memory that nobody has claimed.
+    fn room(&self, pages: u64) -> Result<(), StepError> {
         let info = self.xen.physinfo()?;
         let free = info.free_pages.saturating_sub(info.outstanding_pages);
-        if free >= pages {
-            return Err(refused.into());
-        }
         let kib = PAGE_BYTES / 1024;
-        Err(StepError::OutOfMemory { needed_kib: pages * kib, free_kib: free * kib })
+        match free >= pages {
+            true => Ok(()),
+            false => Err(StepError::OutOfMemory {
+                needed_kib: pages.saturating_mul(kib),
+                free_kib: free.saturating_mul(kib),
+            }),
+        }
+    }
+
+    /// Looks at what a step would find, and changes nothing.
+    pub(super) fn look(&mut self, step: &Step, store: &mut Client) -> Result<(), StepError> {
+        match step {
+            Step::CheckName { name } => self.check_name(name, store),
+            Step::ClaimMemory { pages } => self.room(*pages),
+            _ => Ok(()),
+        }
     }
 
     fn shared_info(&mut self) -> Result<(), StepError> {
