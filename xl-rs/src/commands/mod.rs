@@ -1,6 +1,7 @@
 //! One file per verb. A command opens what it needs, does its work, prints, and returns how it
 //! ended; only [`run`] turns errors into text and exit codes.
 
+mod begin;
 mod bug_report;
 mod build;
 mod config_update;
@@ -22,9 +23,11 @@ mod list;
 mod memory;
 mod pause;
 mod pci;
+mod remove;
 mod rename;
 mod restart;
 mod saved;
+mod set_aside;
 mod shutdown;
 mod signals;
 mod sweep;
