@@ -14,6 +14,7 @@ mod host_check;
 mod interrupt;
 mod json;
 mod killed;
+mod killed_restart;
 mod memory;
 mod nodes;
 mod numa;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         verbs::CASES,
         interrupt::CASES,
         killed::CASES,
+        killed_restart::CASES,
         bad_input::CASES,
         ends::CASES,
         beside_xl::CASES,
