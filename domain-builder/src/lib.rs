@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
-pub mod causes;
 pub mod host;
 pub mod image;
 pub mod nodes;

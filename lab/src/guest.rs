@@ -1,11 +1,10 @@
-//! The guests that dom0 finds under `/guest`: kernels, the small initramfs (with drivers for the
-//! stock kernel, too), microkernels.
+//! The guests that dom0 finds under `/guest`: kernels, the small initramfs, microkernels.
 
 use crate::artefact::Artefacts;
 use crate::cpio::Cpio;
 use crate::error::{Context as _, Error, Result};
 use crate::paths::Paths;
-use crate::{modules, tools, unpacked};
+use crate::{tools, unpacked};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -16,8 +15,7 @@ pub fn small_kernel(paths: &Paths) -> Option<PathBuf> {
 
 /// Adds everything under `guest/`.
 pub fn add(cpio: &mut Cpio, paths: &Paths, artefacts: &mut Artefacts) -> Result<()> {
-    let kernel = artefacts.root("kernel")?;
-    let stock = unpacked::stock_kernel(&kernel)?;
+    let stock = unpacked::stock_kernel(&artefacts.root("kernel")?)?;
     cpio.file("guest/stock", 0o644, &std::fs::read(&stock).on("read", &stock)?);
     match small_kernel(paths) {
         Some(small) => {
@@ -26,13 +24,8 @@ pub fn add(cpio: &mut Cpio, paths: &Paths, artefacts: &mut Artefacts) -> Result<
         }
         None => cpio.link("guest/vmlinuz", "stock"),
     }
-    let mut initramfs = initramfs(paths, &unpacked::busybox(&artefacts.root("busybox")?)?)?;
+    let initramfs = initramfs(paths, &unpacked::busybox(&artefacts.root("busybox")?)?)?;
     cpio.file("guest/initramfs.gz", 0o644, &initramfs);
-    // Linux unpacks one archive after the other.
-    let mut drivers = Cpio::new();
-    modules::add_for_guests(&mut drivers, &kernel)?;
-    initramfs.extend(compressed(drivers)?);
-    cpio.file("guest/initramfs-drivers.gz", 0o644, &initramfs);
     cpio.link("guest/initramfs", "initramfs.gz");
     let xtf = paths.workspace.join("tests/xtf/target/guests");
     if xtf.is_dir() {
@@ -54,10 +47,6 @@ fn initramfs(paths: &Paths, busybox: &Path) -> Result<Vec<u8>> {
             return Err(Error::Form { path: manifest, why: format!("cannot read «{line}»") });
         }
     }
-    compressed(cpio)
-}
-
-fn compressed(cpio: Cpio) -> Result<Vec<u8>> {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gzip.write_all(&cpio.finish()).on("compress", "the guest's initramfs")?;
     gzip.finish().on("compress", "the guest's initramfs")

@@ -143,6 +143,15 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    pub(crate) fn array<const N: usize>(
+        &mut self,
+        what: &'static str,
+    ) -> Result<&'a [u8; N], Damaged> {
+        let (bytes, rest) = self.rest.split_first_chunk().ok_or(self.damaged(what))?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
     /// A text of printable ASCII, of which paths and names are made.
     pub(crate) fn text(&mut self, what: &'static str) -> Result<&'a str, Damaged> {
         let before = self.damaged(what);

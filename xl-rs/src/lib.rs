@@ -11,6 +11,5 @@ pub mod exit;
 pub mod host;
 pub mod netlink;
 pub mod output;
-pub mod pci;
 pub mod printable;
 pub mod state;

@@ -17,6 +17,17 @@ pub enum Fault {
     /// Indices that no honest peer leaves.
     #[error(transparent)]
     Indices(#[from] BrokenRing),
+    /// Positions of its ring that do not fit what the server before this one wrote down.
+    #[error(
+        "its ring has taken requests up to {taken} and replies up to {sent}, which the saved state \
+         rules out"
+    )]
+    Resumed {
+        /// `req_cons` of the ring.
+        taken: u32,
+        /// `rsp_prod` of the ring.
+        sent: u32,
+    },
     /// A message that is longer than the protocol allows.
     #[error(transparent)]
     TooLong(#[from] ParseError),
@@ -41,7 +52,7 @@ impl Fault {
     #[must_use]
     pub const fn ring_code(&self) -> u32 {
         match self {
-            Self::Indices(_) => XENSTORE_ERROR_RINGIDX,
+            Self::Indices(_) | Self::Resumed { .. } => XENSTORE_ERROR_RINGIDX,
             Self::TooLong(_) => XENSTORE_ERROR_PROTO,
             Self::Closed | Self::Unread { .. } | Self::Link { .. } => XENSTORE_ERROR_COMM,
         }

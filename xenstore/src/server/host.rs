@@ -8,6 +8,20 @@ use crate::store::{ConnectionId, Effect, Ring};
 use crate::wire::Packet;
 use crate::{Domid, Errno};
 
+/// Which domain a number means: what the hypervisor says of a domain and of no other one that has had
+/// the number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity(pub [u8; 16]);
+
+/// A domain that exists and is not being destroyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Which one it is.
+    pub identity: Identity,
+    /// Whether it has shut down or crashed.
+    pub shut_down: bool,
+}
+
 /// The hypervisor and the machine, as a server needs them.
 pub trait Host {
     /// The ways to peers.
@@ -19,8 +33,8 @@ pub trait Host {
     /// What to answer to the INTRODUCE.
     fn connect(&mut self, domid: Domid, ring: Ring) -> Result<Self::Transport, Errno>;
 
-    /// Whether a domain with this number exists.
-    fn exists(&mut self, domid: Domid) -> bool;
+    /// Which domain has this number, if one exists that is not being destroyed.
+    fn identity(&mut self, domid: Domid) -> Option<Identity>;
 
     /// The time by any clock that runs evenly. Asked for only when a guest holds up others.
     fn now(&self) -> Duration;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::host::Identity;
 use crate::store::{ConnectionId, Ring};
 use crate::wire::Packet;
 use crate::{Domid, Errno};
@@ -32,11 +33,13 @@ pub enum Entry<'a> {
         bytes: usize,
     },
     /// A domain that a request names exists.
-    Exists(Domid),
+    Exists(Domid, Identity),
     /// The ring of an INTRODUCE was connected, or why not.
     Connected {
         /// The domain.
         domid: Domid,
+        /// Which one it is.
+        identity: Identity,
         /// Its ring.
         ring: Ring,
         /// How it went.
@@ -64,6 +67,10 @@ pub enum Entry<'a> {
 pub trait Journal {
     /// Takes note of something that was done.
     fn note(&mut self, entry: Entry<'_>);
+
+    /// Hears the bytes of every reply and event that what was noted leads to: whoever does it again
+    /// can tell whether it leads to the same.
+    fn answered(&mut self, _message: &[u8]) {}
 
     /// Keeps all notes so far, whatever happens to the process. Until this has returned, no peer
     /// hears of what was noted.

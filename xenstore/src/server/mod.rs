@@ -19,6 +19,12 @@
 //! from the ring's own indices. Positions are those of the byte streams, as free-running 32-bit
 //! numbers; of a ring they are its indices.
 //!
+//! # After a kill
+//!
+//! [`SavedLog`] is a journal that outlives the process. [`Revived`] reads what it kept, does the
+//! entries again through the functions that made them, and puts new ways to the peers in place of
+//! the old ones; whoever's ring rules out what was kept is cut off.
+//!
 //! # Nobody holds up another
 //!
 //! * Turns go round; a turn is [`Server::REQUESTS_PER_TURN`] requests at most.
@@ -33,20 +39,26 @@
 //!   the guest asks for a reconnection or is introduced anew.
 
 mod connection;
+mod entries;
 mod fault;
 mod host;
 mod journal;
+mod log;
 mod queue;
+mod replay;
 mod ring;
+mod saved;
 mod serve;
 mod settle;
 mod transport;
 
 pub use connection::Connection;
 pub use fault::Fault;
-pub use host::Host;
+pub use host::{Found, Host, Identity};
 pub use journal::{Entry, Journal, NoJournal};
+pub use log::SavedLog;
 pub use queue::Queue;
+pub use replay::{Detached, Recorded, ReplayError, Revived};
 pub use ring::{Page, PageRing};
 pub use serve::Server;
 pub use transport::Transport;

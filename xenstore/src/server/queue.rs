@@ -1,5 +1,7 @@
 //! What waits to be sent on a connection.
 
+mod saved;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::Domid;
@@ -66,6 +68,13 @@ impl Queue {
     #[must_use]
     pub fn waiting(&self) -> &[u8] {
         &self.bytes[self.sent..]
+    }
+
+    /// What waits behind `sent` bytes that are on their way, with its position.
+    #[must_use]
+    pub fn not_sent(&self, sent: usize) -> (u32, &[u8]) {
+        // Positions are modulo 2³².
+        (self.base.wrapping_add(sent as u32), self.waiting().get(sent..).unwrap_or(&[]))
     }
 
     /// The messages that wait, the first of which may have been sent in part.

@@ -136,6 +136,10 @@ impl<P: Page> Transport for PageRing<P> {
         Ok(count as usize)
     }
 
+    fn published(&self) -> Result<Option<(u32, u32)>, Fault> {
+        self.positions().map(Some)
+    }
+
     fn notify(&mut self) -> Result<(), Fault> {
         self.page.signal()
     }

@@ -5,7 +5,7 @@ use std::io;
 
 use super::connection::Connection;
 use super::fault::Fault;
-use super::host::Host;
+use super::host::{Found, Host, Identity};
 use super::journal::{Entry, Journal};
 use super::queue::Queue;
 use super::transport::Transport;
@@ -27,10 +27,12 @@ pub struct Server<H: Host, J> {
     /// Readers that take nothing while guests answer for what waits for them.
     pub(super) stuck: BTreeSet<ConnectionId>,
     /// Connections whose queues have grown too long.
-    overfull: Vec<ConnectionId>,
+    pub(super) overfull: Vec<ConnectionId>,
     /// Effects that wait for the commit.
     pub(super) later: Vec<Effect>,
-    last_socket: u32,
+    pub(super) last_socket: u32,
+    /// Which domains the store means by numbers.
+    pub(super) identities: BTreeMap<Domid, Identity>,
     /// Where bytes are received, and where messages are put together: kept for their memory.
     received: Vec<u8>,
     encoded: Vec<u8>,
@@ -60,6 +62,7 @@ impl<H: Host, J: Journal> Server<H, J> {
             overfull: Vec::new(),
             later: Vec::new(),
             last_socket: 0,
+            identities: BTreeMap::new(),
             received: Vec::new(),
             encoded: Vec::new(),
         }
@@ -78,6 +81,11 @@ impl<H: Host, J: Journal> Server<H, J> {
     /// The world outside.
     pub const fn host_mut(&mut self) -> &mut H {
         &mut self.host
+    }
+
+    /// The journal.
+    pub const fn journal_mut(&mut self) -> &mut J {
+        &mut self.journal
     }
 
     /// A connection.
@@ -152,27 +160,37 @@ impl<H: Host, J: Journal> Server<H, J> {
         Ok(())
     }
 
-    /// Learns from the hypervisor which domains are left: `(domain, has it shut down)` for each that
-    /// exists and does not end.
-    pub fn domains_changed(&mut self, existing: &BTreeMap<Domid, bool>) {
+    /// Learns from the hypervisor which domains are left: each that exists and does not end. Which one
+    /// has a number is not looked at: the end of a domain is heard long before its number comes again,
+    /// and identities may change while a domain lives.
+    pub fn domains_changed(&mut self, existing: &BTreeMap<Domid, Found>) {
         let known: Vec<Domid> = self.state.domains().map(|(domid, _)| domid).collect();
         for domid in known.into_iter().filter(|&domid| domid != Domid::DOM0) {
-            let changes = match existing.get(&domid) {
-                Some(false) => continue,
-                Some(true) => {
-                    let changes = self.state.domain_shut_down(domid);
-                    if changes != Changes::default() {
-                        self.journal.note(Entry::ShutDown(domid));
-                    }
-                    changes
-                }
+            match existing.get(&domid) {
                 None => {
                     self.journal.note(Entry::Gone(domid));
-                    self.state.domain_gone(domid)
+                    self.gone(domid);
                 }
-            };
-            self.follow(None, Header::default(), changes);
+                Some(found) if found.shut_down && !self.state.has_shut_down(domid) => {
+                    self.journal.note(Entry::ShutDown(domid));
+                    self.shut_down(domid);
+                }
+                Some(_) => {}
+            }
         }
+    }
+
+    /// A domain has shut down or crashed.
+    pub(super) fn shut_down(&mut self, domid: Domid) {
+        let changes = self.state.domain_shut_down(domid);
+        self.follow(None, Header::default(), changes);
+    }
+
+    /// A domain is no more.
+    pub(super) fn gone(&mut self, domid: Domid) {
+        self.identities.remove(&domid);
+        let changes = self.state.domain_gone(domid);
+        self.follow(None, Header::default(), changes);
     }
 
     /// Serves one connection for one turn.
@@ -240,7 +258,7 @@ impl<H: Host, J: Journal> Server<H, J> {
         self.connections.get(&id).is_some_and(short) && self.state.may_ask(id)
     }
 
-    fn answer(&mut self, id: ConnectionId, packet: &Packet) {
+    pub(super) fn answer(&mut self, id: ConnectionId, packet: &Packet) {
         self.host.request(id, packet);
         self.learn_of_domains(id, packet);
         self.journal.note(Entry::Request { connection: id, packet });
@@ -260,8 +278,9 @@ impl<H: Host, J: Journal> Server<H, J> {
         }
         let Ok(request) = Request::decode(packet) else { return };
         for domid in self.state.unknown_domains(id, &request) {
-            if self.host.exists(domid) {
-                self.journal.note(Entry::Exists(domid));
+            if let Some(identity) = self.host.identity(domid) {
+                self.journal.note(Entry::Exists(domid, identity));
+                self.identities.insert(domid, identity);
                 self.state.domain_exists(domid);
             }
         }
@@ -278,6 +297,7 @@ impl<H: Host, J: Journal> Server<H, J> {
             let _ = error.encode(header.request, header.transaction, &mut self.encoded);
         }
         self.host.answer(id, &self.encoded);
+        self.journal.answered(&self.encoded);
         let origin = guest(id);
         connection.out.push_reply(&self.encoded, origin);
         if let Some(domid) = origin {
@@ -288,7 +308,7 @@ impl<H: Host, J: Journal> Server<H, J> {
 
     /// Brings about what a change entails. `cause` is the connection whose request, with that
     /// header, led to it.
-    fn follow(&mut self, cause: Option<ConnectionId>, header: Header, changes: Changes) {
+    pub(super) fn follow(&mut self, cause: Option<ConnectionId>, header: Header, changes: Changes) {
         for effect in changes.effects {
             match effect {
                 Effect::Connect { introducer, domid, gfn, port } => {
@@ -312,10 +332,15 @@ impl<H: Host, J: Journal> Server<H, J> {
     fn connect(&mut self, introducer: ConnectionId, header: Header, domid: Domid, ring: Ring) {
         // A port can be bound once only: the old ring has to go before the new one comes.
         self.drop_connection(ConnectionId::Domain(domid));
-        let result = self.host.connect(domid, ring).map(|link| {
+        // First which one it is: should the number change hands, the mapping fails or is another's.
+        let identity = self.host.identity(domid);
+        let link = identity.ok_or(Errno::Einval).and_then(|_| self.host.connect(domid, ring));
+        let identity = identity.unwrap_or_default();
+        let result = link.map(|link| {
+            self.identities.insert(domid, identity);
             self.attach(ConnectionId::Domain(domid), link, 0, 0);
         });
-        self.journal.note(Entry::Connected { domid, ring, result });
+        self.journal.note(Entry::Connected { domid, identity, ring, result });
         let outcome = self.state.connected(domid, ring, result);
         if let Some(reply) = &outcome.reply {
             self.reply(introducer, header, reply);
@@ -334,6 +359,7 @@ impl<H: Host, J: Journal> Server<H, J> {
             return;
         }
         self.host.answer(id, &self.encoded);
+        self.journal.answered(&self.encoded);
         if !connection.out.push_event(&self.encoded, origin) {
             return;
         }
@@ -360,7 +386,11 @@ impl<H: Host, J: Journal> Server<H, J> {
 
     /// Empties a connection on either side; the store has dropped, or drops here, what it held for
     /// it. `features` are given when the ring is a new one.
-    fn begin_anew(&mut self, id: ConnectionId, features: Option<u32>) -> Result<(), Fault> {
+    pub(super) fn begin_anew(
+        &mut self,
+        id: ConnectionId,
+        features: Option<u32>,
+    ) -> Result<(), Fault> {
         self.drop_queue(id);
         let features = match features {
             Some(features) => features,
@@ -418,6 +448,7 @@ impl<H: Host, J: Journal> Server<H, J> {
     }
 
     fn disconnect(&mut self, domid: Domid) {
+        self.identities.remove(&domid);
         self.drop_connection(ConnectionId::Domain(domid));
         // The number may come back for another domain, which answers for nothing of this one's.
         for connection in self.connections.values_mut() {
@@ -425,7 +456,7 @@ impl<H: Host, J: Journal> Server<H, J> {
         }
     }
 
-    fn drop_connection(&mut self, id: ConnectionId) {
+    pub(super) fn drop_connection(&mut self, id: ConnectionId) {
         self.drop_queue(id);
         self.connections.remove(&id);
     }

@@ -37,16 +37,21 @@ impl<H: Host, J: Journal> Server<H, J> {
         if std::mem::take(&mut connection.was_reset) {
             connection.link.reset_done()?;
         }
-        let mut origins = Vec::new();
         let mut sent = 0;
-        while !connection.out.waiting().is_empty() {
-            let count = connection.link.send(connection.out.base(), connection.out.waiting())?;
-            if count == 0 {
-                break;
+        let sending = loop {
+            let (at, waiting) = connection.out.not_sent(sent);
+            match connection.link.send(at, waiting) {
+                Ok(0) => break Ok(()),
+                Ok(count) => sent += count.min(waiting.len()),
+                Err(fault) => break Err(fault),
             }
-            sent += count;
-            connection.out.advance(count, |origin| origins.extend(origin));
+        };
+        if sent > 0 {
+            self.journal.note(Entry::Sent { connection: id, bytes: sent });
+            self.sent(id, sent);
         }
+        sending?;
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         notify |= sent > 0;
         if notify {
             connection.link.notify()?;
@@ -59,17 +64,22 @@ impl<H: Host, J: Journal> Server<H, J> {
         if waits || connection.stuck_since.is_some() {
             self.watch_reader(id, sent > 0);
         }
-        if sent > 0 {
-            self.journal.note(Entry::Sent { connection: id, bytes: sent });
-            if let Some(domid) = guest(id) {
-                self.state.queued(domid, 0, -signed(sent));
-            }
+        self.resume(id);
+        Ok(())
+    }
+
+    /// Bytes at the head of what waits for a connection are sent: nobody answers for them any more.
+    pub(super) fn sent(&mut self, id: ConnectionId, count: usize) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let count = count.min(connection.out.waiting().len());
+        let mut origins = Vec::new();
+        connection.out.advance(count, |origin| origins.extend(origin));
+        if let Some(domid) = guest(id) {
+            self.state.queued(domid, 0, -signed(count));
         }
         for origin in origins {
             self.answered_for(origin);
         }
-        self.resume(id);
-        Ok(())
     }
 
     /// Notes since when a reader has taken nothing of what another guest answers for. The kernel of

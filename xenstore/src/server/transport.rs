@@ -32,6 +32,16 @@ pub trait Transport {
     /// The connection is at its end.
     fn send(&mut self, at: u32, bytes: &[u8]) -> Result<usize, Fault>;
 
+    /// Where a way that outlives the server says that the streams are: the position up to which
+    /// request bytes were taken, and that of the next reply byte. `None` for a way that began with
+    /// this server. The peer may have written there.
+    ///
+    /// # Errors
+    /// The connection is at its end.
+    fn published(&self) -> Result<Option<(u32, u32)>, Fault> {
+        Ok(None)
+    }
+
     /// Wakes the peer after bytes were taken or sent.
     ///
     /// # Errors

@@ -48,6 +48,8 @@ pub(super) struct Domain {
     /// Limits of its own.
     pub(super) limits: Limits,
     pub(super) usage: Usage,
+    /// Bytes of its memory that are the server's.
+    pub(super) queued: u64,
     /// Nodes that it owns and whose parent it does not own (and perhaps a few that it does).
     pub(super) roots: BTreeSet<Box<str>>,
 }
@@ -63,6 +65,7 @@ impl Domain {
             features: FEATURES,
             limits: Limits::default(),
             usage: Usage::default(),
+            queued: 0,
             roots: BTreeSet::new(),
         }
     }
@@ -149,6 +152,7 @@ impl State {
             let usage = &mut domain.usage;
             usage.outstanding = usage.outstanding.saturating_add_signed(messages);
             usage.memory = usage.memory.saturating_add_signed(bytes);
+            domain.queued = domain.queued.saturating_add_signed(bytes);
         }
     }
 
@@ -160,6 +164,12 @@ impl State {
         let usage = self.usage(domid).unwrap_or_default();
         usage.outstanding < self.limit(domid, Quota::Outstanding)
             && usage.memory < self.limit(domid, Quota::Memory)
+    }
+
+    /// Whether a shutdown of a domain has been told, or there is nobody to tell of.
+    #[must_use]
+    pub fn has_shut_down(&self, domid: Domid) -> bool {
+        self.domains.get(&domid).is_none_or(|domain| domain.shutdown || !domain.introduced)
     }
 
     /// Says that a domain has shut down or crashed.

@@ -157,7 +157,7 @@ impl Read {
     }
 }
 
-pub(crate) fn put_connection(id: ConnectionId, out: &mut Vec<u8>) {
+fn put_connection(id: ConnectionId, out: &mut Vec<u8>) {
     let (kind, number) = match id {
         ConnectionId::Socket(number) => (0, number),
         ConnectionId::Domain(domid) => (1, domid.0.into()),
@@ -166,7 +166,7 @@ pub(crate) fn put_connection(id: ConnectionId, out: &mut Vec<u8>) {
     out.put(number.into());
 }
 
-pub(crate) fn connection(input: &mut Reader<'_>) -> Result<ConnectionId, Damaged> {
+fn connection(input: &mut Reader<'_>) -> Result<ConnectionId, Damaged> {
     Ok(match input.flag("a connection")? {
         false => ConnectionId::Socket(input.narrow("the number of a socket")?),
         true => ConnectionId::Domain(Domid(input.narrow("a domain's number")?)),

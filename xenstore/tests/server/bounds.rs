@@ -4,6 +4,7 @@ use crate::world::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use xenstore::Domid;
+use xenstore::server::{Found, Identity};
 use xenstore::store::Quota;
 use xenstore::wire::{MessageType, Reply, Request};
 
@@ -202,7 +203,8 @@ fn a_number_that_comes_again_owes_nothing() {
     let mut setting = Setting::new(2, 0);
     one_floods_two(&mut setting);
     setting.guests[1].outgoing.clear();
-    let existing = BTreeMap::from([(Domid(2), false)]);
+    let found = Found { identity: Identity::default(), shut_down: false };
+    let existing = BTreeMap::from([(Domid(2), found)]);
     setting.server.domains_changed(&existing);
     setting.rest();
     assert_eq!(setting.server.state().usage(Domid(1)), None);

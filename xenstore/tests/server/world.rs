@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use xenstore::server::{Entry, Fault, Host, Journal, Page, PageRing, Server};
+use xenstore::server::{Entry, Fault, Host, Identity, Journal, Page, PageRing, Server};
 use xenstore::store::{ConnectionId, Effect, Ring, State};
 use xenstore::wire::{
     MessageType, Packet, Parser, Reply, Request, RequestId, Token, TransactionId,
@@ -86,8 +86,9 @@ impl Host for World {
         Ok(PageRing::new(page.clone()).expect("a page"))
     }
 
-    fn exists(&mut self, domid: Domid) -> bool {
-        self.existing.contains(&domid)
+    fn identity(&mut self, domid: Domid) -> Option<Identity> {
+        let exists = self.existing.contains(&domid) || self.pages.contains_key(&domid);
+        exists.then(Identity::default)
     }
 
     fn now(&self) -> Duration {

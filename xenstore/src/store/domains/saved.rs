@@ -25,6 +25,7 @@ impl Domain {
         {
             out.put(count);
         }
+        out.put(self.queued);
         out.put_len(self.roots.len());
         self.roots.iter().for_each(|path| out.put_bytes(path.as_bytes()));
     }
@@ -46,12 +47,16 @@ impl Domain {
         for count in &mut counts {
             *count = input.number(WHAT)?;
         }
+        let queued = input.number(WHAT)?;
         let [nodes, watches, transactions, outstanding, memory] = counts;
         let mut roots = BTreeSet::new();
         for _ in 0..input.count(WHAT)? {
             roots.insert(input.text("the path of a domain's node")?.into());
         }
-        if flags > 3 || features & !FEATURES != 0 || counts.iter().any(|count| *count > 1 << 62) {
+        if flags > 3
+            || features & !FEATURES != 0
+            || counts.iter().chain([&queued]).any(|count| *count > 1 << 62)
+        {
             return Err(input.damaged(WHAT));
         }
         Ok(Self {
@@ -63,6 +68,7 @@ impl Domain {
             features,
             limits,
             usage: Usage { nodes, watches, transactions, outstanding, memory },
+            queued,
             roots,
         })
     }

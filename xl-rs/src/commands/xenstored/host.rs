@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use libxc_safe::{EventChannels, GrantDevice, GrantRef, Protection, Xen};
-use xenstore::server::{Fault, Host, PageRing};
+use libxc_safe::{DomainInfo, EventChannels, GrantDevice, GrantRef, Protection, Xen};
+use xenstore::server::{Fault, Found, Host, Identity, PageRing};
 use xenstore::store::{ConnectionId, Effect, Ring};
 use xenstore::wire::Packet;
 use xenstore::{Domid, Errno, Port};
@@ -77,10 +77,14 @@ impl XenHost {
     }
 
     /// Every domain that is not being destroyed, and whether it has shut down.
-    pub fn domains(&self) -> Result<BTreeMap<Domid, bool>, libxc_safe::Error> {
+    pub fn domains(&self) -> Result<BTreeMap<Domid, Found>, libxc_safe::Error> {
         let domains = self.xen.domains()?;
         let alive = domains.into_iter().filter(|domain| !domain.dying);
-        Ok(alive.map(|domain| (domain.domid, domain.shutdown.is_some())).collect())
+        let found = |domain: &DomainInfo| Found {
+            identity: Identity(domain.uuid),
+            shut_down: domain.shutdown.is_some(),
+        };
+        Ok(alive.map(|domain| (domain.domid, found(&domain))).collect())
     }
 
     fn map(&self, domid: Domid, ring: Ring) -> Result<Memory, libxc_safe::Error> {
@@ -128,12 +132,12 @@ impl Host for XenHost {
         })
     }
 
-    fn exists(&mut self, domid: Domid) -> bool {
+    fn identity(&mut self, domid: Domid) -> Option<Identity> {
         match self.xen.domain_info(domid) {
-            Ok(info) => info.is_some_and(|info| !info.dying),
+            Ok(info) => info.filter(|info| !info.dying).map(|info| Identity(info.uuid)),
             Err(error) => {
                 tracing::warn!("{error}");
-                false
+                None
             }
         }
     }

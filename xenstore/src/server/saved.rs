@@ -1,0 +1,88 @@
+//! A server as bytes: the store, and how far each connection has got.
+
+use super::connection::Connection;
+use super::entries::{connection, domid, identity, put_connection};
+use super::host::Host;
+use super::journal::Journal;
+use super::queue::Queue;
+use super::serve::{Server, guest};
+use crate::codec::{Damaged, Put, Reader};
+use crate::store::State;
+use crate::wire::Parser;
+
+impl<H: Host, J: Journal> Server<H, J> {
+    /// Appends all that a later server needs to go on where this one is. Nothing that was done since
+    /// may be told to anyone before the journal has it.
+    pub fn save(&self, out: &mut Vec<u8>) {
+        self.state.save(out);
+        out.put(self.last_socket.into());
+        out.put_len(self.identities.len());
+        for (domid, identity) in &self.identities {
+            out.put(domid.0.into());
+            out.extend_from_slice(&identity.0);
+        }
+        out.put_len(self.connections.len());
+        for (id, connection) in &self.connections {
+            put_connection(*id, out);
+            out.put(connection.request_position.into());
+            out.put_bytes(connection.parser.held());
+            out.put_flag(connection.parked);
+            connection.out.save(out);
+        }
+    }
+
+    /// Reads what was saved. `link` makes the ways to peers.
+    pub(super) fn restore(
+        bytes: &[u8],
+        host: H,
+        journal: J,
+        link: impl Fn() -> H::Transport,
+    ) -> Result<Self, Damaged> {
+        let mut input = Reader::new(bytes);
+        let mut server = Self::new(State::restore_from(&mut input)?, host, journal);
+        server.last_socket = input.narrow("the number of a socket")?;
+        for _ in 0..input.count("the number of identities")? {
+            server.identities.insert(domid(&mut input)?, identity(&mut input)?);
+        }
+        for _ in 0..input.count("the number of connections")? {
+            let id = connection(&mut input)?;
+            let request_position = input.narrow("a position")?;
+            let mut held = input.bytes("a part of a request")?;
+            let parked = input.flag("a connection")?;
+            let out = Queue::restore(&mut input, guest(id))?;
+            let mut connection = Connection::new(link(), request_position, out);
+            connection.parked = parked;
+            let whole = connection.parser.advance(&mut held);
+            if !matches!(whole, Ok(None)) || !server.state.connections().any(|known| known == id) {
+                return Err(input.damaged("a connection"));
+            }
+            server.connections.insert(id, connection);
+        }
+        input.end()?;
+        Ok(server)
+    }
+}
+
+impl<T> Connection<T> {
+    /// The same streams, with another way to the peer.
+    pub(super) fn with_link<L>(self, link: L) -> Connection<L> {
+        let Self { parser, request_position, out, parked, .. } = self;
+        Connection { parser, parked, ..Connection::new(link, request_position, out) }
+    }
+
+    /// Takes the beginning of a request as it was taken before; `None` when it is none.
+    pub(super) fn take_partial(&mut self, bytes: &[u8]) -> Option<()> {
+        let mut new = bytes.strip_prefix(self.parser.held())?;
+        // Positions are modulo 2³².
+        self.request_position = self.request_position.wrapping_add(new.len() as u32);
+        self.parser.advance(&mut new).ok()?.is_none().then_some(())
+    }
+
+    /// Takes a request as it was taken before.
+    pub(super) fn take_whole(&mut self, len: usize) {
+        let new = len.saturating_sub(self.parser.held().len());
+        // Positions are modulo 2³².
+        self.request_position = self.request_position.wrapping_add(new as u32);
+        self.parser = Parser::new();
+    }
+}
