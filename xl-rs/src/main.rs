@@ -21,7 +21,7 @@ fn main() -> ExitCode {
             return exit.into();
         }
     };
-    start_log(cli.verbose, cli.timestamps);
+    start_log(cli.flags.verbose, cli.flags.timestamps);
     commands::run(cli).into()
 }
 

@@ -25,7 +25,7 @@ use std::ffi::OsString;
 use std::sync::LazyLock;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use xen_sys::revision::{DomctlRevision, SysctlRevision};
 use xl::Meant;
 
@@ -39,6 +39,19 @@ use xl::Meant;
 #[command(after_long_help = EXIT_CODES.as_str())]
 #[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
 pub struct Cli {
+    /// What stands before the verb.
+    #[command(flatten)]
+    pub flags: Flags,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+// The flags of every verb. clap would take a doc comment for that of the whole program.
+#[derive(Debug, Args)]
+#[expect(missing_docs, reason = "see above")]
+pub struct Flags {
     /// Say more of what is done; twice for every step, three times for everything
     ///
     /// The environment variable XLR_LOG chooses by part, as in XLR_LOG=xenstore=trace,info.
@@ -60,10 +73,6 @@ pub struct Cli {
     /// Begin each line of the log with the time
     #[arg(short = 'T')]
     pub timestamps: bool,
-
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: Verb,
 }
 
 /// The verbs.
@@ -158,6 +167,9 @@ pub fn definition() -> clap::Command {
 /// What clap has to say, help and version included.
 pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut arguments: Vec<_> = arguments.into_iter().collect();
+    if let Some(cli) = read_alone(&arguments) {
+        return Ok(cli);
+    }
     let name = program::of(arguments.first().map(OsString::as_os_str));
     let mut command = definition().bin_name(name);
     let verb = name_verb(&mut arguments, &mut command)?;
@@ -174,6 +186,35 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::
         create.put_file_first().map_err(wrong)?;
     }
     Ok(cli)
+}
+
+/// The part of the definition that a line needs whose verb is one of those that have to be quick.
+/// To make all of it takes longer than to create a small domain takes the hypervisor.
+fn definition_of(verb: &str) -> Option<clap::Command> {
+    let arguments = match verb {
+        "create" => CreateArgs::augment_args,
+        "destroy" => DestroyArgs::augment_args,
+        _ => return None,
+    };
+    let verb = arguments(clap::Command::new(verb.to_owned()));
+    Some(Flags::augment_args(clap::Command::new("xlr")).subcommand(verb))
+}
+
+/// Reads a line without fault whose verb is one of those of [`definition_of`]. None for every other:
+/// what is to be said of it the whole definition knows.
+fn read_alone(arguments: &[OsString]) -> Option<Cli> {
+    let mut words = arguments.iter().skip(1);
+    let verb = words.find(|word| !word.as_encoded_bytes().starts_with(b"-"))?.to_str()?;
+    let mut command = definition_of(verb)?;
+    let mut arguments = arguments.to_vec();
+    if verb == "create" {
+        verbs::separate_plan_format(&mut arguments);
+    }
+    let mut cli = Cli::from_arg_matches(&command.try_get_matches_from_mut(arguments).ok()?).ok()?;
+    if let Verb::Create(create) = &mut cli.verb {
+        create.put_file_first().ok()?;
+    }
+    Some(cli)
 }
 
 /// Puts the whole verb in the place of a shortened one, and returns it. What help is asked for is a
@@ -264,6 +305,47 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         definition().debug_assert();
+    }
+
+    /// A part of the definition reads what the whole reads, and nothing else.
+    #[test]
+    fn a_verb_alone_reads_as_with_the_others() {
+        let check = |line: &str, alone: bool| {
+            let words: Vec<OsString> =
+                std::iter::once("xlr").chain(line.split_whitespace()).map(Into::into).collect();
+            let found = read_alone(&words).map(|cli| format!("{cli:?}"));
+            assert_eq!(found.is_some(), alone, "{line}");
+            let mut command = definition();
+            let mut whole = words;
+            verbs::separate_plan_format(&mut whole);
+            let matches = command.try_get_matches_from_mut(whole);
+            let whole = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+            if let Some(found) = found {
+                assert_eq!(found, format!("{:?}", whole.expect(line)), "{line}");
+            }
+        };
+        for (line, alone) in [
+            ("create a.cfg", true),
+            ("create -p -q a.cfg memory=5", true),
+            ("-vvN create -njson a.cfg", true),
+            ("-f -t -T create -f a.cfg -n", true),
+            ("create --fail-before-step 3 --dryrun=json a.cfg", true),
+            ("create", true),
+            ("-v destroy a", true),
+            ("destroy -f 5", true),
+            ("create --help", false),
+            ("--help create", false),
+            ("--version create", false),
+            ("create -x a.cfg", false),
+            ("create a.cfg b.cfg", false),
+            ("destroy", false),
+            ("cr a.cfg", false),
+            ("help create", false),
+            ("list", false),
+            ("", false),
+        ] {
+            check(line, alone);
+        }
     }
 
     #[test]

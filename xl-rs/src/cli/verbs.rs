@@ -440,8 +440,8 @@ mod tests {
         assert_eq!(create("-n a.cfg").dry_run, Some(PlanFormat::Text));
         assert_eq!(create("--dry-run=json a.cfg").dry_run, Some(PlanFormat::Json));
         assert_eq!(create("--fail-before-step 3 a.cfg").fail_before_step, Some(3));
-        assert!(cli("-N create a.cfg").expect("global -N").dry_run);
-        assert_eq!(cli("-vv list").expect("global -v").verbose, 2);
+        assert!(cli("-N create a.cfg").expect("global -N").flags.dry_run);
+        assert_eq!(cli("-vv list").expect("global -v").flags.verbose, 2);
     }
 
     #[test]

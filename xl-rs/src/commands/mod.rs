@@ -74,7 +74,7 @@ fn tell(text: impl Display) {
 }
 
 fn carry_out(cli: Cli) -> Result<(), CommandError> {
-    if cli.dry_run && !matches!(cli.verb, Verb::Create(_) | Verb::VcpuPin(_)) {
+    if cli.flags.dry_run && !matches!(cli.verb, Verb::Create(_) | Verb::VcpuPin(_)) {
         // Before anything is opened: who writes -N must not see a domain go.
         return Err(CommandError::DryRun);
     }
@@ -83,7 +83,7 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
     }
     match cli.verb {
         Verb::Create(mut arguments) => {
-            if cli.dry_run {
+            if cli.flags.dry_run {
                 arguments.dry_run.get_or_insert(PlanFormat::Text);
             }
             create::run(&arguments)
@@ -106,7 +106,7 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::VcpuList(arguments) => vcpu_list::run(&arguments),
         Verb::VmList(arguments) => list::by_uuid(&arguments),
         Verb::Claims(arguments) => list::claims(&arguments),
-        Verb::VcpuPin(arguments) => vcpu_pin::run(&arguments, cli.dry_run),
+        Verb::VcpuPin(arguments) => vcpu_pin::run(&arguments, cli.flags.dry_run),
         Verb::VcpuSet(arguments) => vcpu_set::run(&arguments),
         Verb::MemMax(arguments) => memory::set_max(&arguments),
         Verb::MemSet(arguments) => memory::set_target(&arguments),
@@ -122,8 +122,8 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
 /// what there is, and completion asks with every key.
 fn sweeps(cli: &Cli) -> bool {
     match &cli.verb {
-        Verb::Create(arguments) => !cli.dry_run && arguments.dry_run.is_none(),
-        Verb::VcpuPin(_) => !cli.dry_run,
+        Verb::Create(arguments) => !cli.flags.dry_run && arguments.dry_run.is_none(),
+        Verb::VcpuPin(_) => !cli.flags.dry_run,
         Verb::List(arguments) => !arguments.names,
         Verb::BugReport(_) | Verb::Generate(_) | Verb::Host(_) | Verb::Xenstored(_) => false,
         _ => true,
