@@ -26,8 +26,13 @@ fn main() -> ExitCode {
 }
 
 /// Sends the log to standard error: what `XLR_LOG` chooses, else what `-v` asks for. Who follows a
-/// command by `-v` reads plain lines; who chooses parts by `XLR_LOG` sees when and where, too.
+/// command by `-v` reads plain lines; who chooses parts by `XLR_LOG` sees when and where, too. Where
+/// nobody asks there is no log: nothing is said in it that is worth a warning.
 fn start_log(verbose: u8, timestamps: bool) {
+    let chosen = std::env::var("XLR_LOG").ok();
+    if verbose == 0 && chosen.is_none() {
+        return;
+    }
     let level = match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
@@ -36,7 +41,7 @@ fn start_log(verbose: u8, timestamps: bool) {
     };
     let mut targets = Targets::new().with_default(level);
     let mut plain = true;
-    if let Ok(chosen) = std::env::var("XLR_LOG") {
+    if let Some(chosen) = chosen {
         match chosen.parse() {
             Ok(chosen) => (targets, plain) = (chosen, false),
             Err(_) => {
