@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use xen_sys::types::Domid;
 use xenstore::wire::Request;
-use xenstore::{PathError, Permissions};
+use xenstore::{Path, PathError, Permissions};
 
 /// Lines that xenconsoled keeps for a console that is not read (`LIBXL_XENCONSOLE_LIMIT`).
 const CONSOLE_LIMIT_BYTES: &str = "1048576";
@@ -186,12 +186,14 @@ pub fn generation(marker: &str) -> Option<u64> {
 /// Text form of a UUID, lower case with dashes.
 #[must_use]
 pub fn uuid_text(uuid: &[u8; 16]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     let mut text = String::with_capacity(36);
     for (at, byte) in uuid.iter().enumerate() {
         if matches!(at, 4 | 6 | 8 | 10) {
             text.push('-');
         }
-        text.push_str(&format!("{byte:02x}"));
+        text.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
     text
 }
@@ -372,36 +374,68 @@ pub fn shared_parents(live: &Live) -> Vec<String> {
 ///
 /// # Errors
 /// [`PathError`] for a path that xenstore cannot have.
-pub fn resolve(op: &StoreOp, live: &Live) -> Result<Request, PathError> {
-    match op {
-        StoreOp::Remove(path) => Request::rm(path.text(live)),
-        StoreOp::Write(path, value) => Request::write(path.text(live), value.text(live)),
-        StoreOp::Permit(path, access) => {
-            Request::set_perms(path.text(live), access.permissions(live))
-        }
-    }
+pub fn resolve(ops: &[StoreOp], live: &Live) -> Result<Vec<Request>, PathError> {
+    // Most paths begin with one of these: made once for all of them.
+    let roots = Roots::of(live);
+    let request = |op: &StoreOp| {
+        Ok(match op {
+            StoreOp::Remove(path) => Request::Rm(Path::new(roots.path(path))?),
+            StoreOp::Write(path, value) => Request::Write {
+                path: Path::new(roots.path(path))?,
+                value: value.text(live, &roots).into_bytes(),
+            },
+            StoreOp::Permit(path, access) => Request::SetPerms {
+                path: Path::new(roots.path(path))?,
+                permissions: access.permissions(live),
+            },
+        })
+    };
+    ops.iter().map(request).collect()
 }
 
-impl NodePath {
-    /// The absolute path.
-    #[must_use]
-    pub fn text(&self, live: &Live) -> String {
-        self.with(&live.domid.to_string(), &uuid_text(&live.uuid), &live.console_domid.to_string())
+/// What paths begin with.
+struct Roots {
+    domain: String,
+    vm: String,
+    libxl: String,
+    console_backend: String,
+}
+
+impl Roots {
+    fn new(domid: &str, uuid: &str, console: &str) -> Self {
+        Self {
+            domain: format!("/local/domain/{domid}"),
+            vm: format!("/vm/{uuid}"),
+            libxl: format!("/libxl/{domid}"),
+            console_backend: format!("/local/domain/{console}/backend/console/{domid}/0"),
+        }
     }
 
-    fn with(&self, domid: &str, uuid: &str, console: &str) -> String {
-        let root = match self.root {
-            Root::Domain => format!("/local/domain/{domid}"),
-            Root::Vm => format!("/vm/{uuid}"),
-            Root::Libxl => format!("/libxl/{domid}"),
-            Root::ConsoleBackend => format!("/local/domain/{console}/backend/console/{domid}/0"),
+    fn of(live: &Live) -> Self {
+        let (domid, console) = (live.domid.to_string(), live.console_domid.to_string());
+        Self::new(&domid, &uuid_text(&live.uuid), &console)
+    }
+
+    fn path(&self, path: &NodePath) -> String {
+        let root = match path.root {
+            Root::Domain => &self.domain,
+            Root::Vm => &self.vm,
+            Root::Libxl => &self.libxl,
+            Root::ConsoleBackend => &self.console_backend,
         };
-        if self.rest.is_empty() { root } else { format!("{root}/{}", self.rest) }
+        if path.rest.is_empty() {
+            return root.clone();
+        }
+        let mut text = String::with_capacity(root.len() + 1 + path.rest.len());
+        text.push_str(root);
+        text.push('/');
+        text.push_str(&path.rest);
+        text
     }
 }
 
 impl Value {
-    fn text(&self, live: &Live) -> String {
+    fn text(&self, live: &Live, roots: &Roots) -> String {
         match self {
             Self::Text(text) => text.clone(),
             Self::Domid => live.domid.to_string(),
@@ -409,7 +443,7 @@ impl Value {
             Self::StoreMfn => live.store_mfn.to_string(),
             Self::ConsolePort => live.console_port.to_string(),
             Self::ConsoleMfn => live.console_mfn.to_string(),
-            Self::Path(path) => path.text(live),
+            Self::Path(path) => roots.path(path),
             Self::StartTime => {
                 let centis = live.start_time_centis;
                 format!("{}.{:02}", centis / 100, centis % 100)
@@ -434,7 +468,7 @@ impl Access {
 
 impl fmt::Display for NodePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.with("D", "UUID", "B"))
+        f.write_str(&Roots::new("D", "UUID", "B").path(self))
     }
 }
 

@@ -327,8 +327,7 @@ impl<'a> Run<'a> {
 
     fn requests(&self, nodes: &[StoreOp]) -> Result<Vec<Request>, StepError> {
         let live = self.live(self.existing()?);
-        let requests = nodes.iter().map(|op| resolve(op, &live)).collect::<Result<_, _>>();
-        Ok(requests.map_err(xenstore::client::Error::from)?)
+        Ok(resolve(nodes, &live).map_err(xenstore::client::Error::from)?)
     }
 
     fn write_identity(&mut self, nodes: &[StoreOp], store: &mut Client) -> Result<(), StepError> {

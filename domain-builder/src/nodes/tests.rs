@@ -159,8 +159,8 @@ fn live(plan: &NodePlan) -> Live {
 fn store_after(plan: &NodePlan) -> Naive {
     let mut store = Naive::default();
     let live = live(plan);
-    for op in identity(plan, "0.1.0").iter().chain(&contents(plan)) {
-        store.apply(&resolve(op, &live).unwrap());
+    for ops in [identity(plan, "0.1.0"), contents(plan)] {
+        resolve(&ops, &live).unwrap().iter().for_each(|request| store.apply(request));
     }
     store
 }
@@ -282,8 +282,8 @@ fn stale_nodes_are_removed() {
         store.apply(&Request::write(path, "x").unwrap());
     }
     let live = live(&plan);
-    for op in identity(&plan, "0.1.0").iter().chain(&contents(&plan)) {
-        store.apply(&resolve(op, &live).unwrap());
+    for ops in [identity(&plan, "0.1.0"), contents(&plan)] {
+        resolve(&ops, &live).unwrap().iter().for_each(|request| store.apply(request));
     }
     assert!(!store.dump().iter().any(|line| line.contains("secret")));
 }
