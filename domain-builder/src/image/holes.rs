@@ -5,15 +5,25 @@
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 
 /// Shorter holes count as data: a piece more to map costs what some pages of zeros do.
 const MIN_HOLE_BYTES: u64 = 32 << 10;
 
+/// Unit of `st_blocks` (stat(2)).
+const BLOCK_BYTES: u64 = 512;
+
 /// The stored parts of `range`, ascending, as offsets into the file.
 pub(super) fn data(file: &File, range: Range<u64>) -> Vec<Range<u64>> {
     let mut parts: Vec<Range<u64>> = Vec::new();
+    // Looking for holes goes through all pages of the file, even where there can be none.
+    let is_whole = |stat: Metadata| stat.blocks().saturating_mul(BLOCK_BYTES) >= stat.len();
+    if !range.is_empty() && file.metadata().is_ok_and(is_whole) {
+        parts.push(range);
+        return parts;
+    }
     let mut from = range.start;
     while from < range.end {
         let start = match seek(file, SeekFrom::Data(from)) {
@@ -69,6 +79,14 @@ mod tests {
         check(&[0x1_0000], 0x1_1000..0x2_0000, &[]);
         check(&[0x1_0000], 0x100..0x1_0001, one(&(0x1_0000..0x1_0001)));
         check(&[0], 5..5, &[]);
+    }
+
+    #[test]
+    fn a_file_that_is_stored_whole_is_all_data() {
+        let whole = File::from(memfd_create("whole", MemfdFlags::CLOEXEC).unwrap());
+        whole.write_all_at(&[0; 0x8000], 0).unwrap();
+        assert_eq!(data(&whole, 0x10..0x7000), std::slice::from_ref(&(0x10..0x7000)));
+        assert!(data(&whole, 5..5).is_empty());
     }
 
     #[test]
