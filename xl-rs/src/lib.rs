@@ -11,5 +11,6 @@ pub mod exit;
 pub mod host;
 pub mod netlink;
 pub mod output;
+pub mod parts;
 pub mod printable;
 pub mod state;

@@ -9,8 +9,10 @@ use tracing_subscriber::prelude::*;
 use xl_rs::cli::{self, program};
 use xl_rs::commands;
 use xl_rs::exit::Exit;
+use xl_rs::parts;
 
 fn main() -> ExitCode {
+    let began = parts::clock();
     program::set(std::env::args_os().next().as_deref());
     let cli = match cli::read(std::env::args_os()) {
         Ok(cli) => cli,
@@ -21,8 +23,12 @@ fn main() -> ExitCode {
             return exit.into();
         }
     };
+    let read = parts::clock();
     start_log(cli.flags.verbose, cli.flags.timestamps);
-    commands::run(cli).into()
+    parts::begin(began, read);
+    let exit = commands::run(cli);
+    parts::tell();
+    exit.into()
 }
 
 /// Sends the log to standard error: what `XLR_LOG` chooses, else what `-v` asks for. Who follows a

@@ -223,12 +223,11 @@ impl Client {
         self.timeout.map(|timeout| Instant::now() + timeout)
     }
 
-    fn wait_or_lose(&self, writing: bool, deadline: Option<Instant>) -> Result<(), Loss> {
-        if self.wait(writing, deadline)? {
-            Ok(())
-        } else {
-            Err(Loss::Timeout(self.timeout.unwrap_or_default()))
-        }
+    fn wait_or_lose(&mut self, writing: bool, deadline: Option<Instant>) -> Result<(), Loss> {
+        let begun = Instant::now();
+        let ready = self.wait(writing, deadline)?;
+        self.session.counters.waited += begun.elapsed();
+        if ready { Ok(()) } else { Err(Loss::Timeout(self.timeout.unwrap_or_default())) }
     }
 
     /// Writes as much as fits now.

@@ -13,6 +13,7 @@
 //! alone: Linux's xenbus device leaves the other fields of its header undefined.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::error::{Loss, ReplyError};
 use super::events::{Events, Fate, Waiting};
@@ -32,6 +33,8 @@ pub struct Counters {
     pub requests: u64,
     /// Times that a caller waited for the server: one for a request, one for a whole batch.
     pub round_trips: u64,
+    /// How long a blocking caller waited for the server in all.
+    pub waited: Duration,
     /// Transactions that were tried again because of EAGAIN.
     pub conflicts: u64,
     /// Watch events that were queued.

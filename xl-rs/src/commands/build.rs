@@ -19,6 +19,7 @@ use crate::config::lower::{Affinity, DomainConfig};
 use crate::config::resolve::Host;
 use crate::config::source::Sources;
 use crate::config::{Loaded, load};
+use crate::parts::{self, Part};
 use crate::state::history::Recent;
 use crate::state::lock::{Lock, Subject};
 use crate::state::record::{Held, Phase, Record};
@@ -108,17 +109,24 @@ impl Job {
         };
         let utc_offset_seconds = if config.local_time { utc_offset_seconds() } else { 0 };
         let host = Host { node_of_cpu: node_of_cpu(xen)?, pools, utc_offset_seconds };
+        parts::done(Part::Hypercalls);
         let placed = matches!(config.hard_affinity, Affinity::Each(_))
             || config.soft_affinity != Affinity::Anywhere;
         let spec = config.resolve(&host, uuid).map_err(|problems| {
             show(&problems, &sources, quiet);
             refused(&problems)
         })?;
+        parts::done(Part::Configuration);
         let kernel = image::load(&spec.kernel, &CacheOptions::default())?;
         tell_origin(&kernel, quiet);
         let ramdisk = spec.ramdisk.as_deref().map(Ramdisk::open).transpose()?;
         let bytes = ramdisk.as_ref().map(Ramdisk::bytes);
-        let plan = plan(&spec, &kernel, bytes, &HostFacts::read(xen, store, &spec)?)?;
+        parts::done(Part::Files);
+        let facts = HostFacts::read(xen, store, &spec)?;
+        parts::done(Part::Hypercalls);
+        parts::move_time(Part::Hypercalls, Part::Waiting, store.counters().waited);
+        let plan = plan(&spec, &kernel, bytes, &facts)?;
+        parts::done(Part::Configuration);
         let (restart, keeps_mappings) = (None, false);
         Ok(Self { spec, plan, sources, kernel, ramdisk, placed, restart, keeps_mappings })
     }
@@ -155,6 +163,7 @@ impl Job {
         let Locks { own, xl } = locks;
         signals.hold();
         let generation = new_generation();
+        let waited = store.counters().waited;
         let (mut held, mut kept) = (None, Vec::new());
         let guards = (&mut held, &mut kept);
         let built = self.apply(xen, store, state, signals, halts, generation, guards);
@@ -173,6 +182,7 @@ impl Job {
         let asked = store.counters();
         let (requests, round_trips) = (asked.requests, asked.round_trips);
         tracing::debug!(requests, round_trips, "xenstored asked");
+        parts::move_time(Part::Requests, Part::Waiting, asked.waited.saturating_sub(waited));
         let Some(held) = held else {
             // Every plan makes a domain, and its record comes before it.
             return Err(CommandError::State(StateError::NotSaved { domid: created.domid.0 }));
@@ -211,10 +221,12 @@ impl Job {
                     tracing::trace!(step = index, text = %step, "begin");
                     if matches!(step, Step::CreateDomain(_)) {
                         *held = Some(state.record(self.record(generation, absent))?);
+                        parts::done(Part::State);
                     }
                     halts.stop(index);
                 }
                 Progress::End { index, step, domid } => {
+                    parts::done(part_of(step));
                     if let (Step::CreateDomain(_), Some(held)) = (step, held.as_mut()) {
                         held.update(|record| record.domid = domid.map(|domid| domid.0))?;
                     }
@@ -260,6 +272,22 @@ impl Job {
         userdata::unlink(domid, uuid, Kind::Text)?;
         state.save(domid, &Saved::of(&self.sources, uuid, created.generation))?;
         userdata::write(domid, uuid, Kind::Json, &userdata::libxl_json(&self.spec, self.placed))
+    }
+}
+
+/// What the time of a step is spent on.
+fn part_of(step: &Step) -> Part {
+    match step {
+        Step::CheckName { .. } | Step::WriteIdentity { .. } | Step::Introduce { .. } => {
+            Part::Requests
+        }
+        Step::LoadKernel { .. }
+        | Step::LoadRamdisk { .. }
+        | Step::SharedInfo
+        | Step::WriteP2m { .. }
+        | Step::WriteBootPages { .. }
+        | Step::SeedGrants { .. } => Part::Memory,
+        _ => Part::Hypercalls,
     }
 }
 

@@ -14,6 +14,7 @@ use super::{print, print_json, tell};
 use crate::cli::{CreateArgs, PlanFormat};
 use crate::config::parse::MAX_LENGTH;
 use crate::config::source::Sources;
+use crate::parts::{self, Part};
 use crate::state::State;
 use domain_builder::apply::Created;
 use libxc_safe::Xen;
@@ -26,8 +27,11 @@ use xenstore::client::Client;
 /// Runs the command.
 pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
     let (sources, config) = build::configuration(sources(arguments)?, arguments.quiet)?;
+    parts::done(Part::Configuration);
     let xen = Xen::open()?;
+    parts::done(Part::Hypercalls);
     let mut store = Client::connect()?;
+    parts::done(Part::Requests);
     let mut job = Job::prepare(sources, config, Uuid::new_v4(), &xen, &mut store, arguments.quiet)?;
     match arguments.dry_run {
         Some(PlanFormat::Text) => return print(job.plan.to_string().as_bytes()),
@@ -43,6 +47,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
         Halts { fail_before: arguments.fail_before_step, stop_before: arguments.stop_before_step };
     let signals = Signals::take()?;
     let locks = job.lock(&state)?;
+    parts::done(Part::State);
     let made = job.make(locks, &xen, &mut store, &state, &signals, halts)?;
     if arguments.foreground {
         return Foreground { arguments, xen: &xen, store: &mut store, state: &state }
@@ -71,6 +76,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
         ));
     }
     begin(made, arguments.paused, &xen, &mut store, &state, &signals)?;
+    parts::done(Part::State);
     if console.is_some() {
         // It hears them itself, and puts the terminal back.
         signals.hold();

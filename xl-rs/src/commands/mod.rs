@@ -36,6 +36,7 @@ mod xenstored;
 
 use crate::cli::{Cli, PlanFormat, Verb, program};
 use crate::exit::Exit;
+use crate::parts::{self, Part};
 use error::{CommandError, chain};
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -80,6 +81,7 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
     }
     if sweeps(&cli) {
         sweep::sweep();
+        parts::done(Part::State);
     }
     match cli.verb {
         Verb::Create(mut arguments) => {

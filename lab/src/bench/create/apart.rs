@@ -1,15 +1,17 @@
 //! What is measured once, apart from the timed samples, because looking costs time: requests to
-//! xenstored, peak memory, and the time of each step of xlr's plan.
+//! xenstored, peak memory, the time of each step of xlr's plan, and where the time of a create goes.
 //!
 //! Requests are counted in xenstored's own trace, so that both toolstacks are counted by the same
 //! measure; memory is the peak of a cgroup that holds the command and whatever it leaves running,
-//! page tables and other kernel memory included; steps are what `XLR_LOG=debug` says.
+//! page tables and other kernel memory included; steps are what `XLR_LOG=debug` says, parts what
+//! `XLR_LOG=xlr::parts=debug` says at the end of an otherwise undisturbed create.
 
 use super::cases::{By, Case, DOMAIN, Phase};
 use super::sample::{configuration, say};
-use super::{STEP, quiet};
+use super::{PART, STEP, quiet};
 use crate::dom0::init;
 use rustix::mount::{MountFlags, mount};
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
@@ -29,6 +31,7 @@ pub fn measure(case: &Case, by: By) -> io::Result<()> {
     memory(case, by)?;
     if by == By::Xlr {
         steps(case)?;
+        parts(case)?;
     }
     Ok(())
 }
@@ -140,6 +143,56 @@ fn steps(case: &Case) -> io::Result<()> {
     destroy(By::Xlr)
 }
 
+/// Where the time goes: what xlr says of itself, and what comes before and after that.
+fn parts(case: &Case) -> io::Result<()> {
+    quiet::wait()?;
+    let mut command = create(case, By::Xlr)?;
+    command.env("XLR_LOG", "xlr::parts=debug").stdout(File::create("/run/bench.said")?);
+    command.stderr(File::create(LOG)?);
+    let start = monotonic_nanoseconds();
+    let status = command.status()?;
+    let end = monotonic_nanoseconds();
+    let log = fs::read_to_string(LOG)?;
+    let parts = part_times(&log, start, end).filter(|_| status.success());
+    let parts = parts.ok_or_else(|| {
+        io::Error::other(format!("xlr does not say where the time goes ({status}): {log}"))
+    })?;
+    for (part, milliseconds) in parts {
+        let phase = format!("{PART}{part}");
+        say(case, By::Xlr, &phase, 1, (Phase::UNIT, milliseconds))?;
+    }
+    destroy(By::Xlr)
+}
+
+fn monotonic_nanoseconds() -> i64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+/// Names and milliseconds of the parts: lines that end in `part="NAME" took=1.5ms`, and a last one
+/// that ends in `began=N ended=N telling=N`, nanoseconds of the clock that `start` and `end` are of.
+fn part_times(log: &str, start: i64, end: i64) -> Option<Vec<(String, f64)>> {
+    let one = |line: &str| {
+        let (head, took) = line.rsplit_once(" took=")?;
+        let (_, name) = head.rsplit_once(" part=\"")?;
+        Some((name.trim_end_matches('"').to_owned(), milliseconds(took.trim())?))
+    };
+    let inside: Vec<_> = log.lines().filter_map(one).collect();
+    let number = |key: &str| -> Option<i64> {
+        let (_, rest) = log.rsplit_once(key)?;
+        rest.split_whitespace().next()?.parse().ok()
+    };
+    let (began, ended, telling) = (number(" began=")?, number(" ended=")?, number(" telling=")?);
+    // The last line is not among those that were timed, and costs what each of the others does.
+    let lines = i64::try_from(inside.len()).ok().filter(|&lines| lines > 0)?;
+    let exit = end - ended - telling - telling / lines;
+    let outside = |nanoseconds: i64| nanoseconds as f64 / 1e6;
+    let mut all = vec![("start".to_owned(), outside(began - start))];
+    all.extend(inside);
+    all.push(("exit".to_owned(), outside(exit)));
+    Some(all)
+}
+
 /// Names and milliseconds of the steps: lines that end in `step=N took=1.5ms`, the name being the
 /// first word of the message.
 fn step_times(log: &str) -> Vec<(String, f64)> {
@@ -207,6 +260,20 @@ mod tests {
             step_times(log),
             [("check-name".to_owned(), 34.5), ("shared-info".to_owned(), 0.25)]
         );
+    }
+
+    #[test]
+    fn parts_and_what_lies_around_them_are_read_from_the_log() {
+        let log = "2026-01-01T00:00:00.1Z DEBUG xlr::parts: part=\"arguments\" took=1.5ms\n\
+            2026-01-01T00:00:00.1Z DEBUG xlr::parts: part=\"state\" took=250µs\n\
+            2026-01-01T00:00:00.1Z DEBUG xlr::parts: by the monotonic clock began=3000000 \
+            ended=6000000 telling=200000\n";
+        let own = |name: &str, milliseconds: f64| (name.to_owned(), milliseconds);
+        let parts = part_times(log, 1_000_000, 8_000_000).unwrap();
+        let wanted =
+            [own("start", 2.0), own("arguments", 1.5), own("state", 0.25), own("exit", 1.7)];
+        assert_eq!(parts, wanted);
+        assert_eq!(part_times("", 0, 1), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 mod apart;
 mod cases;
 pub mod inside;
+mod parts;
 mod quiet;
 mod sample;
 
@@ -34,6 +35,9 @@ pub const NAME: &str = "create";
 
 /// What a step's phase begins with.
 const STEP: &str = "step-";
+
+/// What the phase of a part of the time begins with.
+const PART: &str = "part-";
 
 /// Limit for one boot with all its samples; the emulated xz of `xl` alone takes minutes.
 const LIMIT: Duration = Duration::from_secs(5400);
@@ -80,6 +84,7 @@ pub fn measure(paths: &Paths, options: &Options) -> Result<Measured> {
             rows.extend(rows_of(&records, case, clock)?);
             if case.cache == Cache::Warm {
                 rows.extend(rows_apart(&records, case, clock, options.steps)?);
+                rows.extend(parts::rows(&records, case, clock)?);
             }
         }
     }
