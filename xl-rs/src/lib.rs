@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod colour;
 pub mod commands;
 pub mod config;
 pub mod exit;

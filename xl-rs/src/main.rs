@@ -1,12 +1,12 @@
 //! The program `xlr`. Called as `xl` it does the same.
 #![forbid(unsafe_code)]
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 use xl_rs::cli::{self, program};
+use xl_rs::colour;
 use xl_rs::commands;
 use xl_rs::exit::Exit;
 use xl_rs::parts;
@@ -61,11 +61,9 @@ fn start_log(verbose: u8, timestamps: bool) {
             }
         }
     }
-    let colour = std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(colour)
+        .with_ansi(colour::on_stderr())
         .with_target(!plain)
         .with_level(!plain);
     let log = tracing_subscriber::registry();

@@ -30,6 +30,7 @@ pub const CASES: &[Case] = &[
     Case::new("console/signal-while-waiting", Group::Toolstack, signal_while_waiting),
     Case::new("console/foreground-left", Group::Toolstack, foreground_left),
     Case::new("console/create-without-xenconsoled", Group::Toolstack, without_xenconsoled),
+    Case::new("console/colour", Group::Toolstack, colour),
 ];
 
 /// Ctrl-], as the terminal sends it.
@@ -365,6 +366,27 @@ fn signal_while_waiting() -> Verdict {
     ensure!(code == Some(130) && last.contains("interrupted"), "exit code {code:?}: {last}");
     let left = leftovers::compare(&before, &after);
     ensure!(left.is_empty(), "left: {}", left.join("; "));
+    Ok(())
+}
+
+/// Colours are for terminals, and not for those of people who want none.
+fn colour() -> Verdict {
+    const ESCAPE: &str = "\x1b[";
+    let path = config("coloured", "name = \"coloured\"\nkernel = 3\nnosuchkey = 1\n")?;
+    for (words, coloured) in [
+        (&["/bin/xlr", "create", &path][..], true),
+        (&["/bin/busybox", "env", "NO_COLOR=1", "/bin/xlr", "create", &path], false),
+        (&["/bin/xlr", "list"], false),
+    ] {
+        let mut terminal = Terminal::start(words)?;
+        terminal.end()?;
+        ensure!(!terminal.text().is_empty(), "{words:?} says nothing");
+        ensure!(terminal.text().contains(ESCAPE) == coloured, "{words:?}: {:?}", terminal.text());
+    }
+    let said = run(&format!("/bin/xlr create {path}"))?.failure()?;
+    ensure!(said.err.contains("nosuchkey") && !said.err.contains(ESCAPE), "{:?}", said.err);
+    let said = run("/bin/xlr create --nosuchflag")?.failure()?;
+    ensure!(!said.err.contains(ESCAPE), "{:?}", said.err);
     Ok(())
 }
 

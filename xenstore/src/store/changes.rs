@@ -1,6 +1,6 @@
 //! What a request did and what is left for the server to do.
 
-use super::connections::ConnectionId;
+use super::connection_id::ConnectionId;
 use crate::wire::{Reply, WatchEvent};
 use crate::{Domid, Gfn, Port};
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::State;
-use super::connections::ConnectionId;
+use super::connection_id::ConnectionId;
 use super::quota::Usage;
 use super::tree::{Step, walk};
 use crate::Domid;

@@ -1,30 +1,11 @@
 //! Connections: who calls, with which rights.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use super::node::Acl;
 use super::transaction::Transaction;
 use super::watches::Held;
 use crate::{Access, Domid};
-
-/// A connection to the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ConnectionId {
-    /// A socket of the control domain, by a number that the server gives. Privileged.
-    Socket(u32),
-    /// The ring of a domain.
-    Domain(Domid),
-}
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Socket(number) => write!(f, "socket {number}"),
-            Self::Domain(domid) => write!(f, "domain {domid}"),
-        }
-    }
-}
 
 /// What the store keeps for a connection.
 #[derive(Clone, Debug, Default)]

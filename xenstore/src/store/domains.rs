@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::changes::{Changes, Effect, Outcome};
-use super::connections::{Connection, ConnectionId, Guest, Subject};
+use super::connection_id::ConnectionId;
+use super::connections::{Connection, Guest, Subject};
 use super::node::Acl;
 use super::perform::Failed;
 use super::quota::{Limits, Quota, Usage};

@@ -51,6 +51,7 @@
 mod changes;
 mod check;
 mod children;
+mod connection_id;
 mod connections;
 mod control;
 mod domains;
@@ -69,7 +70,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use changes::{Changes, Effect, Event, Outcome};
-pub use connections::ConnectionId;
+pub use connection_id::ConnectionId;
 pub use domains::Ring;
 pub use quota::{Quota, Usage};
 

@@ -2,7 +2,8 @@
 
 use super::State;
 use super::changes::{Changes, Outcome};
-use super::connections::{ConnectionId, Subject};
+use super::connection_id::ConnectionId;
+use super::connections::Subject;
 use super::quota::Quota;
 use super::transaction::{Aspect, Transaction, note_cost};
 use super::tree::Tree;

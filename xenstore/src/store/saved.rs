@@ -11,7 +11,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::connections::{Connection, ConnectionId};
+use super::connection_id::ConnectionId;
+use super::connections::Connection;
 use super::domains::Domain;
 use super::node::{Acl, Node};
 use super::quota::Limits;

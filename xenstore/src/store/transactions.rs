@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::State;
 use super::changes::Changes;
-use super::connections::{ConnectionId, Subject};
+use super::connection_id::ConnectionId;
+use super::connections::Subject;
 use super::node::{Acl, cost};
 use super::perform::{Context, Failed};
 use super::quota::Quota;

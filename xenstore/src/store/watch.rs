@@ -5,7 +5,8 @@
 
 use super::State;
 use super::changes::{Changes, Event};
-use super::connections::{ConnectionId, Rights};
+use super::connection_id::ConnectionId;
+use super::connections::Rights;
 use super::domains::{INTRODUCE, RELEASE};
 use super::node::Acl;
 use super::nodes::relative_base;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::connections::ConnectionId;
+use super::connection_id::ConnectionId;
 use crate::wire::Token;
 
 /// One watch.

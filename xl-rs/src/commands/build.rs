@@ -14,6 +14,7 @@ use super::error::{CommandError, chain};
 use super::signals::Signals;
 use super::{list, tell};
 use crate::cli::program;
+use crate::colour;
 use crate::config::diagnostic::{Problem, Severity, render};
 use crate::config::lower::{Affinity, DomainConfig};
 use crate::config::resolve::Host;
@@ -37,7 +38,6 @@ use domain_builder::undo::{self, UndoError};
 use jiff::Zoned;
 use libxc_safe::{ForeignMapping, Xen};
 use rustix::process::{Signal, getpid, kill_process};
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
@@ -444,9 +444,8 @@ fn show(problems: &[Problem], sources: &Sources, quiet: bool) {
         .filter(|problem| !quiet || problem.severity == Severity::Error)
         .cloned()
         .collect();
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     if !shown.is_empty() {
-        tell(render(&shown, sources, colour).trim_end_matches('\n'));
+        tell(render(&shown, sources, colour::on_stderr()).trim_end_matches('\n'));
     }
 }
 
