@@ -2,11 +2,12 @@
 //!
 //! In: the open hypervisor and store, the domain to be. Out: [`HostFacts`]. The only part of the
 //! planning that does I/O; two calls to the hypervisor for CPUID policies, three for what kind of host
-//! this is, one round trip to xenstored; where NUMA nodes are to be chosen among, one call for each
+//! this is (and one for the memory map that a guest with devices is told), one round trip to xenstored; where NUMA nodes are to be chosen among, one call for each
 //! vcpu of the host.
 
 use crate::plan::cpuid::host_cpu;
 use crate::plan::facts::{CpuLeaf, HostFacts, NodeLoad};
+use crate::plan::memory_map::MapEntry;
 use crate::plan::placement;
 use crate::spec::DomainSpec;
 use libxc_safe::{CpuPolicy, DomainInfo, Domid, SystemPolicy, Xen};
@@ -68,6 +69,8 @@ impl HostFacts {
             cpus: physinfo.max_cpu_id + 1,
             flask: xen.has_flask()?,
             pvh_dom0: xen.existing_domain_info(Domid::DOM0)?.hvm,
+            iommu: physinfo.capabilities.directio(),
+            memory_map: if spec.hardware.host_map { memory_map(xen)? } else { Vec::new() },
             store_domid: next()?,
             console_domid: next()?,
         })
@@ -132,6 +135,15 @@ fn running(
         }
     }
     Ok(found)
+}
+
+fn memory_map(xen: &Xen) -> Result<Vec<MapEntry>, HostError> {
+    let entry = |entry: &libxc_safe::E820Entry| MapEntry {
+        start: entry.address,
+        end: entry.address.saturating_add(entry.bytes),
+        kind: entry.kind,
+    };
+    Ok(xen.machine_memory_map()?.iter().map(entry).collect())
 }
 
 fn leaves(policy: &CpuPolicy) -> Vec<CpuLeaf> {

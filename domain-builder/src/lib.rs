@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod causes;
 pub mod host;
 pub mod image;
 pub mod nodes;

@@ -131,6 +131,38 @@ impl CpuidBits {
     }
 }
 
+/// Consecutive numbers: ports, or frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRange {
+    /// The first.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// What of the host's hardware a domain may reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hardware {
+    /// Devices can be assigned to it, now or later (`passthrough=`).
+    pub passthrough: bool,
+    /// Its memory map has the host's holes (`e820_host=`).
+    pub host_map: bool,
+    /// I/O ports (`ioports=`).
+    pub ports: Vec<HostRange>,
+    /// Frames of I/O memory (`iomem=`).
+    pub memory: Vec<HostRange>,
+    /// Interrupt lines (`irqs=`).
+    pub irqs: Vec<u32>,
+}
+
+impl Hardware {
+    /// Whether permissions have to be given.
+    #[must_use]
+    pub fn has_resources(&self) -> bool {
+        !(self.ports.is_empty() && self.memory.is_empty() && self.irqs.is_empty())
+    }
+}
+
 /// Everything the builder must know of a domain. Sizes in KiB, lists in vcpu order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainSpec {
@@ -185,6 +217,8 @@ pub struct DomainSpec {
     pub driver_domain: bool,
     /// Leaves out the node by which newer guests announce their suspend event channel.
     pub no_suspend_node: bool,
+    /// What of the host's hardware it may reach.
+    pub hardware: Hardware,
 }
 
 impl DomainSpec {
@@ -222,6 +256,7 @@ impl DomainSpec {
             time_offset_seconds: 0,
             driver_domain: false,
             no_suspend_node: false,
+            hardware: Hardware::default(),
         }
     }
 }

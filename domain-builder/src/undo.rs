@@ -8,6 +8,7 @@
 //! wakes xenconsoled, which would otherwise look too early, see the domain still there, and keep
 //! its console for ever. xl does the same.
 
+use crate::causes::with_causes;
 use crate::nodes::{self, Live, MARKER, removal, shared_parents};
 use libxc_safe::Xen;
 use std::time::{Duration, Instant};
@@ -108,16 +109,7 @@ pub enum DestroyError {
 
 /// What is left, each with why, in one line.
 pub(crate) fn list(left: &[UndoError]) -> String {
-    let with_causes = |left: &UndoError| {
-        let mut text = left.to_string();
-        let mut cause = std::error::Error::source(left);
-        while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
-        text
-    };
-    left.iter().map(with_causes).collect::<Vec<_>>().join("; ")
+    left.iter().map(|left| with_causes(left)).collect::<Vec<_>>().join("; ")
 }
 
 /// Something that could not be removed.
@@ -280,6 +272,16 @@ fn whose<E>(held: Result<Option<[u8; 16]>, E>, uuid: [u8; 16]) -> Result<Whose, 
     })
 }
 
+/// Whether another domain has the nodes of this UUID as well. What remains of one that is being taken
+/// down is memory that is still given back: it has none any more.
+fn shares(
+    domains: impl IntoIterator<Item = (Domid, [u8; 16], bool)>,
+    own: Domid,
+    uuid: [u8; 16],
+) -> bool {
+    domains.into_iter().any(|(domid, other, dying)| other == uuid && domid != own && !dying)
+}
+
 /// Removes nodes (where there are some) and domain; gives what is left of them. `brought` names
 /// directories that were not there before the domain, and go with it if nothing else is in them.
 pub(crate) fn undo(
@@ -311,7 +313,8 @@ pub(crate) fn undo(
         // /vm/UUID. Where the hypervisor does not answer it is kept: it can still be removed.
         let shared = match xen.domains() {
             Ok(domains) => {
-                domains.iter().any(|other| other.uuid == live.uuid && other.domid.0 != live.domid)
+                let ids = domains.iter().map(|other| (other.domid, other.uuid, other.dying));
+                shares(ids, domid, live.uuid)
             }
             Err(cause) => {
                 let path = format!("/vm/{}", nodes::uuid_text(&live.uuid));
@@ -421,6 +424,19 @@ mod tests {
         check(Ok(Some([8; 16])), Ok(Whose::Another));
         check(Ok(None), Ok(Whose::Nobodys));
         check(Err(()), Err(()));
+    }
+
+    #[test]
+    fn nodes_are_shared_by_the_living() {
+        let check = |others: &[(u16, u8, bool)], shared: bool| {
+            let ids = others.iter().map(|&(domid, uuid, dying)| (Domid(domid), [uuid; 16], dying));
+            assert_eq!(shares(ids, Domid(5), [7; 16]), shared, "{others:?}");
+        };
+        check(&[], false);
+        check(&[(5, 7, false), (6, 8, false)], false);
+        check(&[(5, 7, false), (6, 7, false)], true);
+        check(&[(5, 7, false), (4, 7, true)], false);
+        check(&[(4, 7, true), (6, 7, false)], true);
     }
 
     #[test]

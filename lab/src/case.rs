@@ -12,6 +12,12 @@ use crate::xenstored::Xenstored;
 pub enum Group {
     /// Building domains.
     Create,
+    /// Decoding kernels, and their cache.
+    Kernel,
+    /// What fails, is interrupted or is killed, and leaves nothing.
+    Failure,
+    /// Devices, and what they are made of.
+    Device,
     /// The commands of xlr.
     Toolstack,
     /// xenstore and dom0's daemons.
@@ -25,6 +31,9 @@ impl Group {
     pub fn name(self) -> &'static str {
         match self {
             Group::Create => "create",
+            Group::Kernel => "kernels and cache",
+            Group::Failure => "failures and kills",
+            Group::Device => "devices",
             Group::Toolstack => "toolstack",
             Group::Store => "store and dom0",
             Group::Xtf => "lab and xtf",
@@ -35,8 +44,9 @@ impl Group {
     pub fn budget_seconds(self) -> f64 {
         match self {
             Group::Create | Group::Store => 120.0,
-            Group::Toolstack => 180.0,
-            Group::Xtf => 60.0,
+            Group::Toolstack | Group::Device => 180.0,
+            Group::Failure => 150.0,
+            Group::Kernel | Group::Xtf => 60.0,
         }
     }
 }

@@ -60,7 +60,7 @@ pub fn all(paths: &Paths, filters: &[String], ci: bool) -> Result<Vec<Dom0Test>>
         for line in String::from_utf8_lossy(&list).lines() {
             let Some(test) = line.strip_suffix(": test") else { continue };
             let name = format!("{krate}/{file}::{test}");
-            let (program, group) = (program.clone(), group(&krate));
+            let (program, group) = (program.clone(), group(&krate, test));
             let xen = RELEASES[0];
             tests.push(Dom0Test { name, program, test: Some(test.into()), group, xen });
         }
@@ -74,15 +74,16 @@ pub fn all(paths: &Paths, filters: &[String], ci: bool) -> Result<Vec<Dom0Test>>
         for xen in RELEASES.into_iter().take(if ci { 1 } else { RELEASES.len() }) {
             let at = if xen == RELEASES[0] { String::new() } else { format!("@{xen}") };
             let name = format!("{krate}/{file}{at}");
-            let (program, group) = (program.clone(), group(&krate));
+            let (program, group) = (program.clone(), group(&krate, ""));
             tests.push(Dom0Test { name, program, test: None, group, xen });
         }
     }
     Ok(tests)
 }
 
-fn group(krate: &str) -> Group {
+fn group(krate: &str, test: &str) -> Group {
     match krate {
+        _ if test.starts_with("devices::") => Group::Device,
         "xenstore" => Group::Store,
         "xl-rs" => Group::Toolstack,
         _ => Group::Create,

@@ -1,10 +1,11 @@
-//! The guests that dom0 finds under `/guest`: kernels, the small initramfs, microkernels.
+//! The guests that dom0 finds under `/guest`: kernels, the small initramfs (with drivers for the
+//! stock kernel, too), microkernels.
 
 use crate::artefact::Artefacts;
 use crate::cpio::Cpio;
 use crate::error::{Context as _, Error, Result};
 use crate::paths::Paths;
-use crate::{tools, unpacked};
+use crate::{modules, tools, unpacked};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,8 @@ pub fn small_kernel(paths: &Paths) -> Option<PathBuf> {
 
 /// Adds everything under `guest/`.
 pub fn add(cpio: &mut Cpio, paths: &Paths, artefacts: &mut Artefacts) -> Result<()> {
-    let stock = unpacked::stock_kernel(&artefacts.root("kernel")?)?;
+    let kernel = artefacts.root("kernel")?;
+    let stock = unpacked::stock_kernel(&kernel)?;
     cpio.file("guest/stock", 0o644, &std::fs::read(&stock).on("read", &stock)?);
     match small_kernel(paths) {
         Some(small) => {
@@ -24,8 +26,13 @@ pub fn add(cpio: &mut Cpio, paths: &Paths, artefacts: &mut Artefacts) -> Result<
         }
         None => cpio.link("guest/vmlinuz", "stock"),
     }
-    let initramfs = initramfs(paths, &unpacked::busybox(&artefacts.root("busybox")?)?)?;
+    let mut initramfs = initramfs(paths, &unpacked::busybox(&artefacts.root("busybox")?)?)?;
     cpio.file("guest/initramfs.gz", 0o644, &initramfs);
+    // Linux unpacks one archive after the other.
+    let mut drivers = Cpio::new();
+    modules::add_for_guests(&mut drivers, &kernel)?;
+    initramfs.extend(compressed(drivers)?);
+    cpio.file("guest/initramfs-drivers.gz", 0o644, &initramfs);
     cpio.link("guest/initramfs", "initramfs.gz");
     let xtf = paths.workspace.join("tests/xtf/target/guests");
     if xtf.is_dir() {
@@ -47,6 +54,10 @@ fn initramfs(paths: &Paths, busybox: &Path) -> Result<Vec<u8>> {
             return Err(Error::Form { path: manifest, why: format!("cannot read «{line}»") });
         }
     }
+    compressed(cpio)
+}
+
+fn compressed(cpio: Cpio) -> Result<Vec<u8>> {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gzip.write_all(&cpio.finish()).on("compress", "the guest's initramfs")?;
     gzip.finish().on("compress", "the guest's initramfs")

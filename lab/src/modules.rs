@@ -41,13 +41,27 @@ pub fn add(cpio: &mut Cpio, root: &Path) -> Result<()> {
         list.push('\n');
     }
     cpio.file("lib/modules/order", 0o644, list.as_bytes());
-    on_demand(cpio, &available)
+    on_demand(cpio, &ON_DEMAND, &available)
+}
+
+/// What a guest of the same kernel needs to drive the machine's network cards.
+const OF_GUESTS: [&str; 3] = ["xen-pcifront", "e1000e", "igbvf"];
+
+/// Adds the modules for guests of the kernel unpacked at `root`, with modprobe's table.
+pub fn add_for_guests(cpio: &mut Cpio, root: &Path) -> Result<()> {
+    let mut available = BTreeMap::new();
+    find(&root.join("lib/modules"), &mut available)?;
+    on_demand(cpio, &OF_GUESTS, &available)
 }
 
 /// Adds what waits to be asked for, with its dependencies, under the kernel's own directory.
-fn on_demand(cpio: &mut Cpio, available: &BTreeMap<String, PathBuf>) -> Result<()> {
+fn on_demand(
+    cpio: &mut Cpio,
+    names: &[&str],
+    available: &BTreeMap<String, PathBuf>,
+) -> Result<()> {
     let mut all = Vec::new();
-    for name in ON_DEMAND {
+    for name in names {
         visit(name, available, &mut all)?;
     }
     let file = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();

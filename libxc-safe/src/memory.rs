@@ -4,8 +4,9 @@ use rustix::io::Errno;
 use xen_sys::hvm::e820::e820entry;
 use xen_sys::memory::{
     XENMEM_add_to_physmap, XENMEM_claim_pages, XENMEM_decrease_reservation,
-    XENMEM_machine_memory_map, XENMEM_maximum_gpfn, XENMEM_populate_physmap, XENMEM_set_memory_map,
-    xen_add_to_physmap, xen_foreign_memory_map, xen_memory_map, xen_memory_reservation,
+    XENMEM_get_sharing_freed_pages, XENMEM_get_sharing_shared_pages, XENMEM_machine_memory_map,
+    XENMEM_maximum_gpfn, XENMEM_populate_physmap, XENMEM_set_memory_map, xen_add_to_physmap,
+    xen_foreign_memory_map, xen_memory_map, xen_memory_reservation,
 };
 use xen_sys::types::{Domid, Gfn, Mfn};
 use xen_sys::xen::{
@@ -38,6 +39,15 @@ impl MemoryFlags {
     pub const fn exact_node(node: u8) -> Self {
         Self { bits: xen_sys::memory::XENMEMF_exact_node(node) }
     }
+}
+
+/// Memory that HVM guests have in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SharedMemory {
+    /// Pages that sharing saves.
+    pub freed_pages: u64,
+    /// Pages that are shared.
+    pub used_pages: u64,
 }
 
 /// One range of the memory map that a guest is told.
@@ -91,6 +101,27 @@ impl Xen {
         // SAFETY: as the caller vouches.
         unsafe { self.privcmd().hypercall(__HYPERVISOR_memory_op, arguments) }
             .map_err(|errno| Error::hypercall(operation, Some(domid), errno))
+    }
+
+    /// Pages that HVM guests share on this host; none of either where Xen was built without that.
+    ///
+    /// # Errors
+    /// [`Error::Hypercall`].
+    pub fn shared_memory(&self) -> Result<SharedMemory> {
+        let ask = |operation, command| {
+            // SAFETY: these commands read and write no memory of the caller's.
+            let asked =
+                unsafe { self.privcmd().hypercall(__HYPERVISOR_memory_op, [command, 0, 0, 0, 0]) };
+            match asked {
+                Ok(pages) => Ok(u64::from(pages)),
+                Err(Errno::NOSYS) => Ok(0),
+                Err(errno) => Err(Error::hypercall(operation, None, errno)),
+            }
+        };
+        Ok(SharedMemory {
+            freed_pages: ask("XENMEM_get_sharing_freed_pages", XENMEM_get_sharing_freed_pages)?,
+            used_pages: ask("XENMEM_get_sharing_shared_pages", XENMEM_get_sharing_shared_pages)?,
+        })
     }
 
     /// Allocates `frames.len()` extents of 2^`order` pages. In: the first pfn of each; out, for

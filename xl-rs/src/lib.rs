@@ -13,5 +13,6 @@ pub mod host;
 pub mod netlink;
 pub mod output;
 pub mod parts;
+pub mod pci;
 pub mod printable;
 pub mod state;

@@ -130,6 +130,8 @@ fn facts() -> HostFacts {
         cpus: 2,
         flask: false,
         pvh_dom0: false,
+        iommu: true,
+        memory_map: Vec::new(),
         store_domid: 0,
         console_domid: 0,
     }

@@ -167,6 +167,21 @@ pub fn apply(
     }
 }
 
+/// Looks whether a plan could be carried out at this moment: name and UUID are free, and so is the
+/// memory. Changes nothing.
+///
+/// # Errors
+/// The [`StepError`] that [`apply`] would meet.
+pub fn look(
+    plan: &Plan,
+    kernel: &KernelImage,
+    xen: &Xen,
+    store: &mut Client,
+) -> Result<(), StepError> {
+    let mut run = Run::new(plan, Bytes::Files { kernel, ramdisk: None }, xen);
+    plan.steps.iter().try_for_each(|step| run.look(step, store))
+}
+
 fn steps(
     run: &mut Run<'_>,
     ramdisk: Option<&Ramdisk>,

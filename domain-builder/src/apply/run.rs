@@ -10,11 +10,12 @@ use super::{ApplyOptions, Created};
 use crate::nodes::{Live, StoreOp, TOP_DIRECTORIES, resolve};
 use crate::plan::Plan;
 use crate::plan::layout::{Frames, PAGE_BYTES};
+use crate::plan::memory_map::MapEntry;
 use crate::plan::page_tables::{ENTRIES, page_tables};
 use crate::plan::start_info::{Assigned, shared_info_page};
 use crate::plan::steps::{Affinity, CreateParams, Step, VcpuStart};
 use crate::plan::vcpu::vcpu_context;
-use crate::spec::TscMode;
+use crate::spec::{HostRange, TscMode};
 use libxc_safe::{
     CpuPolicy, CreateDomain, E820Entry, Leaf, Protection, Scheduler, SchedulerParameters, TscInfo,
     Xen,
@@ -26,9 +27,6 @@ use xen_sys::grant_table::{GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE};
 use xen_sys::types::{Domid, Gfn, GrantRef, Mfn, Port};
 use xenstore::client::{Client, Nodes};
 use xenstore::wire::{Reply, Request};
-
-/// `E820_RAM`.
-const E820_RAM: u32 = 1;
 
 /// A create under way.
 pub(super) struct Run<'a> {
@@ -184,9 +182,16 @@ impl<'a> Run<'a> {
             Step::NodeAffinity { nodes } => xen.set_node_affinity(domid, nodes)?,
             Step::VcpuAffinity { vcpus } => vcpu_affinity(xen, domid, vcpus)?,
             Step::MaxMemory { kib } => xen.set_max_mem_kib(domid, *kib)?,
-            Step::MemoryMap { ram_end } => {
-                let all = E820Entry { address: 0, bytes: *ram_end, kind: E820_RAM };
-                xen.set_memory_map(domid, &[all])?;
+            Step::MemoryMap { entries } => {
+                let entry = |entry: &MapEntry| E820Entry {
+                    address: entry.start,
+                    bytes: entry.end.saturating_sub(entry.start),
+                    kind: entry.kind,
+                };
+                xen.set_memory_map(domid, &entries.iter().map(entry).collect::<Vec<_>>())?;
+            }
+            Step::HostResources { ports, memory, irqs } => {
+                host_resources(xen, domid, ports, memory, irqs)?;
             }
             Step::Tsc { mode } => xen.set_tsc_info(domid, tsc_info(*mode))?,
             Step::DisableMigrate => xen.disable_migrate(domid)?,
@@ -306,6 +311,8 @@ impl<'a> Run<'a> {
             max_maptrack_frames: params.max_maptrack_frames,
             max_grant_version: params.max_grant_version,
             cpupool: params.cpupool,
+            iommu: params.passthrough,
+            iommu_no_sharept: params.passthrough,
             misc_flags: if params.msr_relaxed { XEN_X86_MSR_RELAXED } else { 0 },
             ..CreateDomain::default()
         };
@@ -372,13 +379,31 @@ impl<'a> Run<'a> {
             Err(error) => error,
         };
         // ENOMEM says nothing of how much is missing; the host's numbers do.
+        self.room(pages)?;
+        Err(refused.into())
+    }
+
+    /// Whether the hypervisor has as much memory that nobody has claimed.
+    fn room(&self, pages: u64) -> Result<(), StepError> {
         let info = self.xen.physinfo()?;
         let free = info.free_pages.saturating_sub(info.outstanding_pages);
-        if free >= pages {
-            return Err(refused.into());
-        }
         let kib = PAGE_BYTES / 1024;
-        Err(StepError::OutOfMemory { needed_kib: pages * kib, free_kib: free * kib })
+        match free >= pages {
+            true => Ok(()),
+            false => Err(StepError::OutOfMemory {
+                needed_kib: pages.saturating_mul(kib),
+                free_kib: free.saturating_mul(kib),
+            }),
+        }
+    }
+
+    /// Looks at what a step would find, and changes nothing.
+    pub(super) fn look(&mut self, step: &Step, store: &mut Client) -> Result<(), StepError> {
+        match step {
+            Step::CheckName { name } => self.check_name(name, store),
+            Step::ClaimMemory { pages } => self.room(*pages),
+            _ => Ok(()),
+        }
     }
 
     fn shared_info(&mut self) -> Result<(), StepError> {
@@ -470,6 +495,28 @@ fn vcpu_affinity(xen: &Xen, domid: Domid, vcpus: &[Affinity]) -> Result<(), Step
     for affinity in vcpus {
         let (hard, soft) = (affinity.hard.as_deref(), affinity.soft.as_deref());
         xen.set_vcpu_affinity(domid, affinity.vcpu, hard, soft)?;
+    }
+    Ok(())
+}
+
+/// An interrupt line has to be known to the domain before it may be bound.
+fn host_resources(
+    xen: &Xen,
+    domid: Domid,
+    ports: &[HostRange],
+    memory: &[HostRange],
+    irqs: &[u32],
+) -> Result<(), StepError> {
+    for range in ports {
+        // Ports are 16 bits wide, so that both numbers fit.
+        xen.set_ioport_permission(domid, range.first as u32, range.count as u32, true)?;
+    }
+    for range in memory {
+        xen.set_iomem_permission(domid, Mfn(range.first), range.count, true)?;
+    }
+    for irq in irqs {
+        let pirq = xen.map_gsi(domid, *irq)?;
+        xen.set_irq_permission(domid, pirq, true)?;
     }
     Ok(())
 }

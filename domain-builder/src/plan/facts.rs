@@ -4,6 +4,7 @@
 //! Out: [`KernelFacts`], [`HostFacts`]. Never opens a file and never asks the hypervisor, so that a
 //! plan made for one host can be made again on another machine from the same JSON.
 
+use super::memory_map::MapEntry;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -114,6 +115,10 @@ pub struct HostFacts {
     pub flask: bool,
     /// Whether dom0 is a PVH domain rather than a PV one.
     pub pvh_dom0: bool,
+    /// Whether Xen uses an IOMMU, without which no device can be assigned.
+    pub iommu: bool,
+    /// The memory map of the host's firmware; empty unless the domain is told of it.
+    pub memory_map: Vec<MapEntry>,
     /// Domain that serves xenstore; 0 unless there is a stub domain.
     pub store_domid: u16,
     /// Domain that serves consoles; 0 unless there is a driver domain for it.

@@ -8,6 +8,7 @@ pub mod cpuid;
 pub mod facts;
 pub mod layout;
 pub mod loads;
+pub mod memory_map;
 pub mod page_tables;
 pub mod placement;
 pub mod start_info;
@@ -19,7 +20,7 @@ mod tests;
 
 use crate::image::{ImageError, KernelImage};
 use crate::nodes::{self, NodePlan};
-use crate::spec::{DomainSpec, TscMode};
+use crate::spec::{DomainSpec, Hardware, TscMode};
 use facts::{HostFacts, KernelFacts, KernelSegment};
 use layout::{Frames, Layout, LayoutError, PAGE_BYTES};
 use serde::{Deserialize, Serialize};
@@ -146,6 +147,12 @@ pub enum PlanError {
          dom0=pvh, or use xl for this domain"
     )]
     PvhDom0,
+    /// Devices would reach all of the host's memory.
+    #[error(
+        "pci and passthrough need an IOMMU, and Xen uses none on this host; switch it on in the \
+         firmware (VT-d, AMD-Vi) and take iommu=off from Xen's command line, or remove the two keys"
+    )]
+    NoIommu,
     /// A NUMA node that the host does not have.
     #[error("there is no NUMA node {node}: this host has {nodes:?}; see xlr info -n")]
     Node {
@@ -261,6 +268,9 @@ fn check_spec(spec: &DomainSpec, host: &HostFacts) -> Result<(), PlanError> {
     if host.pvh_dom0 {
         return Err(PlanError::PvhDom0);
     }
+    if spec.hardware.passthrough && !host.iommu {
+        return Err(PlanError::NoIommu);
+    }
     if spec.name.is_empty() || spec.name.contains(['/', '\0']) {
         return Err(PlanError::Name { name: spec.name.clone() });
     }
@@ -327,6 +337,7 @@ fn domain_steps(steps: &mut Vec<Step>, spec: &DomainSpec, host: &HostFacts) {
         max_grant_version: spec.max_grant_version.unwrap_or(host.max_grant_version),
         cpupool: spec.cpupool,
         msr_relaxed: spec.msr_relaxed,
+        passthrough: spec.hardware.passthrough,
     }));
     let node_plan = node_plan(spec, host);
     let version = env!("CARGO_PKG_VERSION");
@@ -344,7 +355,16 @@ fn domain_steps(steps: &mut Vec<Step>, spec: &DomainSpec, host: &HostFacts) {
         store_domid: host.store_domid,
         console_domid: host.console_domid,
     });
-    steps.push(Step::MemoryMap { ram_end: spec.max_memory_kib * 1024 });
+    let (memory_bytes, max_bytes) = (spec.memory_kib * 1024, spec.max_memory_kib * 1024);
+    let entries = match spec.hardware.host_map {
+        true => memory_map::with_holes(&host.memory_map, memory_bytes, max_bytes),
+        false => memory_map::flat(max_bytes),
+    };
+    steps.push(Step::MemoryMap { entries });
+    if spec.hardware.has_resources() {
+        let Hardware { ports, memory, irqs, .. } = spec.hardware.clone();
+        steps.push(Step::HostResources { ports, memory, irqs });
+    }
     steps.push(Step::Tsc { mode: spec.tsc_mode });
     if spec.no_migrate && host.xen_version < (4, 15) {
         steps.push(Step::DisableMigrate);

@@ -6,8 +6,9 @@
 
 use super::facts::CpuLeaf;
 use super::layout::Frames;
+use super::memory_map::MapEntry;
 use crate::nodes::StoreOp;
-use crate::spec::TscMode;
+use crate::spec::{HostRange, TscMode};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -30,6 +31,8 @@ pub struct CreateParams {
     pub cpupool: u32,
     /// Accesses to unknown MSRs read as zero instead of faulting.
     pub msr_relaxed: bool,
+    /// Devices can be assigned to the domain, now or later.
+    pub passthrough: bool,
 }
 
 /// Affinity of one vcpu, physical CPUs ascending.
@@ -137,10 +140,19 @@ pub enum Step {
         /// Who serves the console.
         console_domid: u16,
     },
-    /// Sets the memory map that the guest may ask for: one entry of RAM.
+    /// Sets the memory map that the guest may ask for.
     MemoryMap {
-        /// Its end in bytes; it begins at 0.
-        ram_end: u64,
+        /// Its ranges.
+        entries: Vec<MapEntry>,
+    },
+    /// Lets the guest reach hardware of the host.
+    HostResources {
+        /// I/O ports.
+        ports: Vec<HostRange>,
+        /// Frames of I/O memory.
+        memory: Vec<HostRange>,
+        /// Interrupt lines.
+        irqs: Vec<u32>,
     },
     /// Sets how the time stamp counter is offered.
     Tsc {
@@ -252,6 +264,7 @@ impl Step {
             Self::MaxMemory { .. } => "max-memory",
             Self::EventChannels { .. } => "event-channels",
             Self::MemoryMap { .. } => "memory-map",
+            Self::HostResources { .. } => "host-resources",
             Self::Tsc { .. } => "tsc",
             Self::DisableMigrate => "disable-migrate",
             Self::TimeOffset { .. } => "time-offset",
@@ -296,7 +309,12 @@ impl fmt::Display for Step {
             Self::EventChannels { store_domid, console_domid } => {
                 write!(f, "store to domain {store_domid}, console to domain {console_domid}")
             }
-            Self::MemoryMap { ram_end } => write!(f, "RAM 0x0-{ram_end:#x}"),
+            Self::MemoryMap { entries } => write_list(f, entries),
+            Self::HostResources { ports, memory, irqs } => {
+                let range = |r: &HostRange| format!("{:#x}+{:#x}", r.first, r.count);
+                let texts = |ranges: &[HostRange]| ranges.iter().map(range).collect::<Vec<_>>();
+                write!(f, "ports {:?} frames {:?} irqs {irqs:?}", texts(ports), texts(memory))
+            }
             Self::Tsc { mode } => write!(f, "{mode:?}"),
             Self::TimeOffset { seconds } => write!(f, "{seconds} s"),
             Self::CpuPolicy { leaves } => leaves.iter().try_for_each(|leaf| {
@@ -346,7 +364,17 @@ fn write_create(f: &mut fmt::Formatter<'_>, params: &CreateParams) -> fmt::Resul
         params.max_grant_version,
         params.cpupool
     )?;
-    if params.msr_relaxed { f.write_str(" msr_relaxed") } else { Ok(()) }
+    let flags = [(params.msr_relaxed, " msr_relaxed"), (params.passthrough, " passthrough")];
+    flags.iter().filter(|(set, _)| *set).try_for_each(|(_, text)| f.write_str(text))
+}
+
+fn write_list(f: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
+    items.iter().enumerate().try_for_each(|(at, item)| {
+        if at > 0 {
+            f.write_str(", ")?;
+        }
+        item.fmt(f)
+    })
 }
 
 fn write_nodes(f: &mut fmt::Formatter<'_>, nodes: &[StoreOp]) -> fmt::Result {

@@ -1,11 +1,12 @@
 //! What is wrong is refused with an error that says what to do, by the documented exit code, and
 //! leaves nothing: dumps of everything before and after are the same.
 
-use super::killed::{steps, stopped, swept};
 use crate::case::{Case, Group};
-use crate::dom0::dump;
+use crate::dom0::dump::{self, no_tops, without_tops};
 use crate::dom0::host::{Said, Stop, Verdict, argv, config, domid, run};
 use crate::dom0::init;
+use crate::dom0::pending::{pending, swept};
+use crate::dom0::stopped::{steps, stopped};
 use crate::{ensure, fail};
 use rustix::process::{Pid, Signal};
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -13,29 +14,32 @@ use std::os::unix::process::CommandExt as _;
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
-    Case::new("bad-input/files", Group::Create, files),
-    Case::new("bad-input/sizes-and-names", Group::Create, sizes_and_names),
-    Case::new("bad-input/rights", Group::Create, rights),
-    Case::new("bad-input/signals", Group::Create, signals),
-    Case::new("bad-input/ramdisk-rewritten", Group::Create, ramdisk_rewritten),
-    Case { wrecks: true, ..Case::new("bad-input/no-xenstored", Group::Create, no_xenstored) },
+    Case::new("bad-input/files", Group::Failure, files),
+    Case::new("bad-input/sizes-and-names", Group::Failure, sizes_and_names),
+    Case::new("bad-input/rights", Group::Failure, rights),
+    Case::new("bad-input/signals", Group::Failure, signals),
+    Case::new("bad-input/ramdisk-rewritten", Group::Failure, ramdisk_rewritten),
+    Case { wrecks: true, ..Case::new("bad-input/no-xenstored", Group::Failure, no_xenstored) },
     Case {
         wrecks: true,
-        ..Case::new("bad-input/xenstored-dies-early", Group::Create, || store_dies("max-vcpus"))
+        ..Case::new("bad-input/xenstored-dies-early", Group::Failure, || store_dies("max-vcpus"))
     },
     Case {
         wrecks: true,
         ci: false,
-        ..Case::new("bad-input/xenstored-dies-late", Group::Create, || store_dies("introduce"))
+        ..Case::new("bad-input/xenstored-dies-late", Group::Failure, || store_dies("introduce"))
     },
 ];
 
 const GUEST: &str = "name = \"bad\"\ntype = \"pv\"\nkernel = \"/guest/vmlinuz\"\n\
      ramdisk = \"/guest/initramfs.gz\"\nmemory = 64\nvcpus = 2\ncpus = \"0\"\n";
 
-/// A create that must fail, with this code and these words, and leave nothing.
+/// A create that must fail, with this code and these words, and leave nothing. A dry run says so
+/// beforehand.
 fn refused(what: &str, path: &str, code: i32, words: &[&str]) -> Verdict {
     let before = dump::take()?;
+    let said = run(&format!("/bin/xlr create -n {path}"))?;
+    judge(&format!("a dry run of {what}"), &said, code, words)?;
     let said = run(&format!("/bin/xlr create {path}"))?;
     judge(what, &said, code, words)?;
     dump::unchanged(&before, what)
@@ -147,26 +151,6 @@ fn rights() -> Verdict {
     dump::unchanged(&before, "a create without privcmd")
 }
 
-/// The directories of xenstore that the first domain brings, and that stay after its end.
-const TOPS: [&str; 2] = ["/vm", "/libxl"];
-
-/// Makes the next create the first one; nothing is in them where there is no domain.
-pub fn without_tops() -> Verdict {
-    for top in TOPS {
-        run(&format!("/usr/bin/xenstore-rm {top}"))?;
-    }
-    Ok(())
-}
-
-/// Fails the case if the create that failed has left them.
-pub fn no_tops(after: &str) -> Verdict {
-    for top in TOPS {
-        let said = run(&format!("/usr/bin/xenstore-read {top}"))?;
-        ensure!(said.code != 0, "{after} left {top}");
-    }
-    Ok(())
-}
-
 /// Every signal that ends a program, while the create stands at a step: all is undone.
 fn signals() -> Verdict {
     let path = config("bad", GUEST)?;
@@ -272,7 +256,6 @@ fn store_dies(step: &str) -> Verdict {
 
 /// A xenstored that comes back with the nodes of a dead domain: the next command removes them.
 fn removed_when_back(id: u32) -> Verdict {
-    let pending = || -> Result<usize, Stop> { Ok(std::fs::read_dir("/run/xlr/pending")?.count()) };
     ensure!(pending()? == 1, "{} records", pending()?);
     // Still dead: nothing is forgotten.
     run("/bin/xlr list")?.failure()?;

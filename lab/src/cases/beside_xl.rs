@@ -159,7 +159,7 @@ fn unasked() -> Verdict {
 
 /// While xlr makes a domain xl does not, where it would make room first.
 fn lock() -> Verdict {
-    use super::killed::stopped;
+    use crate::dom0::stopped::stopped;
     let conf = "/etc/xen/xl.conf";
     std::fs::create_dir_all("/etc/xen")?;
     std::fs::write(conf, "autoballoon=\"on\"\n")?;

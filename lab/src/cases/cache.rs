@@ -14,16 +14,16 @@ use std::process::Stdio;
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
-    Case::new("cache/small-kernel", Group::Create, || found("/guest/vmlinuz")),
+    Case::new("cache/small-kernel", Group::Kernel, || found("/guest/vmlinuz")),
     Case {
         ci: false,
         limit_seconds: 240,
-        ..Case::new("cache/stock-kernel", Group::Create, || found("/guest/stock"))
+        ..Case::new("cache/stock-kernel", Group::Kernel, || found("/guest/stock"))
     },
-    Case::new("cache/changed-kernel", Group::Create, changed_kernel),
-    Case::new("cache/writable-by-others", Group::Create, writable_by_others),
-    Case { limit_seconds: 240, ..Case::new("cache/four-at-once", Group::Create, four_at_once) },
-    Case { limit_seconds: 240, ..Case::new("cache/bound", Group::Create, bound) },
+    Case::new("cache/changed-kernel", Group::Kernel, changed_kernel),
+    Case::new("cache/writable-by-others", Group::Kernel, writable_by_others),
+    Case { limit_seconds: 240, ..Case::new("cache/four-at-once", Group::Kernel, four_at_once) },
+    Case { limit_seconds: 240, ..Case::new("cache/bound", Group::Kernel, bound) },
 ];
 
 const CACHE: &str = "/var/cache/xlr/kernels";

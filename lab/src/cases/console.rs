@@ -3,6 +3,7 @@
 use crate::case::{Case, Group};
 use crate::dom0::host::{Stop, Verdict, argv, await_node, config, console_log, domid, run};
 use crate::dom0::init;
+use crate::dom0::pending::settled;
 use crate::dom0::snapshot;
 use crate::{ensure, fail, leftovers};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -169,6 +170,8 @@ fn foreground_left() -> Verdict {
     let second = domid("left")?;
     ensure!(second.is_some_and(|second| second != first), "{first} became {second:?}");
     ensure!(!terminal.is_raw()?, "the console came back to who had left it");
+    // Before that a signal takes the domain back.
+    settled()?;
     let pid = Pid::from_child(&terminal.child.0);
     kill_process(pid, Signal::TERM).map_err(std::io::Error::from)?;
     let code = terminal.end()?;
@@ -187,6 +190,7 @@ fn foreground_left() -> Verdict {
         ensure!(Instant::now() < deadline, "Ctrl-] leaves nothing: {}", terminal.text());
         std::thread::yield_now();
     }
+    settled()?;
     kill_process(Pid::from_child(&terminal.child.0), Signal::TERM).map_err(std::io::Error::from)?;
     let code = terminal.end()?;
     ensure!(code == 130, "exit code {code}: {}", terminal.text());

@@ -13,8 +13,11 @@ pub const CASES: &[Case] = &[
         ci: false,
         ..Case::new("create/small-two-vcpus", Group::Create, || boots("small", 256, 2))
     },
-    Case::new("create/small-1300-mib", Group::Create, || boots("small", 1300, 1)),
-    Case::new("create/stock-kernel", Group::Create, || boots("stock", 256, 2)),
+    Case {
+        ci: false,
+        ..Case::new("create/small-1300-mib", Group::Create, || boots("small", 1300, 1))
+    },
+    Case::new("create/stock-kernel", Group::Kernel, || boots("stock", 256, 2)),
     Case { xen: "4.14", ..Case::new("create/xen-4.14", Group::Create, hpc) },
     Case { xen: "4.20", numa_nodes: 2, ..Case::new("create/xen-4.20", Group::Create, hpc) },
 ];

@@ -245,13 +245,13 @@ fn reboot() -> Verdict {
     dump::unchanged(&before, "reboots")
 }
 
-/// A reboot keeps what either tool has changed since: the name, and how much memory there is.
+/// A reboot keeps what either tool has changed since: name, memory and vcpus.
 fn reboot_as_it_was() -> Verdict {
     let before = dump::take()?;
     for [rename, limit, target] in
         [["/bin/xlr", "/xen/bin/xl", "/bin/xlr"], ["/xen/bin/xl", "/bin/xlr", "/xen/bin/xl"]]
     {
-        let path = idle("was", "obey", "")?;
+        let path = idle("was", "obey", "vcpus = 3")?;
         let mut log = console("was")?;
         run(&format!("/bin/xlr create {path}"))?.success()?;
         ready(&mut log)?;
@@ -259,6 +259,7 @@ fn reboot_as_it_was() -> Verdict {
         argv(&[rename, "rename", "was", "is"])?.success()?;
         argv(&[limit, "mem-max", "is", "16"])?.success()?;
         argv(&[target, "mem-set", "is", "12"])?.success()?;
+        argv(&[limit, "vcpu-set", "-i", "is", "2"])?.success()?;
         let last = there("is")?;
         run("/bin/xlr reboot is")?.success()?;
         ready(&mut log)?;
@@ -269,6 +270,12 @@ fn reboot_as_it_was() -> Verdict {
             let found = argv(&["/usr/bin/xenstore-read", &path])?.success()?.out;
             ensure!(found.trim() == kib, "{rename} renamed it, and {node} is {found}");
         }
+        let mut vcpus = Vec::new();
+        for vcpu in 0..3 {
+            let path = format!("/local/domain/{now}/cpu/{vcpu}/availability");
+            vcpus.push(argv(&["/usr/bin/xenstore-read", &path])?.success()?.out);
+        }
+        ensure!(vcpus == ["online\n", "online\n", "offline\n"], "its vcpus are {vcpus:?}");
         run("/bin/xlr destroy is")?.success()?;
     }
     dump::unchanged(&before, "reboots of what was changed")
@@ -374,15 +381,28 @@ fn two_for_one_end() -> Verdict {
     ready(&mut log)?;
     let first = there("cared")?;
     let uuid = uuid_of(first)?;
-    run("/bin/xlr reboot cared")?.success()?;
-    ready(&mut log)?;
+    let said = run("/bin/xlr reboot cared")?.success()?;
+    // It waits until the other one stands, and says which.
     let second = there("cared")?;
+    let words = format!("has been started again as domain {second}");
+    ensure!(said.err.contains(&words), "no «{words}» in {}", said.err);
     ensure!(second != first && uuid_of(second)? == uuid, "{first} became {second}");
+    ready(&mut log)?;
     run("/bin/xlr shutdown -w cared")?.success()?;
     let (code, said) = finished(child)?;
     ensure!(code == Some(0), "{code:?}: {said}");
     let ends = said.matches("has shut down, reason code").count();
     ensure!(ends == 2, "create -F looked after {ends} of two domains: {said}");
+
+    // Where it starts none, a reboot has failed.
+    let path = idle("cared", "obey", "on_reboot = \"destroy\"")?;
+    let mut log = console("cared")?;
+    let child = start(&["create", "-F", &path])?;
+    ready(&mut log)?;
+    let said = run("/bin/xlr reboot cared")?.failure()?;
+    ensure!(said.err.contains("has started none in its place"), "{}", said.err);
+    let (code, said) = finished(child)?;
+    ensure!(code == Some(0), "{code:?}: {said}");
     dump::unchanged(&before, "a domain that was cared for")
 }
 

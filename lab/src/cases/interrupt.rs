@@ -12,11 +12,11 @@ use std::process::Stdio;
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
-    Case::new("interrupt/some-steps", Group::Create, || interrupt(Which::Some)),
+    Case::new("interrupt/some-steps", Group::Failure, || interrupt(Which::Some)),
     Case {
         ci: false,
         limit_seconds: 300,
-        ..Case::new("interrupt/every-step", Group::Create, || interrupt(Which::Every))
+        ..Case::new("interrupt/every-step", Group::Failure, || interrupt(Which::Every))
     },
 ];
 

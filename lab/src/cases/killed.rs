@@ -1,32 +1,38 @@
 //! A create that is killed leaves at most one paused domain, which is recorded, and the next command
 //! removes it; commands that run at once keep out of each other's way.
 
-use super::bad_input::{no_tops, without_tops};
 use crate::case::{Case, Group};
-use crate::dom0::dump::{self, Dump};
-use crate::dom0::host::{Said, Stop, Verdict, argv, config, domid, run};
+use crate::dom0::dump::{self, Dump, no_tops, without_tops};
+use crate::dom0::host::{Stop, Verdict, argv, config, domid, run};
 use crate::dom0::init;
+use crate::dom0::pending::{pending, swept};
+use crate::dom0::stopped::{step, steps, stopped};
 use crate::{ensure, fail};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::time::Instant;
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
-    Case::new("killed/some-steps", Group::Create, || kill(Which::Some)),
+    Case::new("killed/some-steps", Group::Failure, || kill(Which::Some)),
     Case {
         ci: false,
         limit_seconds: 400,
-        ..Case::new("killed/every-step", Group::Create, || kill(Which::Every))
+        ..Case::new("killed/every-step", Group::Failure, || kill(Which::Every))
     },
-    Case::new("killed/any-time", Group::Create, any_time),
-    Case::new("killed/destroy-any-time", Group::Create, destroy_any_time),
-    Case::new("killed/others-untouched", Group::Create, others_untouched),
-    Case::new("killed/beside-a-create", Group::Create, beside_a_create),
-    Case::new("killed/let-run-half-made", Group::Create, let_run_half_made),
-    Case::new("killed/waits-say-so", Group::Create, waits_say_so),
-    Case::new("killed/state-of-another-version", Group::Create, another_version),
+    Case::new("killed/some-times", Group::Failure, || any_time(8)),
+    Case { ci: false, ..Case::new("killed/any-time", Group::Failure, || any_time(24)) },
+    Case::new("killed/destroy-some-times", Group::Failure, || destroy_any_time(6)),
+    Case {
+        ci: false,
+        ..Case::new("killed/destroy-any-time", Group::Failure, || destroy_any_time(16))
+    },
+    Case::new("killed/others-untouched", Group::Failure, others_untouched),
+    Case::new("killed/beside-a-create", Group::Failure, beside_a_create),
+    Case::new("killed/let-run-half-made", Group::Failure, let_run_half_made),
+    Case::new("killed/waits-say-so", Group::Failure, waits_say_so),
+    Case::new("killed/while-mapped", Group::Failure, while_mapped),
+    Case::new("killed/state-of-another-version", Group::Failure, another_version),
 ];
 
 /// At which steps the kill comes.
@@ -48,75 +54,6 @@ fn guest(name: &str) -> Result<String, Stop> {
          ramdisk = \"/guest/initramfs.gz\"\nmemory = 64\nvcpus = 2\ncpus = \"0\"\n"
     );
     config(name, &text)
-}
-
-/// A command of xlr that has stopped itself.
-pub struct Stopped(Child);
-
-/// Starts one, and waits until it has stopped.
-pub fn stopped(args: &[&str]) -> Result<Stopped, Stop> {
-    let mut command = init::command("/bin/xlr");
-    command.args(args).stdout(Stdio::null()).stderr(Stdio::piped());
-    let child = command.spawn()?;
-    let pid = Pid::from_child(&child);
-    let status = waitpid(Some(pid), WaitOptions::UNTRACED).map_err(std::io::Error::from)?;
-    match status {
-        Some((_, status)) if status.stopped() => Ok(Stopped(child)),
-        status => fail!("xlr {args:?} did not stop: {status:?}"),
-    }
-}
-
-impl Stopped {
-    /// Kills it where it stands.
-    pub fn kill(mut self) -> Verdict {
-        self.0.kill()?;
-        self.0.wait()?;
-        Ok(())
-    }
-
-    /// Sends a signal.
-    pub fn signal(&self, signal: Signal) -> Verdict {
-        let sent = kill_process(Pid::from_child(&self.0), signal);
-        Ok(sent.map_err(std::io::Error::from)?)
-    }
-
-    /// Lets it go on to its end.
-    pub fn resume(mut self) -> Result<Said, Stop> {
-        self.signal(Signal::CONT)?;
-        let mut err = String::new();
-        if let Some(mut pipe) = self.0.stderr.take() {
-            pipe.read_to_string(&mut err)?;
-        }
-        let code = self.0.wait()?.code().unwrap_or(255);
-        eprintln!("{err}[{code}]");
-        Ok(Said { command: String::from("xlr"), code, out: String::new(), err })
-    }
-}
-
-/// Has what is left removed, by a command that has nothing else to do with it.
-pub fn swept() -> Result<Said, Stop> {
-    run("/bin/xlr list")?.success()
-}
-
-/// How many records there are.
-fn pending() -> Result<usize, Stop> {
-    Ok(std::fs::read_dir("/run/xlr/pending")?.count())
-}
-
-/// The number of a step of the plan, by its name.
-fn step(path: &str, name: &str) -> Result<String, Stop> {
-    match steps(path)?.iter().position(|step| step == name) {
-        Some(index) => Ok(index.to_string()),
-        None => fail!("the plan has no step {name}"),
-    }
-}
-
-/// The steps of the plan, by name.
-pub fn steps(path: &str) -> Result<Vec<String>, Stop> {
-    let plan = run(&format!("/bin/xlr create --dry-run=json {path}"))?.success()?;
-    let plan: serde_json::Value = serde_json::from_str(&plan.out)?;
-    let Some(steps) = plan["steps"].as_array() else { fail!("the plan has no steps: {plan}") };
-    Ok(steps.iter().map(|step| step["step"].as_str().unwrap_or_default().to_owned()).collect())
 }
 
 fn kill(which: Which) -> Verdict {
@@ -160,21 +97,23 @@ fn kill(which: Which) -> Verdict {
 }
 
 /// Kills at instants spread over the time that a create takes.
-fn any_time() -> Verdict {
-    const KILLS: u32 = 24;
+fn any_time(kills: u32) -> Verdict {
     let path = guest("killed")?;
     let before = dump::take()?;
+    // Once for the kernel's decoding, which the others find in the cache.
+    run(&format!("/bin/xlr create -p {path}"))?.success()?;
+    run("/bin/xlr destroy killed")?.success()?;
     let begun = Instant::now();
     run(&format!("/bin/xlr create -p {path}"))?.success()?;
     let whole = begun.elapsed();
     run("/bin/xlr destroy killed")?.success()?;
     let mut half_made = 0;
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         let mut command = init::command("/bin/xlr");
         command.args(["create", "-p", &path]).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn()?;
         // An instant is what is wanted here, not an event.
-        std::thread::sleep(whole * (2 * kill + 1) / (2 * KILLS));
+        std::thread::sleep(whole * (2 * kill + 1) / (2 * kills));
         child.kill()?;
         let ended = child.wait()?.code();
         let domains = run("/xen/bin/xl list")?.success()?.out.lines().count() - 2;
@@ -190,28 +129,27 @@ fn any_time() -> Verdict {
                 run("/bin/xlr destroy killed")?.success()?;
             }
         }
-        dump::unchanged(&before, &format!("kill {kill} of {KILLS} within {whole:?}"))?;
+        dump::unchanged(&before, &format!("kill {kill} of {kills} within {whole:?}"))?;
     }
     ensure!(half_made > 0, "no kill came while a domain was half made");
     Ok(())
 }
 
 /// Kills at instants spread over the time that a destroy takes: the domain is whole or goes.
-fn destroy_any_time() -> Verdict {
-    const KILLS: u32 = 16;
+fn destroy_any_time(kills: u32) -> Verdict {
     let path = guest("killed")?;
     let before = dump::take()?;
     run(&format!("/bin/xlr create -p {path}"))?.success()?;
     let begun = Instant::now();
     run("/bin/xlr destroy killed")?.success()?;
     let whole = begun.elapsed();
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         run(&format!("/bin/xlr create -p {path}"))?.success()?;
         let mut command = init::command("/bin/xlr");
         command.args(["destroy", "killed"]).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn()?;
         // An instant is what is wanted here, not an event.
-        std::thread::sleep(whole * (2 * kill + 1) / (2 * KILLS));
+        std::thread::sleep(whole * (2 * kill + 1) / (2 * kills));
         child.kill()?;
         child.wait()?;
         swept()?;
@@ -220,7 +158,7 @@ fn destroy_any_time() -> Verdict {
             ensure!(domid("killed")?.is_some(), "kill {kill} left it half removed: {domains}");
             run("/bin/xlr destroy killed")?.success()?;
         }
-        dump::unchanged(&before, &format!("kill {kill} of {KILLS} within {whole:?}"))?;
+        dump::unchanged(&before, &format!("kill {kill} of {kills} within {whole:?}"))?;
     }
     Ok(())
 }
@@ -374,6 +312,37 @@ fn waits_say_so() -> Verdict {
     ensure!(rest.iter().any(|line| line.contains("called \"busy\" already")), "{rest:?}");
     run("/bin/xlr destroy busy")?.success()?;
     unchanged(&before, "two creates of one name")
+}
+
+/// Until a create has ended its domain's pages may be mapped, although the domain stands: who
+/// destroys it or lets it run waits for that, and a kill ends it.
+fn while_mapped() -> Verdict {
+    let path = guest("mapped")?;
+    let before = dump::take()?;
+    let end = (steps(&path)?.len() + 3).to_string();
+    for verb in ["unpause", "destroy"] {
+        let made = stopped(&["create", "-p", "--stop-before-step", &end, &path])?;
+        ensure!(pending()? == 0 && domid("mapped")?.is_some(), "it does not stand");
+        let mut command = init::command("/bin/xlr");
+        let mut other = command.args([verb, "mapped"]).stderr(Stdio::piped()).spawn()?;
+        let Some(pipe) = other.stderr.take() else { fail!("no pipe to xlr") };
+        let mut lines = BufReader::new(pipe).lines();
+        let said = lines.next().transpose()?.unwrap_or_default();
+        ensure!(said.contains(&format!("Waiting for the UUID {UUID}")), "{verb} says {said}");
+        ensure!(other.try_wait()?.is_none(), "{verb} waits for nothing");
+        made.resume()?.success()?;
+        let rest: Vec<String> = lines.map_while(Result::ok).collect();
+        let code = other.wait()?.code();
+        ensure!(code == Some(0), "{verb} ended with {code:?}: {rest:?}");
+        if verb == "unpause" {
+            run("/bin/xlr destroy mapped")?.success()?;
+        }
+        unchanged(&before, &format!("{verb} while pages are mapped"))?;
+    }
+    stopped(&["create", "-p", "--stop-before-step", &end, &path])?.kill()?;
+    ensure!(domid("mapped")?.is_some(), "the kill ended the domain");
+    run("/bin/xlr destroy mapped")?.success()?;
+    unchanged(&before, "a kill while pages are mapped")
 }
 
 /// State that a newer xlr wrote, or that cannot be written, is refused before anything is done.

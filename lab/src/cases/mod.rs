@@ -14,10 +14,12 @@ mod host_check;
 mod interrupt;
 mod json;
 mod killed;
+mod killed_restart;
 mod memory;
 mod nodes;
 mod numa;
 mod options;
+mod pci;
 mod policy;
 mod undo;
 mod verbs;
@@ -40,6 +42,7 @@ pub fn all() -> Vec<Case> {
         verbs::CASES,
         interrupt::CASES,
         killed::CASES,
+        killed_restart::CASES,
         bad_input::CASES,
         ends::CASES,
         beside_xl::CASES,
@@ -51,6 +54,7 @@ pub fn all() -> Vec<Case> {
         json::CASES,
         bug_report::CASES,
         host_check::CASES,
+        pci::CASES,
     ]
     .concat()
 }

@@ -11,12 +11,13 @@ use std::process::{Child, Stdio};
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
-    Case::new("undo/every-step", Group::Create, every_step),
-    Case::new("undo/before-anything", Group::Create, before_anything),
-    Case::new("undo/console-late", Group::Create, console_late),
-    Case::new("undo/taken", Group::Create, taken),
-    Case::new("undo/two-at-once", Group::Create, two_at_once),
-    Case::new("undo/renamed-meanwhile", Group::Create, renamed_meanwhile),
+    Case::new("undo/every-step", Group::Failure, every_step),
+    // In CI bad-input/files has the same files, with more looked at.
+    Case { ci: false, ..Case::new("undo/before-anything", Group::Failure, before_anything) },
+    Case::new("undo/console-late", Group::Failure, console_late),
+    Case::new("undo/taken", Group::Failure, taken),
+    Case::new("undo/two-at-once", Group::Failure, two_at_once),
+    Case::new("undo/renamed-meanwhile", Group::Failure, renamed_meanwhile),
 ];
 
 const GUEST: &str = "name = \"undone\"\ntype = \"pv\"\nkernel = \"/guest/vmlinuz\"\n\

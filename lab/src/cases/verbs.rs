@@ -162,11 +162,10 @@ fn listings() -> Verdict {
     }
     for words in [&["info"][..], &["info", "-n"]] {
         let (ours, theirs) = both(words)?;
-        // Memory is not shared by PV guests; the last lines are xlr's own.
+        // The last lines are xlr's own.
         let ours = ours.out.lines().filter(|line| !line.starts_with("xlr_")).map(str::trim_end);
-        let theirs = theirs.out.lines().filter(|line| !line.starts_with("sharing_"));
         let (ours, theirs): (Vec<_>, Vec<_>) =
-            (ours.collect(), theirs.map(str::trim_end).collect());
+            (ours.collect(), theirs.out.lines().map(str::trim_end).collect());
         ensure!(ours == theirs, "{words:?}:\n{}\nxl:\n{}", ours.join("\n"), theirs.join("\n"));
     }
     for words in [&["uptime"][..], &["uptime", "-s"], &["uptime", "of-xlr"], &["uptime", "-s", "0"]]
@@ -307,6 +306,8 @@ fn vcpus() -> Verdict {
         ["vcpu-pin", "D", "0", "0", "all"],
         ["vcpu-pin", "D", "all", "all", "-"],
         ["vcpu-pin", "D", "1", "-", "0"],
+        ["vcpu-pin", "-f", "D", "0", "all"],
+        ["vcpu-pin", "--force", "D", "1", "0"],
     ] {
         for (tool, name) in [(XLR, "vcpus-xlr"), (XL, "vcpus-xl")] {
             let words = words.map(|word| if word == "D" { name } else { word });
@@ -317,6 +318,13 @@ fn vcpus() -> Verdict {
             Ok(out.lines().map(|line| line.split_whitespace().skip(6).collect()).collect())
         };
         ensure!(affinity("vcpus-xlr")? == affinity("vcpus-xl")?, "{words:?}");
+    }
+    for words in [
+        &["vcpu-pin", "-f", "vcpus-xlr", "all", "0"][..],
+        &["vcpu-pin", "-f", "vcpus-xlr", "0", "7"],
+    ] {
+        argv(&[&[XLR], words].concat())?.failure()?;
+        argv(&[&[XL], words].concat())?.failure()?;
     }
     let (ours, theirs) = both(&["-N", "vcpu-pin", "vcpus-xlr", "0", "0", "all"])?;
     ensure!(ours.out == theirs.out, "dry run: {}, xl {}", ours.out, theirs.out);
@@ -357,6 +365,13 @@ fn memory() -> Verdict {
     }
     argv(&[XLR, "mem-set", "nobody", "8"])?.failure()?;
     argv(&[XLR, "mem-max", "nobody", "8"])?.failure()?;
+    // xl takes it, and writes that the guest is to give everything away.
+    for (verb, size) in [("mem-set", "0"), ("mem-max", "0"), ("mem-set", "3k")] {
+        let before = amounts("mem-xlr", ours)?;
+        let said = argv(&[XLR, verb, "mem-xlr", size])?.failure()?;
+        ensure!(said.err.contains("less than 4 KiB"), "{verb} {size}: {}", said.err);
+        ensure!(amounts("mem-xlr", ours)? == before, "{verb} {size} has changed something");
+    }
     destroy("mem-xlr")?;
     destroy("mem-xl")
 }

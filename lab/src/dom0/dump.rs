@@ -3,7 +3,9 @@
 
 use crate::dom0::host::{Stop, Verdict, run};
 use crate::dom0::snapshot::{self, Snapshot};
-use crate::leftovers;
+use crate::{ensure, leftovers};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -12,6 +14,10 @@ const DIRECTORIES: [&str; 4] = ["/run/xlr", "/var/lib/xlr", "/var/lib/xen", "/ru
 
 /// Files that the first use brings and nobody removes; xl leaves its own, too.
 const LASTING: [&str; 3] = ["/run/xlr/version", "/var/lib/xlr/version", "/run/lock/xl"];
+
+/// Locks, each a file of its own. One that nobody holds is no lock, and the next command removes it:
+/// a paused create leaves the one that holds until its process has ended.
+const LOCKS: &str = "/run/xlr/locks";
 
 /// Frees of a domain's own structures come a little after its end; a page or two may cross a
 /// boundary of what `xl info` counts in.
@@ -31,6 +37,7 @@ pub fn take() -> Result<Dump, Stop> {
     for directory in DIRECTORIES {
         walk(Path::new(directory), &mut files)?;
     }
+    files.retain(|file| !file.starts_with(LOCKS) || is_held(Path::new(file)));
     let info = run("/xen/bin/xl info")?.success()?.out;
     let fact = |key: &str| {
         let line =
@@ -44,6 +51,11 @@ pub fn take() -> Result<Dump, Stop> {
         free_mib: fact("free_memory")?,
         claimed_mib: fact("outstanding_claims")?,
     })
+}
+
+fn is_held(lock: &Path) -> bool {
+    let Ok(file) = std::fs::File::open(lock) else { return false };
+    flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
 }
 
 /// Fails the case if anything is different now.
@@ -62,6 +74,26 @@ pub fn unchanged(before: &Dump, after: &str) -> Verdict {
         true => Ok(()),
         false => Err(Stop::Failed(format!("{after} left something: {}", found.join("; ")))),
     }
+}
+
+/// The directories of xenstore that the first domain brings, and that stay after its end.
+const TOPS: [&str; 2] = ["/vm", "/libxl"];
+
+/// Makes the next create the first one; nothing is in them where there is no domain.
+pub fn without_tops() -> Verdict {
+    for top in TOPS {
+        run(&format!("/usr/bin/xenstore-rm {top}"))?;
+    }
+    Ok(())
+}
+
+/// Fails the case if the create that failed has left them.
+pub fn no_tops(after: &str) -> Verdict {
+    for top in TOPS {
+        let said = run(&format!("/usr/bin/xenstore-read {top}"))?;
+        ensure!(said.code != 0, "{after} left {top}");
+    }
+    Ok(())
 }
 
 fn walk(directory: &Path, files: &mut BTreeSet<String>) -> std::io::Result<()> {

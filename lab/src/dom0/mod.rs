@@ -6,4 +6,6 @@ pub mod follow;
 pub mod host;
 pub mod init;
 pub mod job;
+pub mod pending;
 pub mod snapshot;
+pub mod stopped;

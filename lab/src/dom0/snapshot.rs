@@ -16,6 +16,8 @@ pub struct Snapshot {
     pub nodes: BTreeMap<String, String>,
     /// Loop devices with the files behind them.
     pub loops: BTreeMap<String, String>,
+    /// PCI functions that are set aside for guests, and numbers of virtual functions.
+    pub pci: BTreeMap<String, String>,
     /// Processes of user space: command lines with how many there are.
     pub processes: BTreeMap<String, u32>,
     /// Lines of dom0's kernel log so far that tell of a crash.
@@ -28,6 +30,7 @@ pub fn take() -> io::Result<Snapshot> {
         domains: domains()?,
         nodes: nodes()?,
         loops: loops()?,
+        pci: pci()?,
         processes: processes()?,
         kernel_trouble: kernel_trouble()?,
     })
@@ -85,6 +88,26 @@ fn loops() -> io::Result<BTreeMap<String, String>> {
         }
     }
     Ok(loops)
+}
+
+/// Which functions xen-pciback holds and may hold, and how many virtual functions others have.
+fn pci() -> io::Result<BTreeMap<String, String>> {
+    let mut pci = BTreeMap::new();
+    if let Ok(slots) = std::fs::read_to_string("/sys/bus/pci/drivers/pciback/slots") {
+        pci.extend(slots.lines().map(|slot| (slot.to_string(), String::from("a slot of pciback"))));
+    }
+    for entry in std::fs::read_dir("/sys/bus/pci/devices")?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let driver = std::fs::read_link(entry.path().join("driver")).unwrap_or_default();
+        if driver.ends_with("pciback") {
+            pci.insert(name.clone(), String::from("held by pciback"));
+        }
+        let count = std::fs::read_to_string(entry.path().join("sriov_numvfs"));
+        if let Some(count) = count.ok().filter(|count| count.trim() != "0") {
+            pci.insert(format!("virtual functions of {name}"), count.trim().to_string());
+        }
+    }
+    Ok(pci)
 }
 
 fn processes() -> io::Result<BTreeMap<String, u32>> {

@@ -3,8 +3,9 @@
 use xen_sys::arch_x86::vcpu_guest_context;
 use xen_sys::domctl::{
     XEN_DOMCTL_getvcpuaffinity, XEN_DOMCTL_getvcpucontext, XEN_DOMCTL_getvcpuinfo,
-    XEN_DOMCTL_setvcpuaffinity, XEN_DOMCTL_setvcpucontext, XEN_VCPUAFFINITY_HARD,
-    XEN_VCPUAFFINITY_SOFT, xen_domctl_getvcpuinfo, xen_domctl_vcpuaffinity, xen_domctl_vcpucontext,
+    XEN_DOMCTL_setvcpuaffinity, XEN_DOMCTL_setvcpucontext, XEN_VCPUAFFINITY_FORCE,
+    XEN_VCPUAFFINITY_HARD, XEN_VCPUAFFINITY_SOFT, xen_domctl_getvcpuinfo, xen_domctl_vcpuaffinity,
+    xen_domctl_vcpucontext,
 };
 use xen_sys::types::Domid;
 
@@ -106,6 +107,31 @@ impl Xen {
         hard: Option<&[u32]>,
         soft: Option<&[u32]>,
     ) -> Result<Affinity> {
+        self.change_vcpu_affinity(domid, vcpu, hard, soft, 0)
+    }
+
+    /// The same, also where a guest that may (domain 0) has bound the vCPU to one CPU, which ends.
+    ///
+    /// # Errors
+    /// [`Error::Hypercall`]; EINVAL when nothing is left of the set.
+    pub fn force_vcpu_affinity(
+        &self,
+        domid: Domid,
+        vcpu: u32,
+        hard: Option<&[u32]>,
+        soft: Option<&[u32]>,
+    ) -> Result<Affinity> {
+        self.change_vcpu_affinity(domid, vcpu, hard, soft, XEN_VCPUAFFINITY_FORCE)
+    }
+
+    fn change_vcpu_affinity(
+        &self,
+        domid: Domid,
+        vcpu: u32,
+        hard: Option<&[u32]>,
+        soft: Option<&[u32]>,
+        force: u32,
+    ) -> Result<Affinity> {
         let operation = "XEN_DOMCTL_setvcpuaffinity";
         let flag = |set: Option<&[u32]>, flag| if set.is_some() { flag } else { 0 };
         let flags = flag(hard, XEN_VCPUAFFINITY_HARD) | flag(soft, XEN_VCPUAFFINITY_SOFT);
@@ -123,7 +149,7 @@ impl Xen {
             XEN_DOMCTL_setvcpuaffinity,
             domid,
             vcpu,
-            flags,
+            flags | force,
             [encode(hard)?, encode(soft)?],
         )
     }

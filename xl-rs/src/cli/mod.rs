@@ -4,12 +4,17 @@
 //! Verbs, flags and their letters are xl's. Nothing here does anything; [`crate::commands`] does.
 
 pub mod number;
+mod pci;
 pub mod program;
 mod tuning;
 mod verbs;
 mod xenstored;
 pub mod xl;
 
+pub use pci::{
+    PciArgs, PciAssignableAddArgs, PciAssignableListArgs, PciAssignableRemoveArgs, PciDevicesArgs,
+    PciVerb,
+};
 pub use tuning::{
     BugReportArgs, DebugKeysArgs, JsonArg, MemoryArgs, RenameArgs, SysrqArgs, UptimeArgs,
     VcpuListArgs, VcpuPinArgs, VcpuSetArgs,
@@ -128,6 +133,14 @@ pub enum Verb {
     Dmesg(DmesgArgs),
     /// Press debug keys of the hypervisor
     DebugKeys(DebugKeysArgs),
+    /// Show the PCI devices of this host
+    Pci(PciArgs),
+    /// Set a PCI device aside for guests
+    PciAssignableAdd(PciAssignableAddArgs),
+    /// Give a PCI device that was set aside for guests back to this host
+    PciAssignableRemove(PciAssignableRemoveArgs),
+    /// List the PCI devices that are set aside for guests and belong to none
+    PciAssignableList(PciAssignableListArgs),
     /// Write what a maintainer needs to know into one file
     BugReport(BugReportArgs),
     /// Serve the store to this host, in place of the xenstored of another toolstack

@@ -64,6 +64,10 @@ pub struct VcpuPinArgs {
 
     /// CPUs it prefers to run on, in the same form
     pub soft: Option<String>,
+
+    /// Also where domain 0 has bound this vcpu of its own to a CPU for a while
+    #[arg(short, long)]
+    pub force: bool,
 }
 
 /// Arguments of `vcpu-set`.

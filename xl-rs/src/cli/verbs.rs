@@ -229,6 +229,10 @@ pub struct RebootArgs {
     /// is what starts them again
     #[arg(short, long, action = ArgAction::Count)]
     pub wait: u8,
+
+    /// Stop at this point of the restart until SIGCONT comes, to see what is left by a kill
+    #[arg(long, hide = true, value_name = "N")]
+    pub stop_in_restart: Option<usize>,
 }
 
 /// A domain and nothing else.

@@ -139,6 +139,9 @@ pub const FLAGS: &[(&str, &[&[&str]])] = &[
     ("vcpu-pin", &[&["-f", "--force"]]),
     ("vcpu-set", &[&["-i", "--ignore-host"]]),
     ("info", &[&["-n", "--numa"]]),
+    ("pci-assignable-add", &[&["-n", "--name"]]),
+    ("pci-assignable-remove", &[&["-r", "--rebind"]]),
+    ("pci-assignable-list", &[&["-n", "--show-names"]]),
     ("dmesg", &[&["-c", "--clear"]]),
     ("uptime", &[&["-s"]]),
 ];

@@ -28,7 +28,7 @@ use crate::state::saved::Saved;
 use crate::state::userdata::{self, Kind};
 use crate::state::xl_lock::XlLock;
 use crate::state::{State, StateError, history};
-use domain_builder::apply::{ApplyError, ApplyOptions, Created, Progress, apply};
+use domain_builder::apply::{ApplyError, ApplyOptions, Created, Progress, StepError, apply, look};
 use domain_builder::image::{self, CacheOptions, KernelImage, Origin, Ramdisk};
 use domain_builder::plan::facts::HostFacts;
 use domain_builder::plan::steps::Step;
@@ -50,18 +50,32 @@ pub struct Halts {
     /// Fail before this step.
     pub fail_before: Option<usize>,
     /// Stop before this step until SIGCONT comes. Beyond the last step: 0 before what others keep
-    /// of the domain is written, 1 after it, 2 once the domain runs.
+    /// of the domain is written, 1 after it, 2 once the domain runs, 3 once it stands.
     pub stop_before: Option<usize>,
+    /// Stop a restart until SIGCONT comes: 0 before the old domain is touched, 1 while it is set aside
+    /// and has its new UUID but not its new name, 2 before the new one is made.
+    pub stop_in_restart: Option<usize>,
 }
 
 impl Halts {
     /// Stops here if that was asked for.
     pub fn stop(self, at: usize) {
         if self.stop_before == Some(at) {
-            // A process can always signal itself.
-            let _ = kill_process(getpid(), Signal::STOP);
+            stop();
         }
     }
+
+    /// The same within a restart.
+    pub fn stop_restart(self, at: usize) {
+        if self.stop_in_restart == Some(at) {
+            stop();
+        }
+    }
+}
+
+fn stop() {
+    // A process can always signal itself.
+    let _ = kill_process(getpid(), Signal::STOP);
 }
 
 /// Reads the texts, and shows what is wrong with them.
@@ -131,6 +145,11 @@ impl Job {
         Ok(Self { spec, plan, sources, kernel, ramdisk, placed, restart, keeps_mappings })
     }
 
+    /// Whether it could be made now: for who does not make it.
+    pub fn look(&self, xen: &Xen, store: &mut Client) -> Result<(), StepError> {
+        look(&self.plan, &self.kernel, xen, store)
+    }
+
     /// Waits until nobody else works on name or UUID, nor xl on the host's memory. Whoever locks a
     /// domain as well does that first.
     pub fn lock(&self, state: &State) -> Result<Locks, CommandError> {
@@ -188,7 +207,7 @@ impl Job {
             return Err(CommandError::State(StateError::NotSaved { domid: created.domid.0 }));
         };
         let (restart, end) = (self.restart.clone(), self.plan.steps.len());
-        let made = Made { created, held, kept, restart, _locks: own, end, halts };
+        let made = Made { created, held, kept, restart, locks: own, end, halts };
         halts.stop(made.end);
         match self.keep(&made.created, state) {
             Ok(()) => {
@@ -262,6 +281,7 @@ impl Job {
             domid: None,
             console_domid: self.plan.console_domid,
             brought: absent.iter().map(ToString::to_string).collect(),
+            aside: None,
         }
     }
 
@@ -304,7 +324,8 @@ pub struct Made {
     held: Held,
     kept: Vec<ForeignMapping>,
     restart: Option<PathBuf>,
-    _locks: [Lock; 2],
+    /// On its name and on its UUID.
+    locks: [Lock; 2],
     /// Number of the plan's steps.
     end: usize,
     halts: Halts,
@@ -320,13 +341,18 @@ impl Made {
     }
 
     /// The domain stands: its record goes, and so does what was kept of it while there was none.
-    /// Kernel and ramdisk may be mapped until the process ends, and nothing guards the domain any
-    /// more: nothing may wait after this.
+    /// Kernel and ramdisk may be mapped until the process ends. So long whoever lets the domain run,
+    /// or destroys it, waits for the lock on its UUID: nothing may wait after this.
     pub fn settle(self, state: &State) -> Result<Created, CommandError> {
-        // The end of the process unmaps all at once, for a fraction of what it costs page by page.
-        std::mem::forget(self.kept);
+        let [_name, uuid] = self.locks;
+        if !self.kept.is_empty() {
+            // The end of the process unmaps all at once, for a fraction of what it costs page by page.
+            std::mem::forget(self.kept);
+            uuid.hold_to_the_end();
+        }
         tell_failure(state.end_restart(Uuid::from_bytes(self.created.uuid)));
         self.held.finish()?;
+        self.halts.stop(self.end + 3);
         Ok(self.created)
     }
 

@@ -4,7 +4,7 @@
 //! domain itself is not touched.
 
 use super::error::CommandError;
-use super::{build, create, domain, end, tell};
+use super::{build, create, domain, remove, tell};
 use crate::cli::ConfigUpdateArgs;
 use crate::config::source::Sources;
 use crate::state::State;
@@ -37,7 +37,7 @@ pub fn run(arguments: &ConfigUpdateArgs) -> Result<(), CommandError> {
     }
     tell(format_args!("setting dom{} configuration", info.domid));
     userdata::write(info.domid.0, Uuid::from_bytes(info.uuid), Kind::Text, &text)?;
-    end::prune(&xen, &state)
+    remove::prune(&xen, &state)
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@
 //! that a signal came before. With `-F` the command then stays and does at the domain's end what the
 //! configuration says.
 
-use super::build::{self, Halts, Job, Made};
+use super::begin::begin;
+use super::build::{self, Halts, Job};
 use super::console::Console;
-use super::end;
 use super::error::CommandError;
 use super::foreground::Foreground;
+use super::remove::prune;
 use super::signals::Signals;
 use super::{print, print_json, tell};
 use crate::cli::{CreateArgs, PlanFormat};
@@ -33,18 +34,21 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
     let mut store = Client::connect()?;
     parts::done(Part::Requests);
     let mut job = Job::prepare(sources, config, Uuid::new_v4(), &xen, &mut store, arguments.quiet)?;
-    match arguments.dry_run {
-        Some(PlanFormat::Text) => return print(job.plan.to_string().as_bytes()),
-        Some(PlanFormat::Json) => {
-            return print_json(&serde_json::to_value(&job.plan).unwrap_or_default());
+    if let Some(format) = arguments.dry_run {
+        match format {
+            PlanFormat::Text => print(job.plan.to_string().as_bytes())?,
+            PlanFormat::Json => print_json(&serde_json::to_value(&job.plan).unwrap_or_default())?,
         }
-        None => {}
+        return Ok(job.look(&xen, &mut store)?);
     }
     job.keeps_mappings = arguments.paused && !arguments.console && !arguments.foreground;
     let state = State::open()?;
-    end::prune(&xen, &state)?;
-    let halts =
-        Halts { fail_before: arguments.fail_before_step, stop_before: arguments.stop_before_step };
+    prune(&xen, &state)?;
+    let halts = Halts {
+        fail_before: arguments.fail_before_step,
+        stop_before: arguments.stop_before_step,
+        stop_in_restart: None,
+    };
     let signals = Signals::take()?;
     let locks = job.lock(&state)?;
     parts::done(Part::State);
@@ -70,8 +74,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
     if !arguments.quiet && !arguments.console {
         // Said while the domain is guarded: whoever reads it may let us wait.
         tell(format_args!(
-            "Nothing waits for the end of domain {}: once it has shut down it stays in the list until \
-             xlr shutdown -w, xlr reboot or xlr destroy comes; create -F waits.",
+            "Nothing waits for the end of domain {}; create -F does",
             made.created.domid
         ));
     }
@@ -95,34 +98,6 @@ fn attach<'a>(
 ) -> Result<Console<'a>, CommandError> {
     let info = xen.existing_domain_info(created.domid)?;
     Console::attach(xen, store.insert(Client::connect()?), &info, Some(signals.seen_flag()))
-}
-
-/// Lets a domain run that was made, or takes it back if a signal came before it ran. From here on
-/// signals end the process, and the domain stays.
-pub fn begin(
-    mut made: Made,
-    paused: bool,
-    xen: &Xen,
-    store: &mut Client,
-    state: &State,
-    signals: &Signals,
-) -> Result<Created, CommandError> {
-    let mut begun = if signals.seen() { Err(CommandError::Interrupted) } else { Ok(()) };
-    if begun.is_ok() && !paused {
-        begun = made.unpause(xen);
-    }
-    if begun.is_ok() && signals.release() {
-        // It came while the domain began to run: who sent it wants no domain.
-        signals.hold();
-        begun = Err(CommandError::Interrupted);
-    }
-    match begun {
-        Ok(()) => made.settle(state),
-        Err(error) => {
-            made.undo(xen, store, state);
-            Err(error)
-        }
-    }
 }
 
 /// The texts of the configuration: the file, then each assignment of the command line.

@@ -2,7 +2,7 @@
 
 use super::error::CommandError;
 use super::signals::Signals;
-use super::{domain, end, tell};
+use super::{domain, remove, tell};
 use crate::cli::DestroyArgs;
 use crate::cli::number::digits;
 use crate::state::lock::Subject;
@@ -24,12 +24,14 @@ pub fn run(arguments: &DestroyArgs) -> Result<(), CommandError> {
     let state = State::open()?;
     let (info, _lock) = domain::find_and_lock(&xen, &mut store, &state, &arguments.domain)?;
     spare_dom0(&info)?;
-    let (identity, _) = end::identify(&mut store, &info)?;
+    // What its create has mapped keeps a destroyed domain's memory from being freed.
+    state.await_end(Subject::Uuid(Uuid::from_bytes(info.uuid)), |text| tell(text))?;
+    let (identity, _) = remove::identify(&mut store, &info)?;
     // What is begun is finished; what a SIGKILL leaves is recorded.
     let signals = Signals::take()?;
     signals.hold();
-    end::remove(&xen, &mut store, &state, &identity)?;
-    end::prune(&xen, &state)
+    remove::remove(&xen, &mut store, &state, &identity)?;
+    remove::prune(&xen, &state)
 }
 
 // Xen would refuse it as well: -f changes nothing, and is taken because xl's scripts pass it.
@@ -61,7 +63,7 @@ fn without_store(
     let generation = Some(saved.generation);
     let identity = Identity { domid: info.domid, uuid: info.uuid, generation };
     // Noted first: killed in between, the next command destroys it.
-    let held = state.record(end::removal(&identity, 0))?;
+    let held = state.record(remove::removal(&identity, 0))?;
     if let Err(error) = undo::destroy_without_store(xen, &identity) {
         held.finish()?;
         return Err(error.into());

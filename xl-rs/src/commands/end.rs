@@ -5,75 +5,20 @@
 //! domain is removed, kept, or built again under its name ([`super::restart`]). Never touches a
 //! domain without making sure, under its lock, that it is still the one that was meant.
 
-use super::build::{Made, configuration, finish, forget};
+use super::build::{Halts, Made, configuration};
 use super::error::CommandError;
+use super::remove::remove;
 use super::restart::restart;
 use super::signals::Signals;
 use super::tell;
 use crate::state::State;
 use crate::state::lock::Subject;
-use crate::state::record::{Phase, Record};
 use domain_builder::spec::{EndAction, EndActions};
-use domain_builder::undo::{self, DestroyError, Identity, Leftover, Seen};
-use libxc_safe::{DomainInfo, ShutdownReason, Xen};
+use domain_builder::undo::{self, DestroyError, Identity};
+use libxc_safe::{ShutdownReason, Xen};
 use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::Client;
-
-/// Forgets what is kept of domains that are gone.
-pub fn prune(xen: &Xen, state: &State) -> Result<(), CommandError> {
-    state.prune(|| -> Result<_, CommandError> {
-        let domains = xen.domains()?;
-        Ok(domains.iter().map(|info| (info.domid.0, Uuid::from_bytes(info.uuid))).collect())
-    })
-}
-
-/// Who a domain is, with its creation where xlr made it.
-pub fn identify(store: &mut Client, info: &DomainInfo) -> Result<(Identity, bool), CommandError> {
-    let seen = Seen::of(store, info.domid)?;
-    let generation = seen.generation;
-    Ok((Identity { domid: info.domid, uuid: info.uuid, generation }, seen.ours))
-}
-
-/// Destroys a domain and removes everything that is kept of it. It is recorded first: what cannot be
-/// removed, and what a command that is killed leaves, is for the next one.
-pub fn remove(
-    xen: &Xen,
-    store: &mut Client,
-    state: &State,
-    identity: &Identity,
-) -> Result<(), CommandError> {
-    let domid = identity.domid;
-    let what = undo::destroyable(xen, store, identity)?;
-    let held = state.record(removal(identity, what.console_domid))?;
-    let left = undo::remove(xen, store, &what);
-    forget(state, domid.0, Uuid::from_bytes(identity.uuid));
-    finish(held, &left);
-    if left.is_empty() { Ok(()) } else { Err(DestroyError::Left { domid, left }.into()) }
-}
-
-/// The record of a removal.
-pub fn removal(identity: &Identity, console_domid: u16) -> Record {
-    Record {
-        phase: Phase::Removing,
-        name: String::new(),
-        uuid: Uuid::from_bytes(identity.uuid),
-        generation: identity.generation,
-        domid: Some(identity.domid.0),
-        console_domid,
-        brought: Vec::new(),
-    }
-}
-
-/// What a record says there may be.
-pub fn leftover(record: &Record, domid: Domid) -> Leftover {
-    Leftover {
-        domid,
-        uuid: record.uuid.into_bytes(),
-        console_domid: record.console_domid,
-        brought: record.brought.clone(),
-    }
-}
 
 /// What the configuration of a domain says of its end.
 pub fn actions(state: &State, identity: &Identity) -> Result<EndActions, CommandError> {
@@ -128,6 +73,8 @@ pub fn restarts(action: EndAction) -> bool {
 pub enum Outcome {
     /// It is gone.
     Removed,
+    /// Somebody else has removed it.
+    Gone,
     /// It is still there.
     Kept,
     /// Another one has its name, and is still paused.
@@ -142,6 +89,8 @@ pub struct Meant<'a> {
     pub reason: ShutdownReason,
     /// What is wanted.
     pub wish: Wish,
+    /// For tests of what is left by a restart that ends half-way.
+    pub halts: Halts,
 }
 
 /// Does what is to be done at a domain's end: the one place for it. Another command may have done it
@@ -194,7 +143,7 @@ pub fn carry_out(
             remove(xen, store, state, meant.identity).map(|()| Outcome::Removed)
         }
         EndAction::Restart | EndAction::CoredumpRestart | EndAction::RenameRestart => {
-            restart(action, meant.identity, xen, store, state, signals)
+            restart(action, meant.identity, xen, store, state, signals, meant.halts)
                 .map(|made| Outcome::Restarted(Box::new(made)))
         }
     };
@@ -213,12 +162,7 @@ pub fn carry_out(
 /// It has been ended by somebody else.
 pub fn gone(domid: Domid) -> Outcome {
     tell(format_args!("Domain {domid} has been destroyed"));
-    Outcome::Removed
-}
-
-/// The UUID of the domain that has this number now.
-pub fn domain_uuid(xen: &Xen, domid: Domid) -> Result<Option<[u8; 16]>, CommandError> {
-    Ok(xen.domain_info(domid)?.map(|info| info.uuid))
+    Outcome::Gone
 }
 
 #[cfg(test)]

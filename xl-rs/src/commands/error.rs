@@ -1,13 +1,15 @@
 //! Why a command failed, and with which exit code.
 
-use super::console::ConsoleError;
+use super::console::error::ConsoleError;
 use super::xenstored::XenstoredError;
 use crate::cli::program;
 use crate::exit::Exit;
 use crate::host::judge::Status;
+use crate::pci::PciError;
 use crate::printable;
 use crate::state::StateError;
 use domain_builder::apply::{ApplyError, StepError};
+use domain_builder::causes::with_causes;
 use domain_builder::host::HostError;
 use domain_builder::image::ImageError;
 use domain_builder::plan::PlanError;
@@ -88,6 +90,16 @@ pub enum CommandError {
         /// The domain.
         domid: u16,
     },
+    /// `reboot` of a domain that somebody else has removed, without a successor.
+    #[error(
+        "domain {domid} was ended by somebody else, who has started none in its place; \
+         {} list shows what there is",
+        program::name()
+    )]
+    NoSuccessor {
+        /// The domain.
+        domid: u16,
+    },
     /// A signal came between a domain's end and what was to come then.
     #[error(
         "interrupted before domain {domid}, which has ended, was started again; \
@@ -121,6 +133,9 @@ pub enum CommandError {
         "neither hard nor soft affinity was given; give CPUs, or all, in place of one of the -"
     )]
     NothingToPin,
+    /// `vcpu-pin -f` of all vcpus.
+    #[error("--force works on one vcpu at a time, not on all; give its number")]
+    ForceAll,
     /// A vcpu that could not be pinned.
     #[error("cannot pin vcpu {vcpu} of domain {domid}; {done}; see {} vcpu-list", program::name())]
     Pin {
@@ -241,14 +256,17 @@ pub enum CommandError {
     /// The plan failed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// The plan could not be carried out: a dry run has looked.
+    #[error("create would fail: {0}")]
+    Look(#[from] StepError),
     /// What xlr keeps between commands.
     #[error(transparent)]
     State(#[from] StateError),
     /// A domain could not be destroyed.
     #[error(transparent)]
     Destroy(#[from] DestroyError),
-    /// A signal came before the domain ran.
-    #[error("interrupted; the domain was destroyed again before it ran")]
+    /// A signal came before the domain stood; it may have run for a moment.
+    #[error("interrupted; the domain was destroyed again")]
     Interrupted,
     /// Signals could not be held off.
     #[error(
@@ -277,6 +295,9 @@ pub enum CommandError {
     /// The store cannot be served.
     #[error(transparent)]
     Xenstored(#[from] XenstoredError),
+    /// A PCI device.
+    #[error(transparent)]
+    Pci(#[from] PciError),
 }
 
 impl CommandError {
@@ -299,16 +320,12 @@ impl CommandError {
             | Self::Pin { source: error, .. }
             | Self::Xenstored(XenstoredError::Xen(error)) => of_xen(error),
             Self::Store(error) | Self::Host(HostError::Store(error)) => of_store(error),
-            Self::Apply(error) => match error.cause.as_ref() {
-                StepError::Xen(error) => of_xen(error),
-                StepError::Store(error) => of_store(error),
-                StepError::NameTaken { .. } | StepError::UuidTaken { .. } => Exit::Configuration,
-                StepError::Image(_) => Exit::Configuration,
-                StepError::Observer(_) => Exit::State,
-                StepError::Interrupted => Exit::Interrupted,
-                _ => Exit::Failure,
-            },
+            Self::Apply(error) => of_step(&error.cause),
+            Self::Look(error) => of_step(error),
             Self::Destroy(DestroyError::Xen(error)) => of_xen(error),
+            Self::Pci(PciError::Xen { source, .. }) => of_xen(source),
+            Self::Pci(PciError::Store(error)) => of_store(error),
+            Self::Pci(PciError::NotADevice { .. } | PciError::BadName { .. }) => Exit::Usage,
             Self::Destroy(DestroyError::Store(error)) => of_store(error),
             Self::Configuration { .. } | Self::Read { .. } | Self::Image(_) | Self::Plan(_) => {
                 Exit::Configuration
@@ -317,6 +334,7 @@ impl CommandError {
             | Self::NoConfiguration
             | Self::DryRun
             | Self::NothingToPin
+            | Self::ForceAll
             | Self::BadName { .. }
             | Self::BadCpus { .. } => Exit::Usage,
             Self::Interrupted
@@ -330,6 +348,18 @@ impl CommandError {
             Self::State(StateError::Io { .. } | StateError::Newer { .. }) => Exit::State,
             _ => Exit::Failure,
         }
+    }
+}
+
+fn of_step(error: &StepError) -> Exit {
+    match error {
+        StepError::Xen(error) => of_xen(error),
+        StepError::Store(error) => of_store(error),
+        StepError::NameTaken { .. } | StepError::UuidTaken { .. } => Exit::Configuration,
+        StepError::Image(_) => Exit::Configuration,
+        StepError::Observer(_) => Exit::State,
+        StepError::Interrupted => Exit::Interrupted,
+        _ => Exit::Failure,
     }
 }
 
@@ -349,12 +379,5 @@ fn of_store(error: &xenstore::client::Error) -> Exit {
 /// An error and its causes in one line; what it quotes steers no terminal.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    printable::lines(&text).into_owned()
+    printable::lines(&with_causes(error)).into_owned()
 }

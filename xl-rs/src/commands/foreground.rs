@@ -6,9 +6,9 @@
 //! start is started again only after a while. Waiting is by events: xenstore's, signals, the console's
 //! thread. Never loses a domain for the sake of its console.
 
-use super::build::Made;
+use super::begin::begin;
+use super::build::{Halts, Made};
 use super::console::{Console, ConsoleError, Ended};
-use super::create::begin;
 use super::end::{self, Outcome, Wish, carry_out, decide};
 use super::error::{CommandError, chain};
 use super::signals::Signals;
@@ -100,7 +100,7 @@ impl Foreground<'_> {
             });
             match outcome? {
                 Outcome::Restarted(next) => (made, restarted) = (*next, true),
-                Outcome::Removed | Outcome::Kept => return Ok(()),
+                Outcome::Removed | Outcome::Gone | Outcome::Kept => return Ok(()),
             }
         }
     }
@@ -135,7 +135,8 @@ impl Foreground<'_> {
         if !self.pause(&known, &identity, reason, signals, pace.next(begun.elapsed()))? {
             return Ok(end::gone(domid));
         }
-        let meant = end::Meant { identity: &identity, reason, wish: Wish::AsConfigured };
+        let (wish, halts) = (Wish::AsConfigured, Halts::default());
+        let meant = end::Meant { identity: &identity, reason, wish, halts };
         carry_out(&meant, self.xen, self.store, self.state, signals)
     }
 

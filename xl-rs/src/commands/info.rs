@@ -60,6 +60,9 @@ fn machine(xen: &Xen, facts: &mut Facts) -> Result<(), CommandError> {
     facts.add("virt_caps", names.join(" "));
     facts.add("total_memory", mib(info.total_pages));
     facts.add("free_memory", mib(info.free_pages.saturating_sub(info.outstanding_pages)));
+    let shared = xen.shared_memory()?;
+    facts.add("sharing_freed_memory", mib(shared.freed_pages));
+    facts.add("sharing_used_memory", mib(shared.used_pages));
     facts.add("outstanding_claims", mib(info.outstanding_pages));
     facts.add("free_cpus", xen.free_cpus()?.len());
     Ok(())

@@ -68,6 +68,11 @@ fn change(
     let xen = Xen::open()?;
     let mut store = Client::connect()?;
     let info = domain::find(&xen, &mut store, &arguments.domain)?;
+    if arguments.memory_kib < PAGE_KIB {
+        // xl takes 0; a guest would give memory away until it dies of it.
+        let why = "a page, and no domain lives without memory";
+        return Err(refused(&info, arguments.memory_kib, "less", PAGE_KIB, why));
+    }
     let limit_kib = arguments.memory_kib.saturating_add(MAX_MEMORY_SLACK_KIB);
     let mut limited = false;
     let done = store.transaction(|transaction| {

@@ -1,6 +1,7 @@
 //! One file per verb. A command opens what it needs, does its work, prints, and returns how it
 //! ended; only [`run`] turns errors into text and exit codes.
 
+mod begin;
 mod bug_report;
 mod build;
 mod config_update;
@@ -21,9 +22,12 @@ mod info;
 mod list;
 mod memory;
 mod pause;
+mod pci;
+mod remove;
 mod rename;
 mod restart;
 mod saved;
+mod set_aside;
 mod shutdown;
 mod signals;
 mod sweep;
@@ -114,6 +118,10 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::MemSet(arguments) => memory::set_target(&arguments),
         Verb::Sysrq(arguments) => sysrq::run(&arguments),
         Verb::DebugKeys(arguments) => debug_keys::run(&arguments),
+        Verb::Pci(arguments) => pci::run(&arguments),
+        Verb::PciAssignableAdd(arguments) => pci::add(&arguments),
+        Verb::PciAssignableRemove(arguments) => pci::remove(&arguments),
+        Verb::PciAssignableList(arguments) => pci::list(&arguments),
         Verb::BugReport(arguments) => bug_report::run(&arguments),
         Verb::Xenstored(arguments) => Ok(xenstored::run(&arguments)?),
         Verb::Generate(arguments) => generate::run(&arguments),

@@ -10,21 +10,20 @@
 //! nobody else can have name or UUID between the two.
 
 use super::build::{Halts, Job, Made, configuration, tell_kept};
-use super::end::{domain_uuid, remove};
+use super::domain;
 use super::error::CommandError;
+use super::remove::{domain_uuid, remove};
+use super::set_aside::set_aside;
 use super::signals::Signals;
-use super::{domain, tell};
 use crate::config::source::Sources;
 use crate::state::State;
 use crate::state::userdata::{self, Kind};
 use domain_builder::spec::EndAction;
-use domain_builder::undo::{DestroyError, Identity};
-use jiff::Timestamp;
+use domain_builder::undo::Identity;
 use libxc_safe::Xen;
 use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
-use xenstore::{Access, Permissions};
 
 /// Takes a dead domain down, or sets it aside, and makes it once more. Its lock is held. Signals are
 /// held from the taking down on; whoever called releases them.
@@ -35,6 +34,7 @@ pub fn restart(
     store: &mut Client,
     state: &State,
     signals: &Signals,
+    halts: Halts,
 ) -> Result<Made, CommandError> {
     let domid = identity.domid;
     let mut job = prepare(identity, xen, store, state)?;
@@ -47,8 +47,9 @@ pub fn restart(
     let uuid = Uuid::from_bytes(job.spec.uuid);
     let kept = state.begin_restart(uuid, &job.text())?;
     job.restart = Some(kept.clone());
+    halts.stop_restart(0);
     let taken_down = match action {
-        EndAction::RenameRestart => set_aside(identity, xen, store, state),
+        EndAction::RenameRestart => set_aside(identity, xen, store, state, halts),
         _ => remove(xen, store, state, identity),
     };
     if let Err(error) = taken_down {
@@ -58,7 +59,8 @@ pub fn restart(
         }
         return Err(error);
     }
-    job.make(locks, xen, store, state, signals, Halts::default())
+    halts.stop_restart(2);
+    job.make(locks, xen, store, state, signals, halts)
 }
 
 /// Reads and checks what it is made from. It keeps its UUID, and what it was given since it was made.
@@ -77,7 +79,7 @@ fn prepare(
         }
         None => {
             let mut sources = state.saved(domid.0, uuid)?.sources();
-            sources.add("the domain as it was", as_it_was(domid, store)?);
+            sources.add("the domain as it was", as_it_was(domid, xen, store)?);
             sources
         }
     };
@@ -85,9 +87,9 @@ fn prepare(
     Job::prepare(sources, config, uuid, xen, store, true)
 }
 
-/// Name and memory, which `rename`, `mem-max` and `mem-set` of either tool change. No guest can write
-/// these nodes.
-fn as_it_was(domid: Domid, store: &mut Client) -> Result<String, CommandError> {
+/// Name, memory and vcpus, which `rename`, `mem-max`, `mem-set` and `vcpu-set` of either tool change.
+/// No guest can write these nodes.
+fn as_it_was(domid: Domid, xen: &Xen, store: &mut Client) -> Result<String, CommandError> {
     let mut lines = String::new();
     for (key, node, unit) in [
         ("name", "name", ""),
@@ -98,6 +100,17 @@ fn as_it_was(domid: Domid, store: &mut Client) -> Result<String, CommandError> {
         if let Some(value) = store.read_text_optional(path)? {
             lines.push_str(&assignment(key, &format!("{value}{unit}")));
         }
+    }
+    let highest = xen.domain_info(domid)?.and_then(|info| info.max_vcpu_id);
+    let vcpus = highest.map_or(0, |highest| highest.saturating_add(1));
+    let mut online = 0;
+    for vcpu in 0..vcpus {
+        let node = format!("/local/domain/{domid}/cpu/{vcpu}/availability");
+        online += u32::from(store.read_optional(node)?.as_deref() == Some(b"online"));
+    }
+    // Nobody has set it where none is: one runs always.
+    if online > 0 {
+        lines.push_str(&format!("vcpus = {online}\nmaxvcpus = {vcpus}\n"));
     }
     Ok(lines)
 }
@@ -132,55 +145,6 @@ fn check_free(job: &Job, own: Domid, xen: &Xen, store: &mut Client) -> Result<()
     }
 }
 
-/// Gives a dead domain another name and UUID, so that a new one can have its own.
-fn set_aside(
-    identity: &Identity,
-    xen: &Xen,
-    store: &mut Client,
-    state: &State,
-) -> Result<(), CommandError> {
-    let domid = identity.domid;
-    if domain_uuid(xen, domid)? != Some(identity.uuid) {
-        return Err(DestroyError::Another { domid }.into());
-    }
-    let old = Uuid::from_bytes(identity.uuid);
-    let new = Uuid::new_v4();
-    let saved = state.saved(domid.0, old)?.of_uuid(new);
-    let root = format!("/local/domain/{domid}");
-    let name = store.read_text_optional(format!("{root}/name"))?.unwrap_or_default();
-    let name = format!("{name}{}", suffix(Timestamp::now(), domid));
-    let vm = format!("/vm/{new}");
-    let old_vm = format!("/vm/{old}");
-    let access = Permissions::private(Domid::DOM0).grant(domid, Access::Read);
-    // Before the domain has the UUID, for who is killed in between; and after it, as until then it
-    // belongs to no domain and may be taken away.
-    state.save(domid.0, &saved)?;
-    store.transaction(|transaction| {
-        transaction.write(&vm, "")?;
-        transaction.set_perms(&vm, &access)?;
-        transaction.write(format!("{vm}/uuid"), new.to_string())?;
-        transaction.write(format!("{vm}/name"), name.as_str())?;
-        transaction.write(format!("{root}/vm"), vm.as_str())?;
-        transaction.write(format!("{root}/name"), name.as_str())?;
-        // Whoever has the UUID next writes this anew.
-        match transaction.rm(&old_vm) {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
-        }
-    })?;
-    xen.set_uuid(domid, new.into_bytes())?;
-    state.save(domid.0, &saved)?;
-    tell(format_args!("Domain {domid} is preserved as {name}; xlr destroy {domid} removes it"));
-    userdata::rename(domid.0, old, new)?;
-    Ok(state.forget(domid.0, old)?)
-}
-
-/// What a preserved domain has behind its name: the time, as xl writes it, and its number, which
-/// tells it from all others of the same minute.
-fn suffix(now: Timestamp, domid: Domid) -> String {
-    format!("{}-{domid}", now.strftime("-%Y%m%dT%H%MZ"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,12 +173,5 @@ mod tests {
             let read = loaded.config.map(|config| config.name.value);
             assert_eq!(read.as_deref(), Some(name), "{:?}", loaded.problems);
         }
-    }
-
-    #[test]
-    fn no_two_have_one_suffix() {
-        let now: Timestamp = "2026-03-04T05:06:07Z".parse().unwrap();
-        assert_eq!(suffix(now, Domid(8)), "-20260304T0506Z-8");
-        assert_ne!(suffix(now, Domid(8)), suffix(now, Domid(9)));
     }
 }

@@ -6,6 +6,7 @@
 
 use super::domain::Named;
 use super::error::CommandError;
+use crate::state::StateError;
 use domain_builder::nodes::uuid_text;
 use libxc_safe::{DomainInfo, Scheduler, SchedulerParameters, Xen};
 use serde_json::{Map, Value, json};
@@ -20,10 +21,10 @@ const FOLDER: &str = "/var/lib/xen";
 const MAX_BYTES: u64 = 1 << 20;
 
 /// What is saved for a domain; none where nothing is.
-pub fn read(info: &DomainInfo) -> Result<Option<Value>, CommandError> {
+pub fn read(info: &DomainInfo) -> Result<Option<Value>, StateError> {
     let uuid = uuid_text(&info.uuid);
     let path = PathBuf::from(format!("{FOLDER}/userdata-d.{}.{uuid}.libxl-json", info.domid));
-    let failed = |source| CommandError::Read { path: path.clone(), source };
+    let failed = |source| StateError::io("read", &path, source);
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -3,15 +3,19 @@
 //! The wish goes through xenstore (`control/shutdown`), the guest carries it out. Domains that xlr
 //! did not make are asked if they are named, and left to their own toolstack after that.
 
+use super::begin::begin;
+use super::build::Halts;
 use super::end::{self, Meant, Outcome, Wish};
 use super::error::{CommandError, chain};
+use super::remove::identify;
 use super::signals::Signals;
-use super::{create, domain, tell};
+use super::{domain, tell};
 use crate::cli::{RebootArgs, ShutdownArgs, program};
 use crate::state::State;
 use crate::state::lock::Subject;
 use domain_builder::undo::Identity;
-use libxc_safe::{DomainInfo, ShutdownReason, Xen};
+use libxc_safe::{DomainInfo, Xen};
+use uuid::Uuid;
 use xenstore::client::{Client, Nodes};
 
 /// A domain that was asked.
@@ -29,13 +33,15 @@ pub fn shutdown(arguments: &ShutdownArgs) -> Result<(), CommandError> {
         1 => Some(Until::Ended),
         _ => Some(Until::Gone),
     };
-    run(Wish::Poweroff, arguments.ending.domain.as_deref(), until)
+    let doing = Doing { wish: Wish::Poweroff, until, halts: Halts::default() };
+    run(doing, arguments.ending.domain.as_deref())
 }
 
 /// Runs `reboot`.
 pub fn reboot(arguments: &RebootArgs) -> Result<(), CommandError> {
     let until = (arguments.wait > 0).then_some(Until::Ended);
-    run(Wish::Reboot, arguments.ending.domain.as_deref(), until)
+    let halts = Halts { stop_in_restart: arguments.stop_in_restart, ..Halts::default() };
+    run(Doing { wish: Wish::Reboot, until, halts }, arguments.ending.domain.as_deref())
 }
 
 /// How long to wait.
@@ -47,7 +53,16 @@ enum Until {
     Gone,
 }
 
-fn run(wish: Wish, given: Option<&str>, until: Option<Until>) -> Result<(), CommandError> {
+/// What is to be done, with whichever domains.
+#[derive(Clone, Copy)]
+struct Doing {
+    wish: Wish,
+    until: Option<Until>,
+    halts: Halts,
+}
+
+fn run(doing: Doing, given: Option<&str>) -> Result<(), CommandError> {
+    let Doing { wish, until, .. } = doing;
     let xen = Xen::open()?;
     let mut store = Client::connect()?;
     let state = State::open()?;
@@ -58,8 +73,8 @@ fn run(wish: Wish, given: Option<&str>, until: Option<Until>) -> Result<(), Comm
     let mut asked = Vec::new();
     for target in targets {
         let domid = target.info.domid;
-        let doing = if wish == Wish::Reboot { "Rebooting" } else { "Shutting down" };
-        tell(format_args!("{doing} domain {domid}"));
+        let words = if wish == Wish::Reboot { "Rebooting" } else { "Shutting down" };
+        tell(format_args!("{words} domain {domid}"));
         match ask(&mut store, &target.info, wish) {
             Ok(()) => asked.push(target),
             Err(error) => {
@@ -72,7 +87,7 @@ fn run(wish: Wish, given: Option<&str>, until: Option<Until>) -> Result<(), Comm
     asked.retain(|target| until.is_some() || (wish == Wish::Reboot && target.ours));
     if !asked.is_empty() {
         tell(format_args!("Waiting for {} domains", asked.len()));
-        failed += wait(&xen, &mut store, &state, asked, wish, until)?;
+        failed += wait(&xen, &mut store, &state, asked, doing)?;
     }
     let done = if wish == Wish::Reboot { "rebooted" } else { "shut down" };
     if failed == 0 { Ok(()) } else { Err(CommandError::Some { failed, total, done }) }
@@ -85,7 +100,7 @@ fn targets(xen: &Xen, store: &mut Client, given: Option<&str>) -> Result<Vec<Ask
         if info.domid.0 == 0 {
             return Err(CommandError::Dom0 { hint: "; shut the host down in the usual way" });
         }
-        let (identity, ours) = end::identify(store, &info)?;
+        let (identity, ours) = identify(store, &info)?;
         return Ok(vec![Asked { info, identity, ours }]);
     }
     let mut targets = Vec::new();
@@ -94,7 +109,7 @@ fn targets(xen: &Xen, store: &mut Client, given: Option<&str>) -> Result<Vec<Ask
         if info.domid.0 == 0 || info.dying || info.xenstore_domain {
             continue;
         }
-        let (identity, ours) = end::identify(store, &info)?;
+        let (identity, ours) = identify(store, &info)?;
         match ours {
             true => targets.push(Asked { info, identity, ours }),
             false => others.push(info.domid.to_string()),
@@ -124,11 +139,12 @@ fn wait(
     store: &mut Client,
     state: &State,
     mut waiting: Vec<Asked>,
-    wish: Wish,
-    until: Option<Until>,
+    doing: Doing,
 ) -> Result<usize, CommandError> {
     let signals = Signals::take()?;
     let mut failed = 0;
+    // Whose end is somebody else's to deal with; waited for once all others are done with.
+    let mut others = Vec::new();
     loop {
         let mut still = Vec::with_capacity(waiting.len());
         for target in waiting {
@@ -137,6 +153,7 @@ fn wait(
                 Ok(Some(now)) => now,
                 Ok(None) => {
                     end::gone(domid);
+                    others.extend(Some(target.identity).filter(|_| target.ours));
                     continue;
                 }
                 // The others are waited for all the same.
@@ -146,57 +163,104 @@ fn wait(
                     continue;
                 }
             };
-            let Some(reason) = now.shutdown.filter(|_| until != Some(Until::Gone)) else {
+            let Some(reason) = now.shutdown.filter(|_| doing.until != Some(Until::Gone)) else {
                 still.push(target);
                 continue;
             };
             let code = reason.code();
             tell(format_args!("Domain {domid} has been shut down, reason code {code}"));
-            if target.ours
-                && let Err(error) =
-                    ended(xen, store, state, &target.identity, reason, wish, &signals)
-            {
-                if signals.release() {
-                    // Whoever sent it waits for nothing more.
-                    return Err(error);
+            if !target.ours {
+                continue;
+            }
+            if state.is_locked(Subject::End(domid.0))? {
+                tell(format_args!(
+                    "Domain {domid} is looked after by a create -F, which does what its \
+                     configuration says"
+                ));
+                others.push(target.identity);
+                continue;
+            }
+            let Doing { wish, halts, .. } = doing;
+            let meant = Meant { identity: &target.identity, reason, wish, halts };
+            match ended(&meant, xen, store, state, &signals) {
+                Ok(Done::Here) => {}
+                Ok(Done::Elsewhere) => others.push(target.identity),
+                // Whoever sent it waits for nothing more.
+                Err(error) if signals.release() => return Err(error),
+                Err(error) => {
+                    tell(format_args!("{}: domain {domid}: {}", program::name(), chain(&error)));
+                    failed += 1;
                 }
-                tell(format_args!("{}: domain {domid}: {}", program::name(), chain(&error)));
-                failed += 1;
             }
         }
         if still.is_empty() {
-            return Ok(failed);
+            break;
         }
         waiting = still;
         domain::wait_for_event(store, None)?;
     }
+    for identity in others {
+        if let Err(error) = await_other(xen, state, &identity, doing.wish) {
+            let domid = identity.domid;
+            tell(format_args!("{}: domain {domid}: {}", program::name(), chain(&error)));
+            failed += 1;
+        }
+    }
+    Ok(failed)
 }
 
-/// Does what is to be done at a domain's end, unless somebody stays for that.
+/// Waits until another command, mostly a `create -F`, has done what is to be done at a domain's end.
+fn await_other(
+    xen: &Xen,
+    state: &State,
+    identity: &Identity,
+    wish: Wish,
+) -> Result<(), CommandError> {
+    let domid = identity.domid;
+    state.await_end(Subject::End(domid.0), |text| tell(text))?;
+    if wish != Wish::Reboot {
+        return Ok(());
+    }
+    // Held from before the one was removed until the next one stands.
+    state.await_end(Subject::Uuid(Uuid::from_bytes(identity.uuid)), |text| tell(text))?;
+    let domains = xen.domains()?;
+    let next = domains.iter().find(|info| {
+        info.uuid == identity.uuid && info.domid != domid && !info.dying && info.shutdown.is_none()
+    });
+    match next {
+        Some(next) => {
+            tell(format_args!("Domain {domid} has been started again as domain {}", next.domid));
+            Ok(())
+        }
+        None => Err(CommandError::NoSuccessor { domid: domid.0 }),
+    }
+}
+
+/// By whom it was done.
+enum Done {
+    Here,
+    Elsewhere,
+}
+
+/// Does what is to be done at a domain's end.
 fn ended(
+    meant: &Meant<'_>,
     xen: &Xen,
     store: &mut Client,
     state: &State,
-    identity: &Identity,
-    reason: ShutdownReason,
-    wish: Wish,
     signals: &Signals,
-) -> Result<(), CommandError> {
-    let domid = identity.domid;
-    if state.is_locked(Subject::End(domid.0))? {
-        tell(format_args!(
-            "Domain {domid} is looked after by a create -F, which does what its configuration says"
-        ));
-        return Ok(());
-    }
-    let meant = Meant { identity, reason, wish };
-    match end::carry_out(&meant, xen, store, state, signals)? {
-        Outcome::Kept if wish == Wish::Reboot => Err(CommandError::NotRestarted { domid: domid.0 }),
-        Outcome::Removed | Outcome::Kept => Ok(()),
+) -> Result<Done, CommandError> {
+    let domid = meant.identity.domid;
+    match end::carry_out(meant, xen, store, state, signals)? {
+        Outcome::Kept if meant.wish == Wish::Reboot => {
+            Err(CommandError::NotRestarted { domid: domid.0 })
+        }
+        Outcome::Gone => Ok(Done::Elsewhere),
+        Outcome::Removed | Outcome::Kept => Ok(Done::Here),
         Outcome::Restarted(made) => {
-            let created = create::begin(*made, false, xen, store, state, signals)?;
+            let created = begin(*made, false, xen, store, state, signals)?;
             tell(format_args!("Domain {domid} has been started again as domain {}", created.domid));
-            Ok(())
+            Ok(Done::Here)
         }
     }
 }

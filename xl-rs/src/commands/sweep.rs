@@ -5,14 +5,14 @@
 //! names another creation, and everything of a UUID of which a domain is being made just now.
 
 use super::build;
-use super::end::leftover;
 use super::error::{CommandError, chain};
-use super::tell;
+use super::remove::leftover;
+use super::{set_aside, tell};
 use crate::cli::program;
 use crate::state::lock::{Lock, Subject};
 use crate::state::record::{Held, Phase, Record};
 use crate::state::xl_lock::XlLock;
-use crate::state::{State, userdata};
+use crate::state::{State, StateError, userdata};
 use domain_builder::undo::{self, Identity, Seen};
 use libxc_safe::{DomainInfo, Xen};
 use xen_sys::types::Domid;
@@ -35,13 +35,29 @@ pub fn sweep() {
 
 fn sweep_state(state: &State) -> Result<(), CommandError> {
     state.sweep_locks()?;
-    for path in state.cut_short()? {
-        build::tell_kept(&path);
-    }
     let abandoned = state.abandoned()?;
-    if abandoned.is_empty() {
-        return Ok(());
+    if !abandoned.is_empty() {
+        finish_all(state, abandoned)?;
     }
+    // After that: what was half made has been removed, and what was half taken down.
+    cut_short(state)
+}
+
+/// Restarts that did not come to their end: where there is no domain its configuration is kept, and
+/// told; where there is one, the old one was not taken down, or the new one stands.
+fn cut_short(state: &State) -> Result<(), CommandError> {
+    for (uuid, path) in state.cut_short()? {
+        let Some(_lock) = state.lock_if_free(Subject::Uuid(uuid))? else { continue };
+        let domains = Xen::open()?.domains()?;
+        match domains.iter().any(|info| info.uuid == uuid.into_bytes() && !info.dying) {
+            true => state.end_restart(uuid)?,
+            false => build::tell_kept(&path),
+        }
+    }
+    Ok(())
+}
+
+fn finish_all(state: &State, abandoned: Vec<Result<Held, StateError>>) -> Result<(), CommandError> {
     let xen = Xen::open()?;
     let mut store = Client::connect();
     for held in abandoned {
@@ -71,6 +87,9 @@ fn guard(state: &State, held: &Held) -> Result<Option<(Lock, XlLock)>, CommandEr
 
 fn finish(state: &State, held: Held, xen: &Xen, store: &mut Client) -> Result<(), CommandError> {
     let Some(_guard) = guard(state, &held)? else { return Ok(()) };
+    if held.record.phase == Phase::SettingAside {
+        return set_aside::finish_aside(state, held, xen, store);
+    }
     let record = &held.record;
     let mut may_be = |domid| -> Result<bool, CommandError> {
         let seen = Seen::of(store, domid)?;
@@ -159,8 +178,8 @@ fn ran(info: &DomainInfo) -> bool {
 /// Frees at least the memory. The nodes stay, and so does the record.
 fn without_store(state: &State, mut held: Held, xen: &Xen) -> Result<(), CommandError> {
     let Some(_guard) = guard(state, &held)? else { return Ok(()) };
-    // Without a domid its marker would have to tell that it is the one.
-    if held.record.domid.is_none() {
+    // Without a domid its marker would have to tell that it is the one; one that is set aside stays.
+    if held.record.domid.is_none() || held.record.phase == Phase::SettingAside {
         return Ok(());
     }
     let Some(info) = domains(&held.record, xen)?.pop() else { return Ok(()) };
@@ -189,6 +208,7 @@ mod tests {
                 domid,
                 console_domid: 0,
                 brought: Vec::new(),
+                aside: None,
             };
             let found = found.iter().map(|&(domid, ran, may_be)| Found {
                 domid: Domid(domid),

@@ -21,6 +21,7 @@ pub fn run(arguments: &VcpuPinArgs, dry_run: bool) -> Result<(), CommandError> {
     let info = domain::find(&xen, &mut Client::connect()?, &arguments.domain)?;
     let count = info.max_vcpu_id.map_or(0, |highest| highest.saturating_add(1));
     let vcpus = match arguments.vcpu.as_str() {
+        ALL if arguments.force => return Err(CommandError::ForceAll),
         ALL => 0..count,
         number => {
             let vcpu = digits(number).filter(|vcpu: &u32| *vcpu < count);
@@ -49,14 +50,17 @@ pub fn run(arguments: &VcpuPinArgs, dry_run: bool) -> Result<(), CommandError> {
         return Err(CommandError::NothingToPin);
     }
     for vcpu in vcpus.clone() {
-        xen.set_vcpu_affinity(info.domid, vcpu, hard.as_deref(), soft.as_deref()).map_err(
-            |source| CommandError::Pin {
-                domid: info.domid.0,
-                vcpu,
-                done: done(vcpus.start..vcpu),
-                source,
-            },
-        )?;
+        let (hard, soft) = (hard.as_deref(), soft.as_deref());
+        let set = match arguments.force {
+            true => xen.force_vcpu_affinity(info.domid, vcpu, hard, soft),
+            false => xen.set_vcpu_affinity(info.domid, vcpu, hard, soft),
+        };
+        set.map_err(|source| CommandError::Pin {
+            domid: info.domid.0,
+            vcpu,
+            done: done(vcpus.start..vcpu),
+            source,
+        })?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ pub mod bitmap;
 pub mod domains;
 pub mod facts;
 pub mod findings;
+pub mod pci;
 pub mod uptimes;
 pub mod vcpus;
 

@@ -58,7 +58,7 @@ pub enum StateError {
 
 impl StateError {
     /// A call on `path` failed.
-    pub(super) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
+    pub fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { operation, path: path.to_owned(), source }
     }
 

@@ -24,6 +24,8 @@ pub enum Subject<'a> {
     Domain(u16),
     /// What comes after a domain's end, by number: held by who stays for it.
     End(u16),
+    /// Who has which PCI device of the host.
+    PciDevices,
 }
 
 impl fmt::Display for Subject<'_> {
@@ -33,6 +35,7 @@ impl fmt::Display for Subject<'_> {
             Self::Uuid(uuid) => write!(f, "the UUID {uuid}"),
             Self::Domain(domid) => write!(f, "domain {domid}"),
             Self::End(domid) => write!(f, "the end of domain {domid}"),
+            Self::PciDevices => f.write_str("PCI devices"),
         }
     }
 }
@@ -44,6 +47,7 @@ impl Subject<'_> {
             Self::Uuid(uuid) => format!("uuid-{uuid}"),
             Self::Domain(domid) => format!("domain-{domid}"),
             Self::End(domid) => format!("end-{domid}"),
+            Self::PciDevices => String::from("pci-devices"),
         }
     }
 }
@@ -84,6 +88,15 @@ impl Lock {
     }
 }
 
+impl Lock {
+    /// Holds it until this process has ended, later than anything that is mapped: the kernel takes
+    /// a process's memory apart before it closes its files. The lock's file stays for the next
+    /// command to remove.
+    pub fn hold_to_the_end(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         // Still locked, so nobody works by this file; who waits for it sees that it is gone.
@@ -118,6 +131,22 @@ impl State {
                 continue;
             }
             return Ok(Lock::signed(path, file));
+        }
+    }
+
+    /// Waits until no other command holds a lock, without taking it: for what must be over before
+    /// something begins, and cannot come again.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn await_end(
+        &self,
+        subject: Subject<'_>,
+        tell: impl FnOnce(fmt::Arguments<'_>),
+    ) -> Result<(), StateError> {
+        match self.is_locked(subject)? {
+            true => self.lock(subject, tell).map(drop),
+            false => Ok(()),
         }
     }
 
@@ -245,6 +274,19 @@ mod tests {
         drop(held);
         assert!(state.lock_if_free(subject).unwrap().is_some());
         assert!(names(&state.locks()).unwrap().is_empty());
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_held_to_the_end_outlives_its_owner() {
+        let (state, root) = state("lock-to-the-end");
+        let subject = Subject::Uuid(uuid::Uuid::from_u128(7));
+        state.await_end(subject, quiet).unwrap();
+        assert!(names(&state.locks()).unwrap().is_empty(), "a wait for nothing leaves nothing");
+        state.lock(subject, quiet).unwrap().hold_to_the_end();
+        assert!(state.is_locked(subject).unwrap());
+        state.sweep_locks().unwrap();
+        assert!(state.is_locked(subject).unwrap(), "it is swept while it is held");
         std::fs::remove_dir_all(root).unwrap();
     }
 

@@ -25,6 +25,8 @@ pub enum Phase {
     Whole,
     /// Whatever there is of the domain is to go, even if it runs.
     Removing,
+    /// A dead domain is given another UUID and this name.
+    SettingAside,
 }
 
 /// One domain, as far as it is known.
@@ -44,6 +46,9 @@ pub struct Record {
     pub console_domid: u16,
     /// Directories in xenstore that it brought with it.
     pub brought: Vec<String>,
+    /// The UUID that a domain is to have that is set aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aside: Option<Uuid>,
 }
 
 /// A record that this process holds.
@@ -189,6 +194,7 @@ mod tests {
             domid: None,
             console_domid: 0,
             brought: vec![String::from("/vm")],
+            aside: None,
         }
     }
 

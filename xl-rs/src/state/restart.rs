@@ -39,17 +39,17 @@ impl State {
         remove(&self.restart_path(uuid))
     }
 
-    /// The files of restarts that have not come to their end, and that no command works on.
+    /// Restarts that have not come to their end, and that no command works on: UUID and file.
     ///
     /// # Errors
     /// [`StateError::Io`].
-    pub fn cut_short(&self) -> Result<Vec<PathBuf>, StateError> {
+    pub fn cut_short(&self) -> Result<Vec<(Uuid, PathBuf)>, StateError> {
         let mut found = Vec::new();
         for name in names(&self.restarts())? {
             let uuid = name.strip_suffix(".cfg").and_then(|uuid| uuid.parse().ok());
             let Some(uuid) = uuid else { continue };
             if !self.is_locked(Subject::Uuid(uuid))? {
-                found.push(self.restart_path(uuid));
+                found.push((uuid, self.restart_path(uuid)));
             }
         }
         Ok(found)
@@ -70,7 +70,7 @@ mod tests {
         let path = state.begin_restart(uuid, b"name = \"a\"\n").unwrap();
         assert!(state.cut_short().unwrap().is_empty(), "its command is at work");
         drop(lock);
-        assert_eq!(state.cut_short().unwrap(), std::slice::from_ref(&path));
+        assert_eq!(state.cut_short().unwrap(), [(uuid, path.clone())]);
         assert_eq!(std::fs::read(&path).unwrap(), b"name = \"a\"\n");
         state.end_restart(uuid).unwrap();
         state.end_restart(uuid).unwrap();

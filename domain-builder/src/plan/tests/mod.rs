@@ -78,6 +78,8 @@ pub(super) fn host() -> HostFacts {
         flask: false,
         pvh_dom0: false,
         cpus: 4,
+        iommu: true,
+        memory_map: Vec::new(),
         store_domid: 0,
         console_domid: 0,
     }

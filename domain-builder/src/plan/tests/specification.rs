@@ -1,10 +1,11 @@
 //! From a specification to the steps, or to what is wrong with it.
 
 use super::*;
+use crate::plan::memory_map::{self, MapEntry};
 use crate::plan::steps::Step;
 use crate::plan::{Plan, plan_facts};
 use crate::spec::TscMode;
-use crate::spec::{CpuSet, VcpuAffinity};
+use crate::spec::{CpuSet, Hardware, HostRange, VcpuAffinity};
 use proptest::prelude::*;
 
 #[test]
@@ -77,7 +78,7 @@ fn steps_follow_the_specification() {
     for step in &plan.steps {
         match step {
             Step::MaxMemory { kib } => assert_eq!(*kib, 65 * 1024),
-            Step::MemoryMap { ram_end } => assert_eq!(*ram_end, 128 * MIB),
+            Step::MemoryMap { entries } => assert_eq!(*entries, memory_map::flat(128 * MIB)),
             Step::CpuPolicy { leaves } => assert_eq!(leaves, &[CpuLeaf { d: 256, ..LEAF_7 }]),
             Step::VcpuAffinity { vcpus } => assert_eq!(vcpus[0].hard, Some(vec![1, 3])),
             Step::VcpuContext(start) => {
@@ -105,6 +106,31 @@ fn hosts_on_which_a_domain_could_not_live_are_refused() {
     }
     check(|host| host.flask = true, "flask=disabled");
     check(|host| host.pvh_dom0 = true, "without dom0=pvh");
+}
+
+#[test]
+fn hardware_of_the_host_is_reached_by_leave() {
+    let hole = MapEntry { start: 1 << 31, end: 1 << 32, kind: 2 };
+    let host = HostFacts { memory_map: vec![hole], ..host() };
+    let ports = vec![HostRange { first: 0x2f8, count: 8 }];
+    let memory = vec![HostRange { first: 0xfebc0, count: 0x20 }];
+    let hardware = Hardware {
+        passthrough: true,
+        host_map: true,
+        ports: ports.clone(),
+        memory: memory.clone(),
+        irqs: vec![5],
+    };
+    let spec = DomainSpec { hardware, ..spec(64 * 1024, 1) };
+    let steps = plan_facts(&spec, &micro(), None, &host).unwrap().steps;
+    let create = |step: &Step| matches!(step, Step::CreateDomain(create) if create.passthrough);
+    assert!(steps.iter().any(create), "{steps:?}");
+    let entries = memory_map::with_holes(&[hole], 64 * MIB, 64 * MIB);
+    assert!(entries.contains(&hole) && steps.contains(&Step::MemoryMap { entries }), "{steps:?}");
+    assert!(steps.contains(&Step::HostResources { ports, memory, irqs: vec![5] }), "{steps:?}");
+    let none = HostFacts { iommu: false, ..host };
+    let error = plan_facts(&spec, &micro(), None, &none).unwrap_err().to_string();
+    assert!(error.contains("need an IOMMU"), "{error}");
 }
 
 proptest! {

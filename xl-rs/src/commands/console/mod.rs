@@ -15,7 +15,7 @@
 //! xenstore's watches, which also tell the end of the domain. Only guest output goes to standard
 //! output. Never takes a path from a node that the guest can write.
 
-mod error;
+pub mod error;
 mod terminal;
 
 pub use error::ConsoleError;

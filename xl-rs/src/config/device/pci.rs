@@ -4,6 +4,7 @@
 //! behind `bdf=`, and takes any text for a flag.
 
 use super::{Part, SpecError};
+use crate::pci::Bdf;
 use nom::bytes::complete::take_while_m_n;
 use nom::character::complete::{char, one_of};
 use nom::combinator::{all_consuming, map, map_opt, opt, value};
@@ -30,6 +31,23 @@ pub struct Address {
     pub device: u8,
     /// Function.
     pub function: Function,
+}
+
+impl Address {
+    /// The function, where one is meant.
+    #[must_use]
+    pub const fn one(self) -> Option<Bdf> {
+        match self.function {
+            Function::One(function) => Some(self.at(function)),
+            Function::All => None,
+        }
+    }
+
+    /// A function of the device.
+    #[must_use]
+    pub const fn at(self, function: u8) -> Bdf {
+        Bdf { segment: self.segment, bus: self.bus, device: self.device, function }
+    }
 }
 
 /// How reserved memory of a device is treated.

@@ -1,0 +1,16 @@
+//! An error with what caused it.
+
+use std::error::Error;
+
+/// An error and its causes in one line: no text of an error repeats its source's.
+#[must_use]
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

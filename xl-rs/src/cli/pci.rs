@@ -1,0 +1,66 @@
+//! Arguments of the verbs for PCI devices.
+
+use clap::{Args, Subcommand};
+
+/// Arguments of `pci`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct PciArgs {
+    /// What to show.
+    #[command(subcommand)]
+    pub verb: PciVerb,
+}
+
+/// What there is to show of PCI devices.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum PciVerb {
+    /// List the devices of this host: drivers, virtual functions, and whose they are
+    List(PciDevicesArgs),
+}
+
+/// Arguments of `pci list`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct PciDevicesArgs {
+    /// Only Ethernet and RDMA adapters, with their physical and virtual functions
+    #[arg(long)]
+    pub rdma: bool,
+
+    /// Print JSON, one object per function
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `pci-assignable-add`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct PciAssignableAddArgs {
+    /// The device: [SEGMENT:]BUS:DEVICE.FUNCTION
+    #[arg(value_name = "BDF")]
+    pub device: String,
+
+    /// A name to call it by, in a configuration as in pci = ["name=NAME"]
+    #[arg(short, long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// Arguments of `pci-assignable-remove`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct PciAssignableRemoveArgs {
+    /// The device: [SEGMENT:]BUS:DEVICE.FUNCTION, or its name
+    #[arg(value_name = "BDF | NAME")]
+    pub device: String,
+
+    /// Give it to the driver that it was taken from
+    #[arg(short, long)]
+    pub rebind: bool,
+}
+
+/// Arguments of `pci-assignable-list`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct PciAssignableListArgs {
+    /// Add their names
+    #[arg(short = 'n', long)]
+    pub show_names: bool,
+
+    /// Print JSON, one object per device
+    #[arg(long)]
+    pub json: bool,
+}

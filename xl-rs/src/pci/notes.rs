@@ -1,0 +1,169 @@
+//! What toolstacks note of PCI functions in xenstore, where no guest can write: the driver that one
+//! was taken from, its name, and whose it is. xl keeps the same notes in the same places.
+
+use super::{Bdf, PciError};
+use libxc_safe::Xen;
+use std::collections::BTreeMap;
+use xen_sys::types::Domid;
+use xenstore::client::{Client, Nodes};
+use xenstore::wire::{Reply, Request};
+
+/// Where the notes are.
+const ROOT: &str = "/libxl/pci";
+/// Where the devices of domains are described to xen-pciback.
+const BACKENDS: &str = "/local/domain/0/backend/pci";
+/// More functions than a domain can be given.
+const DEVICES_MAX: usize = 256;
+
+/// What is noted of a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// Directory of the driver that it was taken from.
+    Driver,
+    /// The name it was given.
+    Name,
+    /// The domain that it belongs to.
+    Owner,
+}
+
+impl Note {
+    const fn node(self) -> &'static str {
+        match self {
+            Self::Driver => "driver_path",
+            Self::Name => "name",
+            Self::Owner => "domid",
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(self, bdf: Bdf) -> String {
+        format!("{ROOT}/{}/{}", bdf.node(), self.node())
+    }
+}
+
+/// What is noted.
+///
+/// # Errors
+/// Those of the store.
+pub fn read(store: &mut Client, bdf: Bdf, note: Note) -> Result<Option<String>, PciError> {
+    Ok(store.read_text_optional(note.path(bdf))?)
+}
+
+/// Writes a note, or removes it; what holds no note any more is removed as well.
+///
+/// # Errors
+/// Those of the store.
+pub fn write(
+    store: &mut Client,
+    bdf: Bdf,
+    note: Note,
+    value: Option<&str>,
+) -> Result<(), PciError> {
+    if let Some(value) = value {
+        return Ok(store.write(note.path(bdf), value)?);
+    }
+    match store.rm(note.path(bdf)) {
+        Err(error) if !error.is_not_found() => return Err(error.into()),
+        _ => {}
+    }
+    let own = format!("{ROOT}/{}", bdf.node());
+    // Another toolstack may be about to write there.
+    store.transaction(|transaction| {
+        for path in [own.as_str(), ROOT] {
+            match transaction.directory(path) {
+                Ok(children) if children.is_empty() => transaction.rm(path)?,
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// The name of every function that has one.
+///
+/// # Errors
+/// Those of the store.
+pub fn all_names(store: &mut Client) -> Result<BTreeMap<Bdf, String>, PciError> {
+    let known = known(store)?;
+    let requests: Result<Vec<_>, _> =
+        known.iter().map(|bdf| Request::read(Note::Name.path(*bdf))).collect();
+    let replies = store.batch(&requests.map_err(xenstore::client::Error::from)?)?;
+    let mut names = BTreeMap::new();
+    for (bdf, reply) in known.into_iter().zip(replies) {
+        if let Some(name) = text(reply)? {
+            names.insert(bdf, name);
+        }
+    }
+    Ok(names)
+}
+
+fn known(store: &mut Client) -> Result<Vec<Bdf>, PciError> {
+    Ok(directory(store, ROOT)?.iter().filter_map(|name| Bdf::from_node(name)).collect())
+}
+
+/// The domain of every function that belongs to one that exists, by what xen-pciback is told and by
+/// the notes: releases of xl differ in which of them they write first.
+///
+/// # Errors
+/// Those of the store and of the hypervisor.
+pub fn owners(xen: &Xen, store: &mut Client) -> Result<BTreeMap<Bdf, u16>, PciError> {
+    let mut owners = BTreeMap::new();
+    let known = known(store)?;
+    let requests: Result<Vec<_>, _> =
+        known.iter().map(|bdf| Request::read(Note::Owner.path(*bdf))).collect();
+    let replies = store.batch(&requests.map_err(xenstore::client::Error::from)?)?;
+    for (bdf, reply) in known.into_iter().zip(replies) {
+        if let Some(domid) = text(reply)?.and_then(|domid| domid.parse::<u16>().ok()) {
+            owners.insert(bdf, domid);
+        }
+    }
+    for domid in directory(store, BACKENDS)? {
+        let Ok(domid) = domid.parse::<u16>() else { continue };
+        for bdf in given(store, domid)? {
+            owners.insert(bdf, domid);
+        }
+    }
+    // What is written of a domain may outlive it.
+    let mut alive = BTreeMap::new();
+    for (bdf, domid) in owners {
+        let info = xen.domain_info(Domid(domid)).map_err(|source| PciError::Xen { bdf, source })?;
+        if info.is_some() {
+            alive.insert(bdf, domid);
+        }
+    }
+    Ok(alive)
+}
+
+/// The functions that xen-pciback is told to give to a domain.
+fn given(store: &mut Client, domid: u16) -> Result<Vec<Bdf>, PciError> {
+    let backend = format!("{BACKENDS}/{domid}/0");
+    let count = store.read_text_optional(format!("{backend}/num_devs"))?;
+    let count = count.and_then(|count| count.parse().ok()).unwrap_or(0).min(DEVICES_MAX);
+    let requests: Result<Vec<_>, _> =
+        (0..count).map(|number| Request::read(format!("{backend}/dev-{number}"))).collect();
+    let replies = store.batch(&requests.map_err(xenstore::client::Error::from)?)?;
+    let mut found = Vec::new();
+    for reply in replies {
+        found.extend(text(reply)?.and_then(|bdf| bdf.parse::<Bdf>().ok()));
+    }
+    Ok(found)
+}
+
+fn directory(store: &mut Client, path: &str) -> Result<Vec<String>, PciError> {
+    match store.directory(path) {
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        found => Ok(found?),
+    }
+}
+
+fn text(reply: Result<Reply, xenstore::client::Error>) -> Result<Option<String>, PciError> {
+    match reply {
+        Ok(Reply::Value(value)) => Ok(String::from_utf8(value).ok()),
+        Ok(_) => Ok(None),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
