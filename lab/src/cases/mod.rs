@@ -21,6 +21,7 @@ mod numa;
 mod options;
 mod pci;
 mod policy;
+mod store;
 mod undo;
 mod verbs;
 mod xtf;
@@ -53,6 +54,7 @@ pub fn all() -> Vec<Case> {
         console::CASES,
         json::CASES,
         bug_report::CASES,
+        store::CASES,
         host_check::CASES,
         pci::CASES,
     ]
