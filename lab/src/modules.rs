@@ -64,11 +64,7 @@ pub fn add_for_guests(cpio: &mut Cpio, root: &Path) -> Result<()> {
 }
 
 /// Adds what waits to be asked for, with its dependencies, under the kernel's own directory.
-fn on_demand(
-    cpio: &mut Cpio,
-    names: &[&str],
-    available: &BTreeMap<String, PathBuf>,
-) -> Result<()> {
+fn on_demand(cpio: &mut Cpio, names: &[&str], available: &BTreeMap<String, PathBuf>) -> Result<()> {
     let mut all = Vec::new();
     for name in names {
         visit(name, available, &mut all)?;

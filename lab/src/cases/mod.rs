@@ -8,6 +8,7 @@ mod cache;
 mod commands;
 mod console;
 mod create;
+mod disk;
 mod ends;
 mod harness;
 mod host_check;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Case> {
         store::CASES,
         host_check::CASES,
         pci::CASES,
+        disk::CASES,
     ]
     .concat()
 }
