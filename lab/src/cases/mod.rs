@@ -8,7 +8,6 @@ mod cache;
 mod commands;
 mod console;
 mod create;
-mod disk;
 mod ends;
 mod harness;
 mod host_check;
@@ -22,7 +21,7 @@ mod numa;
 mod options;
 mod pci;
 mod policy;
-mod store;
+mod store_killed;
 mod undo;
 mod verbs;
 mod xtf;
@@ -55,10 +54,9 @@ pub fn all() -> Vec<Case> {
         console::CASES,
         json::CASES,
         bug_report::CASES,
-        store::CASES,
         host_check::CASES,
         pci::CASES,
-        disk::CASES,
+        store_killed::CASES,
     ]
     .concat()
 }

@@ -21,6 +21,8 @@ pub struct SavedLog {
     /// Whether the file holds everything up to the last commit.
     is_kept: bool,
     commits_to_wait: u32,
+    /// Whether something was noted that the rings do not tell as well.
+    has_news: bool,
     /// Why the file is not kept, until somebody asked.
     trouble: Option<StorageError>,
 }
@@ -30,7 +32,15 @@ impl SavedLog {
     #[must_use]
     pub fn new(storage: Storage) -> Self {
         let (entries, answers) = (Vec::new(), crc32fast::Hasher::new());
-        Self { storage, entries, answers, is_kept: false, commits_to_wait: 0, trouble: None }
+        Self {
+            storage,
+            entries,
+            answers,
+            is_kept: false,
+            commits_to_wait: 0,
+            has_news: false,
+            trouble: None,
+        }
     }
 
     /// Whether it is time for [`SavedLog::keep`].
@@ -48,6 +58,7 @@ impl SavedLog {
         self.storage.replace(image)?;
         self.commits_to_wait = 0;
         self.entries.clear();
+        self.has_news = false;
         self.answers = crc32fast::Hasher::new();
         self.is_kept = true;
         Ok(())
@@ -67,6 +78,7 @@ impl SavedLog {
 
 impl Journal for SavedLog {
     fn note(&mut self, entry: Entry<'_>) {
+        self.has_news |= !matches!(entry, Entry::Sent { .. });
         entry.save(&mut self.entries);
     }
 
@@ -75,7 +87,8 @@ impl Journal for SavedLog {
     }
 
     fn commit(&mut self) -> io::Result<()> {
-        if self.entries.is_empty() {
+        // What was sent waits for the next commit: until then the rings know.
+        if !std::mem::take(&mut self.has_news) {
             return Ok(());
         }
         let answers = std::mem::take(&mut self.answers).finalize();

@@ -9,6 +9,7 @@
 
 mod client;
 mod found;
+mod log;
 #[path = "../random/mod.rs"]
 #[expect(dead_code, reason = "other tests use more of it")]
 mod random;

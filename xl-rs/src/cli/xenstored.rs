@@ -28,6 +28,14 @@ pub struct XenstoredArgs {
     #[arg(short = 'q', long, value_name = "memory=NUMBER", value_parser = soft_quota)]
     pub quota_soft: Option<u32>,
 
+    /// Where the store is kept for the next xenstored, should this one be killed; in memory-backed storage
+    #[arg(long, value_name = "FOLDER", default_value = "/run/xlr/xenstored")]
+    pub state_directory: PathBuf,
+
+    /// For tests: end by SIGKILL at a step
+    #[arg(long, hide = true, value_name = "STEP:TIMES")]
+    pub end_at: Option<String>,
+
     /// The process that serves: say on standard output when it is ready, and leave the terminal
     #[arg(long, hide = true, requires = "foreground")]
     pub detached: bool,

@@ -6,7 +6,6 @@
 pub mod cpuid;
 pub mod cpulist;
 pub mod device;
-pub mod devices;
 pub mod diagnostic;
 pub mod keys;
 pub mod lower;

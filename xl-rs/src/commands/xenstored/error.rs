@@ -47,12 +47,40 @@ pub enum XenstoredError {
         #[source]
         source: xenstore::server::Fault,
     },
+    /// The directory of the saved state.
+    #[error(transparent)]
+    Storage(#[from] xenstore::saved::StorageError),
+    /// The state that a killed service left behind.
+    #[error(
+        "the store that was served before cannot be taken up from {path}; the guests that run are \
+         connected to it. To begin with an empty store instead, remove {path} and start these guests \
+         again afterwards",
+        path = path.display()
+    )]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        why: Unusable,
+    },
     /// The process that was to serve ended before it did.
     #[error("xenstored did not start ({status}); what it said stands above")]
     NotStarted {
         /// How it ended.
         status: ExitStatus,
     },
+}
+
+/// Why a saved state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The file is damaged, or none.
+    #[error(transparent)]
+    File(xenstore::saved::LoadError),
+    /// It says what cannot be.
+    #[error(transparent)]
+    Contents(xenstore::server::ReplayError),
 }
 
 /// Says what was tried with a file.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use libxc_safe::{DomainInfo, EventChannels, GrantDevice, GrantRef, Protection, Xen};
+use libxc_safe::{DomainInfo, EventChannels, GrantDevice, GrantRef, KernelRing, Protection, Xen};
 use xenstore::server::{Fault, Found, Host, Identity, PageRing};
 use xenstore::store::{ConnectionId, Effect, Ring};
 use xenstore::wire::Packet;
@@ -95,6 +95,25 @@ impl XenHost {
                 self.xen.map_foreign(domid, &[ring.gfn], Protection::ReadWrite).map(Memory::Foreign)
             }
         }
+    }
+
+    /// The way to a peer that the service before this one served; `None` where it ended with it.
+    pub fn connect_again(&mut self, id: ConnectionId, ring: Option<Ring>) -> Option<Link> {
+        let link = match (id, ring) {
+            (ConnectionId::Domain(Domid::DOM0), _) => self.connect_kernel(),
+            (ConnectionId::Domain(domid), Some(ring)) => self.try_connect(domid, ring),
+            (ConnectionId::Domain(_) | ConnectionId::Socket(_), _) => return None,
+        };
+        link.inspect_err(|error| tracing::warn!("{id} is not connected again: {error}")).ok()
+    }
+
+    /// Connects to the kernel of this domain, whose ring may hold requests already.
+    pub fn connect_kernel(&mut self) -> Result<Link, libxc_safe::Error> {
+        let kernel = KernelRing::open()?;
+        let port = self.events.bind_interdomain(Domid::DOM0, kernel.port())?;
+        self.note_port(port, ConnectionId::Domain(Domid::DOM0));
+        let page = SharedPage::new(Memory::Kernel(kernel), Rc::clone(&self.events), port);
+        Ok(Link::Ring(PageRing::new(page).map_err(|_| libxc_safe::Error::ReadOnly)?))
     }
 
     fn try_connect(&mut self, domid: Domid, ring: Ring) -> Result<Link, libxc_safe::Error> {

@@ -14,7 +14,9 @@ mod host;
 mod link;
 mod listen;
 mod page;
+mod saved;
 mod serve;
+mod steps;
 mod trace;
 
 pub use error::XenstoredError;

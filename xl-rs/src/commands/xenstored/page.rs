@@ -7,6 +7,8 @@ use libxc_safe::{EventChannels, ForeignMapping, GrantMapping, KernelRing, Mappin
 use xenstore::Port;
 use xenstore::server::{Fault, Page};
 
+use super::steps::{self, Step};
+
 /// How a page came here.
 #[derive(Debug)]
 pub enum Memory {
@@ -59,7 +61,9 @@ impl Page for SharedPage {
     }
 
     fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), Fault> {
-        self.mapping().write(offset, bytes).map_err(link("write to a ring"))
+        self.mapping().write(offset, bytes).map_err(link("write to a ring"))?;
+        steps::passed(Step::Copied);
+        Ok(())
     }
 
     fn load(&self, offset: usize) -> Result<u32, Fault> {
@@ -67,10 +71,13 @@ impl Page for SharedPage {
     }
 
     fn store(&self, offset: usize, value: u32) -> Result<(), Fault> {
-        self.mapping().store_u32(offset, value).map_err(link("write an index of a ring"))
+        self.mapping().store_u32(offset, value).map_err(link("write an index of a ring"))?;
+        steps::passed(Step::Indexed);
+        Ok(())
     }
 
     fn signal(&self) -> Result<(), Fault> {
+        steps::passed(Step::Notify);
         self.events.notify(self.port).map_err(link("notify a domain"))
     }
 }

@@ -8,11 +8,11 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use libxc_safe::{EventChannels, KernelRing};
+use libxc_safe::EventChannels;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use xen_sys::xen::VIRQ_DOM_EXC;
-use xenstore::server::{Host as _, NoJournal, PageRing, Server};
+use xenstore::server::{Host as _, Server, Transport as _};
 use xenstore::store::{ConnectionId, State};
 use xenstore::{Domid, Port};
 
@@ -20,7 +20,8 @@ use super::error::{XenstoredError, file, system};
 use super::host::XenHost;
 use super::link::{Link, Socket};
 use super::listen;
-use super::page::{Memory, SharedPage};
+use super::saved::{self, Log};
+use super::steps;
 use crate::cli::XenstoredArgs;
 
 /// What an event is about; numbers below are those of sockets.
@@ -32,7 +33,7 @@ const EVENTS: usize = 64;
 
 /// A xenstored.
 pub struct Service {
-    server: Server<XenHost, NoJournal>,
+    server: Server<XenHost, Log>,
     epoll: Rc<OwnedFd>,
     events: Rc<EventChannels>,
     /// Where it is heard that some domain has ended.
@@ -46,7 +47,7 @@ pub struct Service {
 impl Service {
     /// Takes up the service: from here on programs and guests are connected to this process.
     pub fn start(arguments: &XenstoredArgs) -> Result<Self, XenstoredError> {
-        let mut pid_file = lock(&arguments.pid_file)?;
+        let pid_file = claim(&arguments.pid_file)?;
         allow_many_sockets();
         let events = Rc::new(EventChannels::open()?);
         let mut host = XenHost::open(&events)?;
@@ -55,24 +56,33 @@ impl Service {
             Some(libxc_safe::Errno::EXIST) => XenstoredError::Running { pid: None },
             _ => error.into(),
         })?;
-        // Not before: the file may be that of another kind of xenstored, which locks it otherwise.
-        write_pid(&mut pid_file).map_err(file("write", &arguments.pid_file))?;
         if let Some(path) = &arguments.trace_file {
             host.trace_to(path).map_err(file("write", path))?;
-        }
-        let mut state = State::new();
-        for &(quota, limit) in &arguments.quotas {
-            state.set_limit(quota, limit);
-        }
-        if let Some(bytes) = arguments.quota_soft {
-            state.set_soft_memory(bytes);
         }
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(system("make an epoll"))?;
         let epoll = Rc::new(epoll);
         let data = EventData::new_u64(EVENT_CHANNELS);
         epoll::add(&*epoll, &*events, data, EventFlags::IN).map_err(system("wait for events"))?;
-        let mut server = Server::new(state, host, NoJournal);
-        connect_kernel(&mut server, &events)?;
+        let (log, revived) = saved::open(&arguments.state_directory)?;
+        let mut server = match revived {
+            Some(revived) => {
+                let existing = host.domains()?;
+                revived.attach(host, log, &existing, XenHost::connect_again)
+            }
+            None => first(host, log)?,
+        };
+        for &(quota, limit) in &arguments.quotas {
+            server.state_mut().set_limit(quota, limit);
+        }
+        if let Some(bytes) = arguments.quota_soft {
+            server.state_mut().set_soft_memory(bytes);
+        }
+        if let Some(end) = &arguments.end_at {
+            let wrong = |why: String| std::io::Error::new(std::io::ErrorKind::InvalidInput, why);
+            let end = end.parse().map_err(wrong).map_err(system("choose an end"))?;
+            steps::end_at(Some(end));
+        }
+        saved::keep(&mut server);
         let listeners = listen::listen()?;
         for (index, listener) in (LISTENERS..).zip(&listeners) {
             let data = EventData::new_u64(index);
@@ -103,6 +113,7 @@ impl Service {
             self.take_events(&ready)?;
             self.server.expire();
             self.server.round().map_err(system("keep the journal"))?;
+            saved::keep(&mut self.server);
         }
     }
 
@@ -194,29 +205,23 @@ impl Service {
     }
 }
 
-/// Connects to the kernel of this domain, whose ring may hold requests already.
-fn connect_kernel(
-    server: &mut Server<XenHost, NoJournal>,
-    events: &Rc<EventChannels>,
-) -> Result<(), XenstoredError> {
-    let id = ConnectionId::Domain(Domid::DOM0);
-    let kernel = KernelRing::open()?;
-    let port = events.bind_interdomain(Domid::DOM0, kernel.port())?;
-    server.host_mut().note_port(port, id);
-    let page = SharedPage::new(Memory::Kernel(kernel), Rc::clone(events), port);
+/// A server of an empty store, to which the kernel is connected.
+fn first(mut host: XenHost, log: Log) -> Result<Server<XenHost, Log>, XenstoredError> {
+    let link = host.connect_kernel()?;
+    let mut server = Server::new(State::new(), host, log);
     let failed = |source| XenstoredError::KernelRing { source };
-    let mut ring = PageRing::new(page).map_err(failed)?;
+    let Link::Ring(mut ring) = link else { return Ok(server) };
     let (request, reply) = ring.positions().map_err(failed)?;
     let features = server.state().ring_features(Domid::DOM0);
     ring.advertise(features).map_err(failed)?;
     // The kernel waits for a sign that its store is there.
-    xenstore::server::Transport::notify(&mut ring).map_err(failed)?;
-    server.attach(id, Link::Ring(ring), request, reply);
-    Ok(())
+    ring.notify().map_err(failed)?;
+    server.attach(ConnectionId::Domain(Domid::DOM0), Link::Ring(ring), request, reply);
+    Ok(server)
 }
 
-/// Opens and locks the file, and leaves what it holds.
-fn lock(path: &Path) -> Result<File, XenstoredError> {
+/// Locks the file and writes this process's number to it.
+fn claim(path: &Path) -> Result<File, XenstoredError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(file("make", folder))?;
     }
@@ -229,14 +234,12 @@ fn lock(path: &Path) -> Result<File, XenstoredError> {
         let _ = pid_file.read_to_string(&mut text);
         return Err(XenstoredError::Running { pid: text.trim().parse().ok() });
     }
+    pid_file
+        .set_len(0)
+        .and_then(|()| pid_file.rewind())
+        .and_then(|()| writeln!(pid_file, "{}", std::process::id()))
+        .map_err(file("write", path))?;
     Ok(pid_file)
-}
-
-/// Writes this process's number.
-fn write_pid(pid_file: &mut File) -> std::io::Result<()> {
-    pid_file.set_len(0)?;
-    pid_file.rewind()?;
-    writeln!(pid_file, "{}", std::process::id())
 }
 
 /// As many descriptors as the system allows: each client takes one.

@@ -1,0 +1,91 @@
+//! The journal in files: what it keeps, and what it does when it cannot.
+
+use crate::world::World;
+use xenstore::Domid;
+use xenstore::saved::{Storage, load};
+use xenstore::server::{Entry, Journal, SavedLog};
+use xenstore::store::ConnectionId;
+use xenstore::wire::{Header, Packet};
+
+const GUEST: ConnectionId = ConnectionId::Domain(Domid(1));
+
+fn folder(name: &str) -> std::path::PathBuf {
+    let path = std::env::temp_dir().join(format!("xlr-log-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    path
+}
+
+fn request(log: &mut SavedLog) {
+    let packet = Packet { header: Header::default(), payload: Vec::new() };
+    log.note(Entry::Request { connection: GUEST, packet: &packet });
+    log.answered(b"answer");
+}
+
+#[test]
+fn what_was_sent_is_kept_with_the_next_request() {
+    let path = folder("sent");
+    let mut log = SavedLog::new(Storage::open(&path).unwrap());
+    assert!(log.wants_image() && !log.is_kept());
+    log.keep(b"image").unwrap();
+    let frames = || {
+        let bytes = std::fs::read(path.join("state")).unwrap();
+        let contents = load(&bytes).unwrap();
+        contents.frames.iter().map(|frame| frame.answers).collect::<Vec<_>>()
+    };
+    log.note(Entry::Sent { connection: GUEST, bytes: 9 });
+    log.commit().unwrap();
+    assert_eq!(frames(), [], "the ring knows");
+    request(&mut log);
+    log.commit().unwrap();
+    log.commit().unwrap();
+    request(&mut log);
+    log.commit().unwrap();
+    let answers = crc32fast::hash(b"answer");
+    assert_eq!(frames(), [answers, answers]);
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
+#[test]
+fn a_storage_that_takes_no_image_is_tried_again_after_a_while() {
+    let path = folder("full");
+    let mut log = SavedLog::new(Storage::open(&path).unwrap());
+    std::fs::remove_dir_all(&path).unwrap();
+    assert!(log.keep(b"image").is_err());
+    let mut commits = 0;
+    while !log.wants_image() {
+        request(&mut log);
+        log.commit().unwrap();
+        commits += 1;
+        assert!(commits < 1000, "it is never tried again");
+    }
+    assert!(commits > 100, "not at each commit");
+    assert!(!log.is_kept());
+    std::fs::create_dir(&path).unwrap();
+    log.keep(b"image").unwrap();
+    assert!(log.is_kept() && !log.wants_image());
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
+/// Frames longer than the image ask for a new one, so that a file stays a small multiple of its store.
+#[test]
+fn the_file_is_bounded() {
+    let path = folder("bound");
+    let world = World::new(1);
+    let mut server = world.server();
+    let mut image = Vec::new();
+    let mut log = SavedLog::new(Storage::open(&path).unwrap());
+    server.save(&mut image);
+    log.keep(&image).unwrap();
+    let mut longest = 0;
+    for _ in 0..30_000 {
+        request(&mut log);
+        log.commit().unwrap();
+        if log.wants_image() {
+            longest = longest.max(std::fs::metadata(path.join("state")).unwrap().len());
+            server.round().unwrap();
+            log.keep(&image).unwrap();
+        }
+    }
+    assert!((1 << 20..(1 << 20) + 8192).contains(&longest), "{longest}");
+    std::fs::remove_dir_all(&path).unwrap();
+}

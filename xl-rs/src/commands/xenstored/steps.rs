@@ -1,0 +1,88 @@
+//! Steps at which a test may have the service killed.
+
+use std::cell::Cell;
+use std::str::FromStr;
+
+use rustix::process::{Signal, getpid, kill_process};
+
+/// Something that is done between a request and its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A commit is about to be written.
+    Commit,
+    /// It is written.
+    Committed,
+    /// An image is about to be written.
+    Image,
+    /// It is written.
+    Kept,
+    /// Bytes of a reply are in the ring, its index is not.
+    Copied,
+    /// An index of a ring has been set.
+    Indexed,
+    /// A peer is about to be notified.
+    Notify,
+}
+
+const NAMES: [(&str, Step); 7] = [
+    ("commit", Step::Commit),
+    ("committed", Step::Committed),
+    ("image", Step::Image),
+    ("kept", Step::Kept),
+    ("copied", Step::Copied),
+    ("indexed", Step::Indexed),
+    ("notify", Step::Notify),
+];
+
+/// Where the end is: at this step, when it comes for the so many-th time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    step: Step,
+    times: u32,
+}
+
+impl FromStr for End {
+    type Err = String;
+
+    /// `STEP:TIMES`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, times) = text.split_once(':').ok_or("write STEP:TIMES")?;
+        let known = NAMES.iter().find(|(known, _)| *known == name);
+        let names = || NAMES.map(|(name, _)| name).join(", ");
+        let &(_, step) = known.ok_or_else(|| format!("steps are {}", names()))?;
+        let times = times.parse().map_err(|_| "TIMES is a number")?;
+        Ok(Self { step, times })
+    }
+}
+
+thread_local! {
+    static END: Cell<Option<End>> = const { Cell::new(None) };
+}
+
+/// Chooses where the service ends.
+pub fn end_at(end: Option<End>) {
+    END.set(end);
+}
+
+/// A step is reached; perhaps the last one.
+pub fn passed(step: Step) {
+    let Some(end) = END.get().filter(|end| end.step == step) else { return };
+    if end.times <= 1 {
+        // A process can always kill itself.
+        let _ = kill_process(getpid(), Signal::KILL);
+    }
+    END.set(Some(End { times: end.times - 1, ..end }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_have_names() {
+        assert_eq!("indexed:7".parse(), Ok(End { step: Step::Indexed, times: 7 }));
+        for wrong in ["indexed", "indexed:", "other:1"] {
+            assert!(wrong.parse::<End>().is_err(), "{wrong}");
+        }
+    }
+}
