@@ -3,7 +3,7 @@
 use super::sysfs::{Sysfs, link, names};
 use super::{Bdf, PciError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The class of network adapters.
 const NETWORK: u8 = 0x02;
@@ -191,7 +191,7 @@ fn read(path: &Path) -> Result<String, PciError> {
     Ok(text.trim_end().to_owned())
 }
 
-fn optional(path: &PathBuf) -> Result<Option<String>, PciError> {
+fn optional(path: &Path) -> Result<Option<String>, PciError> {
     match read(path) {
         Ok(text) => Ok(Some(text)),
         Err(PciError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
