@@ -21,9 +21,10 @@ pub enum Part {
     Files,
     /// What is kept under `/run` and `/var/lib`: locks, records, configurations.
     State,
-    /// Requests to xenstored: making them, and reading the replies.
+    /// Requests to xenstored: connecting, and making them.
     Requests,
-    /// Waiting for xenstored and all that runs because of it.
+    /// Waiting for xenstored, and all that runs because of the requests: sending them, reading the
+    /// replies.
     Waiting,
     /// Calls to the hypervisor.
     Hypercalls,

@@ -128,7 +128,9 @@ impl Client {
             let id = id.map_err(|len| self.too_long(request, len))?;
             self.ends.push((id, self.out.len()));
         }
+        let begun = Instant::now();
         let exchanged = self.exchange();
+        self.session.counters.waited += begun.elapsed();
         let ids: Vec<_> = self.ends.drain(..).map(|(id, _)| id).collect();
         if let Err(loss) = exchanged {
             self.lost = Some(loss.clone());
@@ -223,11 +225,12 @@ impl Client {
         self.timeout.map(|timeout| Instant::now() + timeout)
     }
 
-    fn wait_or_lose(&mut self, writing: bool, deadline: Option<Instant>) -> Result<(), Loss> {
-        let begun = Instant::now();
-        let ready = self.wait(writing, deadline)?;
-        self.session.counters.waited += begun.elapsed();
-        if ready { Ok(()) } else { Err(Loss::Timeout(self.timeout.unwrap_or_default())) }
+    fn wait_or_lose(&self, writing: bool, deadline: Option<Instant>) -> Result<(), Loss> {
+        if self.wait(writing, deadline)? {
+            Ok(())
+        } else {
+            Err(Loss::Timeout(self.timeout.unwrap_or_default()))
+        }
     }
 
     /// Writes as much as fits now.

@@ -33,7 +33,8 @@ pub struct Counters {
     pub requests: u64,
     /// Times that a caller waited for the server: one for a request, one for a whole batch.
     pub round_trips: u64,
-    /// How long a blocking caller waited for the server in all.
+    /// How long a blocking caller waited for the server in all, from the first byte sent to the last
+    /// one read: the server may run as soon as something is sent to it.
     pub waited: Duration,
     /// Transactions that were tried again because of EAGAIN.
     pub conflicts: u64,
