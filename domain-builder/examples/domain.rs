@@ -147,7 +147,10 @@ fn remove(domid: Domid) -> Result<(), Box<dyn Error>> {
     let (xen, mut store) = (Xen::open()?, Client::connect()?);
     let identity = Identity::of(&xen, domid)?;
     let domid = identity.domid;
-    let what = undo::destroyable(&xen, &mut store, &identity)?;
+    let (what, has_devices) = undo::destroyable(&xen, &mut store, &identity)?;
+    if has_devices {
+        return Err("it has devices, which only a toolstack can detach".into());
+    }
     let left = undo::remove(&xen, &mut store, &what);
     if left.is_empty() { Ok(()) } else { Err(DestroyError::Left { domid, left }.into()) }
 }

@@ -80,17 +80,6 @@ pub enum DestroyError {
         /// The number.
         domid: Domid,
     },
-    /// Devices that need more than the removal of nodes.
-    #[error(
-        "domain {domid} has devices ({}), which this version cannot detach; use xl destroy {domid}",
-        kinds.join(", ")
-    )]
-    Devices {
-        /// The domain.
-        domid: Domid,
-        /// Kinds of the devices.
-        kinds: Vec<String>,
-    },
     /// The hypervisor refused.
     #[error(transparent)]
     Xen(#[from] libxc_safe::Error),
@@ -145,7 +134,8 @@ pub enum UndoError {
 }
 
 /// What there is of a domain that is to be destroyed, if it can be: what `xl destroy` would remove.
-/// The guest is not asked. Changes nothing: the caller notes it, and then calls [`remove`].
+/// The guest is not asked. Changes nothing: the caller notes it, and then calls [`remove`]. Whether it
+/// has devices other than its console is told beside it: the caller detaches them before that.
 ///
 /// # Errors
 /// [`DestroyError`].
@@ -153,17 +143,15 @@ pub fn destroyable(
     xen: &Xen,
     store: &mut Client,
     identity: &Identity,
-) -> Result<Leftover, DestroyError> {
+) -> Result<(Leftover, bool), DestroyError> {
     let Identity { domid, uuid, generation } = *identity;
     identity.check(xen)?;
     let seen = Seen::of(store, domid)?;
     if generation.is_some_and(|own| !seen.may_be(own)) {
         return Err(DestroyError::Another { domid });
     }
-    if !seen.kinds.is_empty() {
-        return Err(DestroyError::Devices { domid, kinds: seen.kinds });
-    }
-    Ok(Leftover { domid, uuid, console_domid: seen.console_domid, brought: Vec::new() })
+    let console_domid = seen.console_domid;
+    Ok((Leftover { domid, uuid, console_domid, brought: Vec::new() }, seen.has_devices))
 }
 
 /// Destroys a domain where xenstored cannot be reached. Its nodes stay: [`remove`] takes them away
@@ -191,8 +179,8 @@ pub fn remove(xen: &Xen, store: &mut Client, what: &Leftover) -> Vec<UndoError> 
 /// What the nodes that no guest can write to say of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Kinds of its devices, other than the console.
-    pub kinds: Vec<String>,
+    /// Whether it has devices other than its console.
+    pub has_devices: bool,
     /// Who serves its console; dom0 where nothing is said.
     pub console_domid: u16,
     /// Its creation, if xlr made it.
@@ -237,7 +225,7 @@ impl Seen {
         let backend = texts.next().flatten().unwrap_or_default();
         let number = backend.strip_prefix("/local/domain/").and_then(|rest| rest.split('/').next());
         Ok(Self {
-            kinds: devices.into_iter().filter(|kind| kind != "console").collect(),
+            has_devices: devices.iter().any(|kind| kind != "console"),
             console_domid: number.and_then(|number| number.parse().ok()).unwrap_or(0),
             generation: marker.as_deref().and_then(nodes::generation),
             ours: marker.is_some(),

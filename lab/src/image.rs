@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Bump when the recipe of the base changes.
-const RECIPE: u32 = 6;
+const RECIPE: u32 = 9;
 
 /// The files of one machine.
 pub struct Image {
@@ -34,6 +34,7 @@ pub fn prepare(paths: &Paths, artefacts: &mut Artefacts, version: &str) -> Resul
     let kernel_root = artefacts.root("kernel")?;
     let busybox_root = artefacts.root("busybox")?;
     let bash_root = artefacts.root("bash")?;
+    let scripts_root = artefacts.root("scripts")?;
     let images = paths.dir("image")?;
 
     let xen = images.join(format!("xen-{version}"));
@@ -45,14 +46,14 @@ pub fn prepare(paths: &Paths, artefacts: &mut Artefacts, version: &str) -> Resul
         vmlinux::extract(&unpacked::stock_kernel(&kernel_root)?, to)
     })?;
     let base = images.join(format!("base-{version}-{RECIPE}.cpio"));
-    let newest = newest_of(&[&xen_root, &kernel_root, &busybox_root, &bash_root])?;
+    let newest = newest_of(&[&xen_root, &kernel_root, &busybox_root, &bash_root, &scripts_root])?;
     fresh(&base, &newest, |to| {
         let mut cpio = Cpio::new();
         skeleton(&mut cpio);
         busybox(&mut cpio, &busybox_root)?;
         bash(&mut cpio, &bash_root)?;
         modules::add(&mut cpio, &kernel_root)?;
-        tools::add(&mut cpio, &xen_root, version)?;
+        tools::add(&mut cpio, &xen_root, &scripts_root, version)?;
         std::fs::write(to, cpio.finish()).on("write", to)
     })?;
     Ok(Image { xen, kernel, base })
@@ -135,7 +136,7 @@ fn busybox(cpio: &mut Cpio, root: &Path) -> Result<()> {
     let list = command::output(Command::new(&path).arg("--list"))?;
     cpio.file("bin/busybox", 0o755, &std::fs::read(&path).on("read", &path)?);
     for applet in String::from_utf8_lossy(&list).lines() {
-        if applet != "busybox" {
+        if applet != "busybox" && !tools::FOR_SCRIPTS.iter().any(|(name, _)| *name == applet) {
             cpio.link(&format!("bin/{applet}"), "busybox");
         }
     }

@@ -22,8 +22,17 @@ const WANTED: [&str; 9] = [
 
 /// What `modprobe` finds: they wait for a case, for a boot without them is faster and says what
 /// happens on a host that lacks them.
-const ON_DEMAND: [&str; 7] =
-    ["xen-netback", "bridge", "8021q", "xen-pciback", "e1000e", "igb", "igbvf"];
+const ON_DEMAND: [&str; 9] = [
+    "xen-netback",
+    "bridge",
+    "8021q",
+    "xen-pciback",
+    "e1000e",
+    "igb",
+    "igbvf",
+    "crc32c_generic",
+    "ext4",
+];
 
 /// Adds the modules of the kernel unpacked at `root`, `lib/modules/order`, and modprobe's table.
 pub fn add(cpio: &mut Cpio, root: &Path) -> Result<()> {

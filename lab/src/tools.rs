@@ -35,8 +35,13 @@ const LIBGCC: &str = "libgcc_s.so.1";
 
 const LIBRARY_DIR: &str = "usr/lib/x86_64-linux-gnu";
 
-/// Adds the tools of Xen `version`, unpacked at `root`.
-pub fn add(cpio: &mut Cpio, root: &Path, version: &str) -> Result<()> {
+/// What xl's hotplug scripts and the cases need and busybox has not, or has less of: name, and where
+/// Debian has it.
+pub const FOR_SCRIPTS: [(&str, &str); 3] =
+    [("flock", "usr/bin/flock"), ("losetup", "sbin/losetup"), ("mke2fs", "sbin/mke2fs")];
+
+/// Adds the tools of Xen `version`, unpacked at `root`, and those from `scripts` for its scripts.
+pub fn add(cpio: &mut Cpio, root: &Path, scripts: &Path, version: &str) -> Result<()> {
     let bin = format!("usr/lib/xen-{version}/bin");
     let mut programs = Vec::new();
     for name in PROGRAMS {
@@ -56,8 +61,14 @@ pub fn add(cpio: &mut Cpio, root: &Path, version: &str) -> Result<()> {
         cpio.link(&format!("usr/bin/xenstore-{name}"), "xenstore");
     }
     cpio.link("xen/bin", &format!("/{bin}"));
-    let directories =
-        [root.join(LIBRARY_DIR), root.join("lib/x86_64-linux-gnu"), root.join("lib64")];
+    programs.extend(FOR_SCRIPTS.map(|(name, from)| (format!("bin/{name}"), scripts.join(from))));
+    let directories = [
+        root.join(LIBRARY_DIR),
+        root.join("lib/x86_64-linux-gnu"),
+        root.join("lib64"),
+        scripts.join(LIBRARY_DIR),
+        scripts.join("lib/x86_64-linux-gnu"),
+    ];
     let paths: Vec<PathBuf> = programs.iter().map(|(_, path)| path.clone()).collect();
     let mut libraries = elf::closure(&paths, &directories)?;
     let libgcc = directories.iter().map(|dir| dir.join(LIBGCC)).find(|path| path.exists());

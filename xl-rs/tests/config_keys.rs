@@ -27,10 +27,12 @@ enum Effect {
     /// This field of the specification, which the plan does not depend on: it says what happens
     /// when the domain ends.
     Stored(&'static str),
+    /// The devices, which are attached to the domain that was planned.
+    Devices,
     /// Nothing: the one value that is possible is the default.
     OnlyOne,
 }
-use Effect::{OnlyOne, Plan, Stored};
+use Effect::{Devices, OnlyOne, Plan, Stored};
 
 /// For every honoured key a text that sets it, after [`BASE`], and what that changes.
 const EFFECTS: &[(&str, &str, Effect)] = &[
@@ -69,6 +71,7 @@ const EFFECTS: &[(&str, &str, Effect)] = &[
     ("localtime", "localtime=1", Plan(&["time_offset_seconds"])),
     ("rtc_timeoffset", "rtc_timeoffset=60", Plan(&["time_offset_seconds"])),
     ("msr_relaxed", "msr_relaxed=1", Plan(&["msr_relaxed"])),
+    ("disk", "disk=['/dev/vg/x,raw,xvda,rw']", Devices),
 ];
 
 fn read(more: &str) -> Loaded {
@@ -173,6 +176,11 @@ fn every_honoured_key_has_its_effect() {
         let (expected, planned): (&[&str], bool) = match effect {
             Plan(fields) => (fields, true),
             Stored(field) => (std::slice::from_ref(field), false),
+            Devices => {
+                let devices = |text| read(text).config.map(|config| config.devices);
+                assert_ne!(devices(text), devices(""), "{key}");
+                (&[], false)
+            }
             OnlyOne => (&[], false),
         };
         assert_eq!(differ.iter().collect::<BTreeSet<_>>(), expected.iter().collect(), "{key}");
@@ -200,7 +208,6 @@ fn every_refused_key_is_refused_by_name_with_its_place() {
     for (key, why) in refused {
         // What each of them means, as far as the syntax of descriptions is checked.
         let value = match key {
-            "disk" => "['/dev/vg/x,raw,xvda,rw']",
             "vif" => "['bridge=xenbr0']",
             "pci" => "['03:00.0']",
             "ioports" => "['2f8-2ff']",

@@ -19,6 +19,7 @@ mod plot;
 mod record;
 mod row;
 mod samples;
+mod store;
 mod table;
 
 use crate::error::{Error, Result};
@@ -83,11 +84,18 @@ struct Bench {
     measure: fn(&Paths, &Options) -> Result<Measured>,
 }
 
-const BENCHES: &[Bench] = &[Bench {
-    name: create::NAME,
-    about: "create and destroy a PV guest: xlr against xl, by kernel, memory and cache",
-    measure: create::measure,
-}];
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: create::NAME,
+        about: "create and destroy a PV guest: xlr against xl, by kernel, memory and cache",
+        measure: create::measure,
+    },
+    Bench {
+        name: store::NAME,
+        about: "requests to a xenstored: ours against the C and the OCaml daemon",
+        measure: store::measure,
+    },
+];
 
 /// Runs a benchmark; the exit code says whether `--check` is content.
 pub fn main(paths: &Paths, options: &Options) -> Result<i32> {
@@ -123,6 +131,7 @@ pub fn main(paths: &Paths, options: &Options) -> Result<i32> {
 pub fn inside(args: &[String]) -> std::io::Result<()> {
     match args {
         [name, work] if name == create::NAME => create::inside::main(work),
+        [name, work] if name == store::NAME => store::inside::main(work),
         _ => Err(std::io::Error::other("bench-dom0 NAME WORK")),
     }
 }

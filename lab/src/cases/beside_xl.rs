@@ -77,7 +77,7 @@ fn listed(tool: &str, path: &str) -> Result<serde_json::Value, Stop> {
 }
 
 /// A domain made by one tool is listed, renamed, shut down and removed by the other.
-fn mixed() -> Verdict {
+pub(super) fn mixed() -> Verdict {
     let path = idle("mixed")?;
     let before = dump::take()?;
     for (maker, other) in [("/bin/xlr", "/xen/bin/xl"), ("/xen/bin/xl", "/bin/xlr")] {

@@ -23,7 +23,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// The configuration that the project ships.
-fn hpc() -> Verdict {
+pub(super) fn hpc() -> Verdict {
     let mut log = console("hpc")?;
     run("/bin/xlr create /configs/hpc.cfg")?.success()?;
     await_text(&mut log, "xlr-guest: ready", 60)?;

@@ -8,6 +8,7 @@ mod cache;
 mod commands;
 mod console;
 mod create;
+mod disk;
 mod ends;
 mod harness;
 mod host_check;
@@ -21,6 +22,7 @@ mod numa;
 mod options;
 mod pci;
 mod policy;
+mod store;
 mod store_killed;
 mod undo;
 mod verbs;
@@ -54,8 +56,10 @@ pub fn all() -> Vec<Case> {
         console::CASES,
         json::CASES,
         bug_report::CASES,
+        store::CASES,
         host_check::CASES,
         pci::CASES,
+        disk::CASES,
         store_killed::CASES,
     ]
     .concat()

@@ -53,6 +53,22 @@ impl Follow {
         }
     }
 
+    /// Waits until there is more; whether there is within `limit`.
+    pub fn more(&mut self, limit: Duration) -> io::Result<bool> {
+        let (before, deadline) = (self.text.len(), Instant::now() + limit);
+        loop {
+            self.read_more()?;
+            if self.text.len() > before {
+                return Ok(true);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            self.wait(left)?;
+        }
+    }
+
     fn read_more(&mut self) -> io::Result<()> {
         if self.file.is_none() {
             match File::open(&self.path) {

@@ -150,18 +150,28 @@ pub fn await_text(console: &mut Follow, needle: &str, seconds: u64) -> Verdict {
 
 /// Waits until the node has a value, woken by a watch, and returns it.
 pub fn await_node(path: &str, seconds: u64) -> Result<String, Stop> {
+    await_value(path, seconds, |value| !value.is_empty())
+}
+
+/// Waits until the node has this value, woken by a watch.
+pub fn await_node_is(path: &str, wanted: &str) -> Verdict {
+    await_value(path, 60, |value| value == wanted).map(drop)
+}
+
+fn await_value(path: &str, seconds: u64, good: impl Fn(&str) -> bool) -> Result<String, Stop> {
     let failed = |error: xenstore::client::Error| Stop::Failed(error.to_string());
     let mut store = Client::connect().map_err(failed)?;
     store.watch(path, "lab").map_err(failed)?;
     let deadline = Instant::now() + Duration::from_secs(seconds);
+    let mut last = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if store.next_event(Some(left)).map_err(failed)?.is_none() {
-            fail!("{path} has no value after {seconds} s");
+            fail!("{path} is {last:?} after {seconds} s");
         }
         match store.read_text_optional(path).map_err(failed)? {
-            Some(value) if !value.is_empty() => return Ok(value),
-            _ => {}
+            Some(value) if good(&value) => return Ok(value),
+            value => last = value,
         }
     }
 }

@@ -28,6 +28,14 @@ const MOUNTS: [(&str, &str, &str); 7] = [
     ("tmpfs", "/dev/shm", "tmpfs"),
 ];
 
+/// What udev adds to `/dev`; scripts count on it.
+const LINKS: [(&str, &str); 4] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+];
+
 /// Runs as process 1; returns only by powering off.
 pub fn main() -> ! {
     let mut trouble = Trouble(Vec::new());
@@ -35,6 +43,9 @@ pub fn main() -> ! {
         trouble.of(&format!("mkdir {target}"), std::fs::create_dir_all(target));
         let mounted = mount(source, target, kind, MountFlags::empty(), None);
         trouble.of(&format!("mount {target}"), mounted.map_err(io::Error::from));
+    }
+    for (link, target) in LINKS {
+        trouble.of(&format!("link {link}"), std::os::unix::fs::symlink(target, link));
     }
     modules(&mut trouble);
     let xenfs = mount("xenfs", "/proc/xen", "xenfs", MountFlags::empty(), None);

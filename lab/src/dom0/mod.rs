@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod dump;
 pub mod follow;
+pub mod guest;
 pub mod host;
 pub mod init;
 pub mod job;

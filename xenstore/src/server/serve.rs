@@ -40,7 +40,7 @@ pub struct Server<H: Host, J> {
 
 impl<H: Host, J: Journal> Server<H, J> {
     /// How many requests a connection may make before the others have their turn.
-    pub const REQUESTS_PER_TURN: usize = 16;
+    pub const REQUESTS_PER_TURN: usize = 32;
     /// Waiting bytes from which on no further requests are taken from anyone.
     pub const HOLD_BACK_BYTES: usize = 64 << 10;
     /// Waiting bytes at which a connection is cut off whose memory no quota binds.

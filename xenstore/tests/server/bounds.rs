@@ -27,6 +27,28 @@ fn a_flood_does_not_hold_up_others() {
     assert_eq!(setting.guests[2].pull().len(), 1, "answered within the round");
 }
 
+/// Who has more requests than a turn is long waits for the next one, and others come between.
+#[test]
+fn a_turn_is_short() {
+    let mut setting = Setting::new(1, 0);
+    for _ in 0..56 {
+        setting.guests[0].ask(0, &Request::Read(path("/")));
+    }
+    setting.guests[1].ask(0, &write("x", "y"));
+    for guest in [0, 1] {
+        setting.guests[guest].push();
+        setting.server.ready(setting.guests[guest].id);
+    }
+    assert!(setting.guests[0].outgoing.is_empty(), "all of it is in the ring");
+    let before = setting.notes.requests.get();
+    setting.server.round().unwrap();
+    let done = setting.notes.requests.get() - before;
+    assert_eq!(done, TestServer::REQUESTS_PER_TURN + 1);
+    assert_eq!(setting.guests[1].pull().len(), 1);
+    setting.rest();
+    assert_eq!(setting.guests[0].pull().len(), 56);
+}
+
 /// A guest that takes no replies is asked for no more than its quota, and goes on once it reads.
 #[test]
 fn who_does_not_read_is_not_asked_for_more() {
@@ -211,10 +233,20 @@ fn a_number_that_comes_again_owes_nothing() {
     setting.guests[1].page.bytes.borrow_mut().fill(0);
     setting.introduce(1);
     setting.control(&Request::Mkdir(path("/local/domain/1")));
+    let permissions = "n1".parse().unwrap();
+    setting.control(&Request::SetPerms { path: path("/local/domain/1"), permissions });
+    setting.call(1, &write("long", &"v".repeat(1000)));
+    let limit = setting.server.state().limit(Domid(1), Quota::Outstanding);
+    for _ in 0..40 {
+        setting.guests[1].ask(0, &Request::Read(path("long")));
+    }
     for _ in 0..100 {
+        setting.turn(1);
         setting.guests[2].pull();
         setting.turn(2);
     }
     let usage = setting.server.state().usage(Domid(1)).unwrap();
-    assert_eq!((usage.outstanding, usage.memory), (0, 0));
+    let waiting = setting.server.connection(setting.guests[1].id).unwrap();
+    let waiting = waiting.out().messages().count() as u64;
+    assert_eq!((usage.outstanding, waiting), (limit, limit));
 }

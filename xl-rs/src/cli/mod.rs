@@ -3,6 +3,7 @@
 //!
 //! Verbs, flags and their letters are xl's. Nothing here does anything; [`crate::commands`] does.
 
+mod devices;
 pub mod number;
 mod pci;
 pub mod program;
@@ -11,6 +12,7 @@ mod verbs;
 mod xenstored;
 pub mod xl;
 
+pub use devices::{BlockAttachArgs, BlockDetachArgs, DeviceListArgs};
 pub use pci::{
     PciArgs, PciAssignableAddArgs, PciAssignableListArgs, PciAssignableRemoveArgs, PciDevicesArgs,
     PciVerb,
@@ -119,6 +121,12 @@ pub enum Verb {
     MemMax(MemoryArgs),
     /// Set how much memory a domain shall have
     MemSet(MemoryArgs),
+    /// Give a running domain a disk
+    BlockAttach(BlockAttachArgs),
+    /// Take a disk away from a domain
+    BlockDetach(BlockDetachArgs),
+    /// List the disks of domains
+    BlockList(DeviceListArgs),
     /// Send a system request to a domain's kernel
     Sysrq(SysrqArgs),
     /// Print the domid of a name

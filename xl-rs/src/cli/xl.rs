@@ -138,6 +138,7 @@ pub const FLAGS: &[(&str, &[&[&str]])] = &[
     ("console", &[&["-t"], &["-n"], &["-e"]]),
     ("vcpu-pin", &[&["-f", "--force"]]),
     ("vcpu-set", &[&["-i", "--ignore-host"]]),
+    ("block-detach", &[&["-f", "--force"]]),
     ("info", &[&["-n", "--numa"]]),
     ("pci-assignable-add", &[&["-n", "--name"]]),
     ("pci-assignable-remove", &[&["-r", "--rebind"]]),

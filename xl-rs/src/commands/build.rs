@@ -10,16 +10,20 @@
 //! of a domain. Until [`Made::settle`] a command that is killed leaves no more than one paused
 //! domain and its record, which the next command takes away.
 
+use super::devices::{attach_all, take_down};
 use super::error::{CommandError, chain};
 use super::signals::Signals;
 use super::{list, tell};
 use crate::cli::program;
 use crate::colour;
+use crate::config::devices::Devices;
 use crate::config::diagnostic::{Problem, Severity, render};
 use crate::config::lower::{Affinity, DomainConfig};
 use crate::config::resolve::Host;
 use crate::config::source::Sources;
 use crate::config::{Loaded, load};
+use crate::device::Address;
+use crate::device::attach::Point;
 use crate::parts::{self, Part};
 use crate::state::history::Recent;
 use crate::state::lock::{Lock, Subject};
@@ -50,7 +54,8 @@ pub struct Halts {
     /// Fail before this step.
     pub fail_before: Option<usize>,
     /// Stop before this step until SIGCONT comes. Beyond the last step: 0 before what others keep
-    /// of the domain is written, 1 after it, 2 once the domain runs, 3 once it stands.
+    /// of the domain is written, 1 after it, 2 once the domain runs, 3 once it stands, and from 4 on
+    /// the points of the attaching of its devices, one device after the other.
     pub stop_before: Option<usize>,
     /// Stop a restart until SIGCONT comes: 0 before the old domain is touched, 1 while it is set aside
     /// and has its new UUID but not its new name, 2 before the new one is made.
@@ -98,6 +103,7 @@ pub struct Job {
     sources: Sources,
     kernel: KernelImage,
     ramdisk: Option<Ramdisk>,
+    devices: Devices,
     /// Whether xl would leave the choice of NUMA nodes alone.
     placed: bool,
     /// Where its configuration is kept meanwhile, if an earlier domain is taken down for it.
@@ -111,7 +117,7 @@ impl Job {
     /// Reads and checks. `uuid` is for a domain that names none.
     pub fn prepare(
         sources: Sources,
-        config: DomainConfig,
+        mut config: DomainConfig,
         uuid: Uuid,
         xen: &Xen,
         store: &mut Client,
@@ -126,11 +132,13 @@ impl Job {
         parts::done(Part::Hypercalls);
         let placed = matches!(config.hard_affinity, Affinity::Each(_))
             || config.soft_affinity != Affinity::Anywhere;
+        let devices = std::mem::take(&mut config.devices);
         let spec = config.resolve(&host, uuid).map_err(|problems| {
             show(&problems, &sources, quiet);
             refused(&problems)
         })?;
         parts::done(Part::Configuration);
+        devices.check()?;
         let kernel = image::load(&spec.kernel, &CacheOptions::default())?;
         tell_origin(&kernel, quiet);
         let ramdisk = spec.ramdisk.as_deref().map(Ramdisk::open).transpose()?;
@@ -142,7 +150,7 @@ impl Job {
         let plan = plan(&spec, &kernel, bytes, &facts)?;
         parts::done(Part::Configuration);
         let (restart, keeps_mappings) = (None, false);
-        Ok(Self { spec, plan, sources, kernel, ramdisk, placed, restart, keeps_mappings })
+        Ok(Self { spec, plan, sources, kernel, ramdisk, devices, placed, restart, keeps_mappings })
     }
 
     /// Whether it could be made now: for who does not make it.
@@ -207,18 +215,35 @@ impl Job {
             return Err(CommandError::State(StateError::NotSaved { domid: created.domid.0 }));
         };
         let (restart, end) = (self.restart.clone(), self.plan.steps.len());
-        let made = Made { created, held, kept, restart, locks: own, end, halts };
+        let has_devices = !self.devices.is_empty();
+        let made = Made { created, held, kept, restart, has_devices, locks: own, end, halts };
         halts.stop(made.end);
-        match self.keep(&made.created, state) {
-            Ok(()) => {
-                halts.stop(made.end + 1);
-                Ok(made)
-            }
+        match self.complete(&made, store, state, signals) {
+            Ok(()) => Ok(made),
             Err(error) => {
                 made.undo(xen, store, state);
-                Err(error.into())
+                Err(error)
             }
         }
+    }
+
+    /// What a domain needs once it is built, and before it runs.
+    fn complete(
+        &self,
+        made: &Made,
+        store: &mut Client,
+        state: &State,
+        signals: &Signals,
+    ) -> Result<(), CommandError> {
+        self.keep(&made.created, state)?;
+        made.halts.stop(made.end + 1);
+        if self.devices.is_empty() {
+            return Ok(());
+        }
+        let first = made.end + 4;
+        attach_all(&self.devices, made.created.domid, store, signals, |index, point| {
+            made.halts.stop(first + index * Point::ALL.len() + point as usize);
+        })
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, from one place")]
@@ -282,6 +307,7 @@ impl Job {
             console_domid: self.plan.console_domid,
             brought: absent.iter().map(ToString::to_string).collect(),
             aside: None,
+            devices: Vec::new(),
         }
     }
 
@@ -291,7 +317,8 @@ impl Job {
         // Of a domain of the same number and UUID that an earlier start of the host had.
         userdata::unlink(domid, uuid, Kind::Text)?;
         state.save(domid, &Saved::of(&self.sources, uuid, created.generation))?;
-        userdata::write(domid, uuid, Kind::Json, &userdata::libxl_json(&self.spec, self.placed))
+        let json = userdata::libxl_json(&self.spec, self.placed, &self.devices);
+        userdata::write(domid, uuid, Kind::Json, &json)
     }
 }
 
@@ -324,6 +351,8 @@ pub struct Made {
     held: Held,
     kept: Vec<ForeignMapping>,
     restart: Option<PathBuf>,
+    /// Whether devices are attached, or were to be.
+    has_devices: bool,
     /// On its name and on its UUID.
     locks: [Lock; 2],
     /// Number of the plan's steps.
@@ -363,10 +392,14 @@ impl Made {
         let (domid, uuid) = (self.created.domid.0, Uuid::from_bytes(self.created.uuid));
         // From here on it is to go even if it runs already, and even if this is killed.
         let noted = self.held.update(|record| record.phase = Phase::Removing);
+        let devices = match self.has_devices {
+            true => take_down(self.created.domid, xen, store),
+            false => Vec::new(),
+        };
         let left = undo::remove(xen, store, &self.created.leftover());
         forget(state, domid, uuid);
         tell_failure(noted);
-        finish(self.held, &left);
+        finish(self.held, devices, &left);
         if let Some(path) = &self.restart {
             tell_kept(path);
         }
@@ -403,21 +436,24 @@ fn abandon(held: Option<Held>, error: &ApplyError) {
     }
     if let Some(mut held) = held {
         held.record.domid = error.domid.map(|domid| domid.0).or(held.record.domid);
-        finish(held, &error.left);
+        finish(held, Vec::new(), &error.left);
     }
 }
 
-/// Removes a record if nothing is left of its domain; otherwise it stays, for the next command.
-pub fn finish(mut held: Held, left: &[UndoError]) {
-    let done = if left.is_empty() {
+/// Removes a record if nothing is left of its domain and of its devices; otherwise it stays, for the
+/// next command.
+pub fn finish(mut held: Held, devices: Vec<Address>, left: &[UndoError]) {
+    let done = if left.is_empty() && devices.is_empty() {
         held.finish()
     } else {
-        let words = left.iter().map(|left| chain(left)).collect::<Vec<_>>().join("; ");
+        let devices_left = devices.iter().map(|device| format!("something of {device} is left"));
+        let left = left.iter().map(|left| chain(left));
+        let words = devices_left.chain(left).collect::<Vec<_>>().join("; ");
         tell(format_args!(
             "{}: {words}; recorded: the next create, destroy or the like removes it if it can",
             program::name()
         ));
-        held.update(|record| record.phase = Phase::Removing)
+        held.update(|record| (record.phase, record.devices) = (Phase::Removing, devices))
     };
     if let Err(error) = done {
         tell(format_args!("{}: {}", program::name(), chain(&error)));

@@ -109,7 +109,7 @@ pub fn carry_out(
     match undo::destroyable(xen, store, meant.identity) {
         _ if info.is_none() => return Ok(gone(domid)),
         Err(DestroyError::Gone { .. } | DestroyError::Another { .. }) => return Ok(gone(domid)),
-        Err(DestroyError::Devices { .. }) | Ok(_) => {}
+        Ok(_) => {}
         Err(error) => return Err(error.into()),
     }
     let actions = actions(state, meant.identity)?;

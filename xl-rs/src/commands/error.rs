@@ -3,6 +3,7 @@
 use super::console::error::ConsoleError;
 use super::xenstored::XenstoredError;
 use crate::cli::program;
+use crate::device::DeviceError;
 use crate::exit::Exit;
 use crate::host::judge::Status;
 use crate::pci::PciError;
@@ -268,6 +269,25 @@ pub enum CommandError {
     /// A signal came before the domain stood; it may have run for a moment.
     #[error("interrupted; the domain was destroyed again")]
     Interrupted,
+    /// A device's description that cannot be used.
+    #[error("{what}; {help}")]
+    BadDevice {
+        /// What is wrong with it.
+        what: String,
+        /// What to write instead.
+        help: String,
+    },
+    /// The domain has no such device.
+    #[error("domain {domid} has no {what}")]
+    NoDevice {
+        /// The domain.
+        domid: u16,
+        /// What was asked for.
+        what: String,
+    },
+    /// A device could not be attached or detached.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// Signals could not be held off.
     #[error(
         "cannot catch signals, without which Ctrl-C would leave half of a domain; nothing was done"
@@ -326,6 +346,8 @@ impl CommandError {
             Self::Pci(PciError::Xen { source, .. }) => of_xen(source),
             Self::Pci(PciError::Store(error)) => of_store(error),
             Self::Pci(PciError::NotADevice { .. } | PciError::BadName { .. }) => Exit::Usage,
+            Self::Device(DeviceError::Store(error)) => of_store(error),
+            Self::Device(DeviceError::Interrupted { .. }) => Exit::Interrupted,
             Self::Destroy(DestroyError::Store(error)) => of_store(error),
             Self::Configuration { .. } | Self::Read { .. } | Self::Image(_) | Self::Plan(_) => {
                 Exit::Configuration
@@ -336,6 +358,7 @@ impl CommandError {
             | Self::NothingToPin
             | Self::ForceAll
             | Self::BadName { .. }
+            | Self::BadDevice { .. }
             | Self::BadCpus { .. } => Exit::Usage,
             Self::Interrupted
             | Self::Stopped { .. }

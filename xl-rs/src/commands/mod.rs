@@ -2,6 +2,7 @@
 //! ended; only [`run`] turns errors into text and exit codes.
 
 mod begin;
+mod block;
 mod bug_report;
 mod build;
 mod config_update;
@@ -9,6 +10,7 @@ pub mod console;
 mod create;
 mod debug_keys;
 mod destroy;
+mod devices;
 mod dmesg;
 mod domain;
 mod domid;
@@ -18,6 +20,7 @@ pub mod error;
 mod foreground;
 mod generate;
 mod host;
+mod hot;
 mod info;
 mod list;
 mod memory;
@@ -116,6 +119,9 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::VcpuSet(arguments) => vcpu_set::run(&arguments),
         Verb::MemMax(arguments) => memory::set_max(&arguments),
         Verb::MemSet(arguments) => memory::set_target(&arguments),
+        Verb::BlockAttach(arguments) => block::attach(&arguments),
+        Verb::BlockDetach(arguments) => block::detach(&arguments),
+        Verb::BlockList(arguments) => block::list(&arguments),
         Verb::Sysrq(arguments) => sysrq::run(&arguments),
         Verb::DebugKeys(arguments) => debug_keys::run(&arguments),
         Verb::Pci(arguments) => pci::run(&arguments),

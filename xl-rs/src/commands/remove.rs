@@ -4,7 +4,9 @@
 //! domain that is not the one that was meant.
 
 use super::build::{finish, forget};
+use super::devices::take_down;
 use super::error::CommandError;
+use crate::device::{DeviceError, list};
 use crate::state::State;
 use crate::state::record::{Phase, Record};
 use domain_builder::undo::{self, DestroyError, Identity, Leftover, Seen};
@@ -37,12 +39,22 @@ pub fn remove(
     identity: &Identity,
 ) -> Result<(), CommandError> {
     let domid = identity.domid;
-    let what = undo::destroyable(xen, store, identity)?;
+    let (what, has_devices) = undo::destroyable(xen, store, identity)?;
+    if has_devices {
+        // Some may be of a kind that only xl can take down: told before anything is done.
+        list::devices(domid, store)?;
+    }
     let held = state.record(removal(identity, what.console_domid))?;
+    let devices = if has_devices { take_down(domid, xen, store) } else { Vec::new() };
     let left = undo::remove(xen, store, &what);
     forget(state, domid.0, Uuid::from_bytes(identity.uuid));
-    finish(held, &left);
-    if left.is_empty() { Ok(()) } else { Err(DestroyError::Left { domid, left }.into()) }
+    let devices_left = devices.first().copied();
+    finish(held, devices, &left);
+    match devices_left {
+        _ if !left.is_empty() => Err(DestroyError::Left { domid, left }.into()),
+        Some(device) => Err(DeviceError::Remains { device }.into()),
+        None => Ok(()),
+    }
 }
 
 /// The record of a removal.
@@ -56,6 +68,7 @@ pub fn removal(identity: &Identity, console_domid: u16) -> Record {
         console_domid,
         brought: Vec::new(),
         aside: None,
+        devices: Vec::new(),
     }
 }
 

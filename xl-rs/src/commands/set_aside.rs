@@ -5,9 +5,11 @@
 //! record, and the next one goes on from there.
 
 use super::build::Halts;
+use super::devices::take_down;
 use super::error::CommandError;
 use super::remove::{domain_uuid, removal};
 use super::{domain, tell};
+use crate::device::DeviceError;
 use crate::state::record::{Held, Phase, Record};
 use crate::state::{State, StateError, userdata};
 use domain_builder::undo::{DestroyError, Identity, Seen};
@@ -35,6 +37,10 @@ pub fn set_aside(
     let new = Uuid::new_v4();
     // Before the domain has the UUID, for who is killed in between.
     state.save(domid.0, &state.saved(domid.0, Uuid::from_bytes(identity.uuid))?.of_uuid(new))?;
+    // The new domain gets its disks, which only one can write to.
+    if let Some(&device) = take_down(domid, xen, store).first() {
+        return Err(DeviceError::Remains { device }.into());
+    }
     let held = state.record(Record {
         phase: Phase::SettingAside,
         name: format!("{name}{}", suffix(Timestamp::now(), domid)),

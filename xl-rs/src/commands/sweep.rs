@@ -5,6 +5,7 @@
 //! names another creation, and everything of a UUID of which a domain is being made just now.
 
 use super::build;
+use super::devices::{self, take_down};
 use super::error::{CommandError, chain};
 use super::remove::leftover;
 use super::{set_aside, tell};
@@ -62,6 +63,11 @@ fn finish_all(state: &State, abandoned: Vec<Result<Held, StateError>>) -> Result
     let mut store = Client::connect();
     for held in abandoned {
         let swept = match (held, &mut store) {
+            (Ok(held), Ok(store)) if held.record.phase == Phase::Device => {
+                finish_device(state, held, &xen, store)
+            }
+            // Nothing can be known of it.
+            (Ok(held), Err(_)) if held.record.phase == Phase::Device => Ok(()),
             (Ok(held), Ok(store)) => finish(state, held, &xen, store),
             (Ok(held), Err(_)) => without_store(state, held, &xen),
             (Err(damaged), _) => Err(damaged.into()),
@@ -83,6 +89,38 @@ fn warn(error: &CommandError) {
 fn guard(state: &State, held: &Held) -> Result<Option<(Lock, XlLock)>, CommandError> {
     let Some(lock) = state.lock_if_free(Subject::Uuid(held.record.uuid))? else { return Ok(None) };
     Ok(XlLock::share_if_free()?.map(|xl| (lock, xl)))
+}
+
+/// Takes away a device whose attaching or detaching was cut short. Its domain is left alone.
+fn finish_device(
+    state: &State,
+    mut held: Held,
+    xen: &Xen,
+    store: &mut Client,
+) -> Result<(), CommandError> {
+    let record = &held.record;
+    let Some(domid) = record.domain() else { return Ok(held.finish()?) };
+    let Some(_lock) = state.lock_if_free(Subject::Domain(domid.0))? else { return Ok(()) };
+    let own = match xen.domain_info(domid)? {
+        // Nobody's number: what is left there is its own.
+        None => true,
+        Some(info) => {
+            let seen = Seen::of(store, domid)?;
+            info.uuid == record.uuid.into_bytes()
+                && record.generation.is_none_or(|own| seen.may_be(own))
+        }
+    };
+    if !own {
+        return Ok(held.finish()?);
+    }
+    let devices = devices::remove(&record.devices, store);
+    if !devices.is_empty() {
+        return Ok(held.update(|record| record.devices = devices)?);
+    }
+    for device in &record.devices {
+        tell(format_args!("Removed what was left of {device}"));
+    }
+    Ok(held.finish()?)
 }
 
 fn finish(state: &State, held: Held, xen: &Xen, store: &mut Client) -> Result<(), CommandError> {
@@ -117,13 +155,23 @@ fn finish(state: &State, held: Held, xen: &Xen, store: &mut Client) -> Result<()
         }
         Verdict::Remove(domid) => domid,
     };
+    let mut devices = Vec::new();
+    let own = xen.domain_info(domid)?.is_none_or(|info| info.uuid == record.uuid.into_bytes());
+    if own {
+        devices = take_down(domid, xen, store);
+    }
     let left = undo::remove(xen, store, &leftover(record, domid));
-    if left.is_empty() {
+    if own {
+        // What could not be removed while its domain was there goes more easily without it.
+        devices.extend(record.devices.iter().filter(|device| device.domid == domid));
+        devices = devices::remove(&devices, store);
+    }
+    if left.is_empty() && devices.is_empty() {
         let name = if record.name.is_empty() { "" } else { &format!(" ({})", record.name) };
         tell(format_args!("Removed what was left of domain {domid}{name}"));
     }
     build::forget(state, domid.0, record.uuid);
-    build::finish(held, &left);
+    build::finish(held, devices, &left);
     Ok(())
 }
 
@@ -209,6 +257,7 @@ mod tests {
                 console_domid: 0,
                 brought: Vec::new(),
                 aside: None,
+                devices: Vec::new(),
             };
             let found = found.iter().map(|&(domid, ran, may_be)| Found {
                 domid: Domid(domid),

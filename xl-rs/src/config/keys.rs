@@ -106,7 +106,7 @@ pub const KEYS: &[Key] = &[
     key("vpmu", Ignored(ARM)),
     key("xenstore_feature_mask", Refused(STORE)),
     key("xenstore_quota", Refused(STORE)),
-    key("disk", Refused(DEVICE)),
+    key("disk", Honoured),
     key("vif", Refused(DEVICE)),
     key("vif2", Ignored(LEGACY)),
     key("p9", Refused(DEVICE)),

@@ -5,6 +5,7 @@
 
 use super::cpulist::{self, Term};
 use super::device;
+use super::devices::{self, Devices};
 use super::diagnostic::Problem;
 use super::keys::{self, Fate};
 use super::reader::{At, Reader, as_text};
@@ -92,6 +93,8 @@ pub struct DomainConfig {
     pub driver_domain: bool,
     /// `xend_suspend_evtchn_compat`.
     pub no_suspend_node: bool,
+    /// `disk` and its kin.
+    pub devices: Devices,
 }
 
 /// Gives the settings their meaning. `None` if one of the problems is an error.
@@ -132,6 +135,7 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
     let local_time = reader.flag("localtime");
     let driver_domain = reader.flag("driver_domain");
     let no_suspend_node = reader.flag("xend_suspend_evtchn_compat");
+    let devices = devices::read(&mut reader);
     for (key, what) in [("name", "the domain's name"), ("kernel", "the guest's kernel")] {
         if reader.get(key).is_none() {
             let missing = Problem::missing(format!("{key} is not set"));
@@ -173,6 +177,7 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
             local_time,
             driver_domain,
             no_suspend_node,
+            devices,
         }),
         _ => None,
     };
@@ -185,7 +190,7 @@ fn misspelt<'a>(settings: &'a Settings, key: &str) -> Option<&'a str> {
     unknown.map(String::as_str).find(|name| keys::nearest(name) == Some(key))
 }
 
-/// What is wrong with the descriptions of devices in a list. They are read although they are
+/// What is wrong with the descriptions of devices in a list. They are read although some kinds are
 /// refused as a whole: a mistake in one is told as such, with its place.
 fn descriptions(key: &str, value: &Value) -> Vec<Problem> {
     let Kind::List(items) = &value.kind else { return Vec::new() };

@@ -6,6 +6,7 @@
 pub mod cpuid;
 pub mod cpulist;
 pub mod device;
+pub mod devices;
 pub mod diagnostic;
 pub mod keys;
 pub mod lower;

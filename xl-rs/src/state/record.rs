@@ -7,6 +7,7 @@
 
 use super::lock::{is_at, try_lock};
 use super::{State, StateError, names, read};
+use crate::device::Address;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -14,6 +15,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use uuid::Uuid;
+use xen_sys::types::Domid;
 
 /// What is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,8 @@ pub enum Phase {
     Removing,
     /// A dead domain is given another UUID and this name.
     SettingAside,
+    /// A device is being attached to the domain, or detached from it; the domain itself is fine.
+    Device,
 }
 
 /// One domain, as far as it is known.
@@ -49,6 +53,17 @@ pub struct Record {
     /// The UUID that a domain is to have that is set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aside: Option<Uuid>,
+    /// Devices that are to go, beside those that its nodes name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Address>,
+}
+
+impl Record {
+    /// Its domid.
+    #[must_use]
+    pub fn domain(&self) -> Option<Domid> {
+        self.domid.map(Domid)
+    }
 }
 
 /// A record that this process holds.
@@ -195,6 +210,7 @@ mod tests {
             console_domid: 0,
             brought: vec![String::from("/vm")],
             aside: None,
+            devices: Vec::new(),
         }
     }
 

@@ -7,10 +7,14 @@
 //! either tool leaves a new configuration beside it, as `.xl`, for the next reboot.
 
 use super::{StateError, make_directory, names, read, remove, replace};
+use crate::config::devices::Devices;
+use crate::device::disk::DiskSpec;
+use crate::device::vdev;
 use domain_builder::spec::{DomainSpec, EndAction, TscMode};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
+use xen_sys::types::Domid;
 
 /// Where libxl keeps them.
 const DIRECTORY: &str = "/var/lib/xen";
@@ -96,10 +100,14 @@ pub fn rename(domid: u16, old: Uuid, new: Uuid) -> Result<(), StateError> {
 /// The domain's configuration in libxl's form; ends with a NUL, as libxl reads it as a C string.
 /// `placed` says that the configuration places each vcpu, so that libxl would choose no NUMA node.
 #[must_use]
-pub fn libxl_json(spec: &DomainSpec, placed: bool) -> Vec<u8> {
+pub fn libxl_json(spec: &DomainSpec, placed: bool, devices: &Devices) -> Vec<u8> {
     let mut domain = Map::new();
     domain.insert("c_info".into(), create_info(spec));
     domain.insert("b_info".into(), Value::Object(build_info(spec, placed)));
+    if !devices.disks.is_empty() {
+        let disks: Vec<Value> = devices.disks.iter().map(disk).collect();
+        domain.insert("disks".into(), disks.into());
+    }
     let ends = &spec.on_end;
     for (key, action) in [
         ("on_poweroff", ends.poweroff),
@@ -113,9 +121,7 @@ pub fn libxl_json(spec: &DomainSpec, placed: bool) -> Vec<u8> {
             domain.insert(key.into(), action_name(action).into());
         }
     }
-    let mut bytes = serde_json::to_vec_pretty(&domain).unwrap_or_default();
-    bytes.extend_from_slice(b"\n\0");
-    bytes
+    text(&domain)
 }
 
 fn create_info(spec: &DomainSpec) -> Value {
@@ -203,6 +209,88 @@ fn build_info(spec: &DomainSpec, placed: bool) -> Map<String, Value> {
     let relaxed = if spec.msr_relaxed { "True" } else { "False" };
     set("arch_x86", json!({ "msr_relaxed": relaxed }));
     info
+}
+
+/// Notes a disk that was attached to a domain, where libxl's file says what the domain has.
+///
+/// # Errors
+/// [`StateError`].
+pub fn add_disk(domid: Domid, uuid: Uuid, spec: &DiskSpec) -> Result<(), StateError> {
+    change_disks(domid, uuid, |disks| {
+        disks.retain(|disk| !is_disk(disk, spec.devid));
+        let mut disk = disk(spec);
+        // libxl writes this one for those of a configuration only.
+        disk.as_object_mut().map(|disk| disk.remove("colo_restore_enable"));
+        disks.push(disk);
+    })
+}
+
+/// Notes that a disk was detached.
+///
+/// # Errors
+/// [`StateError`].
+pub fn remove_disk(domid: Domid, uuid: Uuid, devid: u32) -> Result<(), StateError> {
+    change_disks(domid, uuid, |disks| disks.retain(|disk| !is_disk(disk, devid)))
+}
+
+fn is_disk(disk: &Value, devid: u32) -> bool {
+    disk["vdev"].as_str().and_then(vdev::number) == Some(devid)
+}
+
+/// Changes the list of disks in libxl's file; without one there is nothing to change.
+fn change_disks(
+    domid: Domid,
+    uuid: Uuid,
+    change: impl FnOnce(&mut Vec<Value>),
+) -> Result<(), StateError> {
+    let Some(bytes) = load(domid.0, uuid, Kind::Json)? else { return Ok(()) };
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let damaged = |why: &str| StateError::Damaged {
+        path: path(domid.0, uuid, Kind::Json),
+        why: why.to_owned(),
+    };
+    let mut config: Map<String, Value> =
+        serde_json::from_slice(&bytes[..end]).map_err(|error| damaged(&error.to_string()))?;
+    let disks = config.entry("disks").or_insert_with(|| json!([]));
+    let disks = disks.as_array_mut().ok_or_else(|| damaged("its disks are no list"))?;
+    change(disks);
+    if disks.is_empty() {
+        config.remove("disks");
+    }
+    write(domid.0, uuid, Kind::Json, &text(&config))
+}
+
+/// libxl's form: a text that ends with a NUL.
+fn text(config: &Map<String, Value>) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(config).unwrap_or_default();
+    bytes.extend_from_slice(b"\n\0");
+    bytes
+}
+
+/// A disk. What libxl takes for granted it does not write.
+fn disk(spec: &DiskSpec) -> Value {
+    let mut disk = json!({ "pdev_path": spec.target, "vdev": spec.vdev, "format": "raw" });
+    if spec.has_own_script() {
+        disk["script"] = spec.script.as_str().into();
+    }
+    for (key, set) in
+        [("removable", spec.cdrom), ("readwrite", !spec.read_only), ("is_cdrom", spec.cdrom)]
+    {
+        if set {
+            disk[key] = 1.into();
+        }
+    }
+    if spec.direct_io_safe {
+        disk["direct_io_safe"] = true.into();
+    }
+    if spec.discard == spec.read_only {
+        disk["discard_enable"] = if spec.discard { "True" } else { "False" }.into();
+    }
+    if !spec.trusted {
+        disk["trusted"] = "False".into();
+    }
+    disk["colo_restore_enable"] = "False".into();
+    disk
 }
 
 /// Hard and soft affinity, a list of CPUs per vcpu; up to the last vcpu that has one.

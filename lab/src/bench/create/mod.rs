@@ -136,7 +136,7 @@ fn one_boot(
     let booted = session.console().len();
     let work =
         Work { samples: options.samples, full: options.full, filter: options.filter.clone() };
-    let records = run_inside(&mut session, &work, clock)?;
+    let records = run_inside(&mut session, NAME, &work, clock)?;
     let console = session.console();
     let trouble = unexpected(console.get(booted..).unwrap_or_default());
     session.power_off()?;
@@ -153,10 +153,16 @@ fn unexpected(console: &str) -> Vec<String> {
     lines
 }
 
-fn run_inside(session: &mut Session, work: &Work, clock: Clock) -> Result<Vec<Record>> {
+/// Carries out the half of a benchmark that runs in dom0, and reads its records.
+pub(super) fn run_inside(
+    session: &mut Session,
+    name: &str,
+    work: &impl Serialize,
+    clock: Clock,
+) -> Result<Vec<Record>> {
     let work = serde_json::to_string(work)
         .map_err(|error| Error::Machine(format!("the work cannot be written: {error}")))?;
-    let argv = ["/bin/lab", "bench-dom0", NAME, &work].map(String::from).to_vec();
+    let argv = ["/bin/lab", "bench-dom0", name, &work].map(String::from).to_vec();
     let (mut lines, mut errors) = (Vec::new(), Vec::new());
     let mut told = 0;
     let order = Order { argv, ..Order::default() };

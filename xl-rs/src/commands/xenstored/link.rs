@@ -1,11 +1,13 @@
 //! The ways to peers: unix sockets and ring pages.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
+use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
 use xenstore::server::{Fault, PageRing, Transport};
 
 use super::page::SharedPage;
@@ -53,24 +55,23 @@ impl Socket {
     }
 
     fn receive(&mut self, at: u32, buffer: &mut Vec<u8>) -> Result<usize, Fault> {
-        if self.held(at).is_empty() {
-            let start = self.buffer.len();
-            self.buffer.resize(start + CHUNK, 0);
-            let read = self.stream.read(&mut self.buffer[start..]);
-            let count = *read.as_ref().unwrap_or(&0);
-            self.buffer.truncate(start + count);
-            self.drained = count < CHUNK;
-            match read {
-                Ok(0) => return Err(Fault::Closed),
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => self.drained = false,
-                Err(error) => return Err(ended("read from a socket", error)),
-            }
-        }
         let held = self.held(at);
-        buffer.extend_from_slice(held);
-        Ok(held.len())
+        if !held.is_empty() {
+            buffer.extend_from_slice(held);
+            return Ok(held.len());
+        }
+        // The server's buffer is used again and again: nothing needs to be cleared before it is read to.
+        let start = buffer.len();
+        buffer.reserve(CHUNK);
+        match rustix::io::read(&self.stream, spare_capacity(buffer)) {
+            Ok(0) => return Err(Fault::Closed),
+            Ok(count) => self.drained = count < CHUNK,
+            Err(Errno::AGAIN) => self.drained = true,
+            Err(Errno::INTR) => self.drained = false,
+            Err(errno) => return Err(ended("read from a socket", errno.into())),
+        }
+        self.buffer.extend_from_slice(&buffer[start..]);
+        Ok(buffer.len() - start)
     }
 
     fn taken(&mut self, at: u32) {

@@ -47,7 +47,7 @@ pub struct Service {
 impl Service {
     /// Takes up the service: from here on programs and guests are connected to this process.
     pub fn start(arguments: &XenstoredArgs) -> Result<Self, XenstoredError> {
-        let pid_file = claim(&arguments.pid_file)?;
+        let mut pid_file = lock(&arguments.pid_file)?;
         allow_many_sockets();
         let events = Rc::new(EventChannels::open()?);
         let mut host = XenHost::open(&events)?;
@@ -56,6 +56,8 @@ impl Service {
             Some(libxc_safe::Errno::EXIST) => XenstoredError::Running { pid: None },
             _ => error.into(),
         })?;
+        // Not before: the file may be that of another kind of xenstored, which locks it otherwise.
+        write_pid(&mut pid_file).map_err(file("write", &arguments.pid_file))?;
         if let Some(path) = &arguments.trace_file {
             host.trace_to(path).map_err(file("write", path))?;
         }
@@ -220,8 +222,8 @@ fn first(mut host: XenHost, log: Log) -> Result<Server<XenHost, Log>, XenstoredE
     Ok(server)
 }
 
-/// Locks the file and writes this process's number to it.
-fn claim(path: &Path) -> Result<File, XenstoredError> {
+/// Opens and locks the file, and leaves what it holds.
+fn lock(path: &Path) -> Result<File, XenstoredError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(file("make", folder))?;
     }
@@ -234,12 +236,14 @@ fn claim(path: &Path) -> Result<File, XenstoredError> {
         let _ = pid_file.read_to_string(&mut text);
         return Err(XenstoredError::Running { pid: text.trim().parse().ok() });
     }
-    pid_file
-        .set_len(0)
-        .and_then(|()| pid_file.rewind())
-        .and_then(|()| writeln!(pid_file, "{}", std::process::id()))
-        .map_err(file("write", path))?;
     Ok(pid_file)
+}
+
+/// Writes this process's number.
+fn write_pid(pid_file: &mut File) -> std::io::Result<()> {
+    pid_file.set_len(0)?;
+    pid_file.rewind()?;
+    writeln!(pid_file, "{}", std::process::id())
 }
 
 /// As many descriptors as the system allows: each client takes one.

@@ -1,8 +1,8 @@
 //! The strings inside `disk`, `vif`, `pci` and their kin: text → typed description.
 //!
-//! One parser per kind, all pure. What they describe is not built here, nor by this version at
-//! all: [`super::lower`] uses them to tell a mistake in a description from a kind of device that
-//! is not supported.
+//! One parser per kind, all pure. What they describe is not built here: [`super::lower`] uses them to
+//! tell a mistake in a description from a kind of device that is not supported, and
+//! [`super::devices`] makes of them what this version can attach.
 
 pub mod disk;
 pub mod pci;

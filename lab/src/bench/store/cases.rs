@@ -1,0 +1,148 @@
+//! What is asked of a store: each case is a number of requests that are made over and over.
+
+use xenstore::PathError;
+use xenstore::client::{Client, Error, Nodes as _};
+use xenstore::wire::Request;
+
+/// Requests in a burst: more than fit into one turn of any server.
+const BURST: usize = 64;
+/// Clients of the conflicting transactions.
+pub const CLIENTS: usize = 8;
+
+/// A case.
+pub struct Case {
+    /// Its name.
+    pub name: &'static str,
+    /// How often it is done in a round.
+    pub times: u32,
+    /// Requests that one time makes.
+    pub requests: u32,
+    /// Whether the store is full of domains' nodes and watches.
+    pub large: bool,
+    /// What is done, by one client or several.
+    pub work: fn(&mut [Client], u32) -> Result<(), Error>,
+}
+
+impl Case {
+    /// What is promised against the C daemon: half of its server's work for a request, twice its
+    /// throughput where requests do not wait for each other, never slower.
+    pub fn target(&self, phase: &str) -> Option<f64> {
+        let rate = ["pipelined", "conflicting", "large"];
+        match phase {
+            super::SERVER => Some(2.0),
+            _ if rate.iter().any(|part| self.name.contains(part)) => Some(2.0),
+            _ => Some(1.0),
+        }
+    }
+}
+
+const fn case(
+    name: &'static str,
+    times: u32,
+    requests: u32,
+    work: fn(&mut [Client], u32) -> Result<(), Error>,
+) -> Case {
+    Case { name, times, requests, large: false, work }
+}
+
+/// All cases; those of the large store come last.
+pub const CASES: &[Case] = &[
+    case("sync/read", 200, 1, |clients, _| clients[0].read("/bench/a").map(drop)),
+    case("sync/write", 200, 1, |clients, _| clients[0].write("/bench/a", "value")),
+    case("sync/write-1500", 200, 1, |clients, _| clients[0].write("/bench/long", [b'x'; 1500])),
+    case("sync/directory", 200, 1, |clients, _| clients[0].directory("/bench").map(drop)),
+    case("sync/mkdir-rm", 100, 2, |clients, _| {
+        clients[0].mkdir("/bench/new")?;
+        clients[0].rm("/bench/new")
+    }),
+    case("sync/permissions", 200, 1, |clients, _| clients[0].get_perms("/bench/a").map(drop)),
+    case("sync/transaction-empty", 100, 2, |clients, _| {
+        clients[0].transaction(|_| Ok::<(), Error>(()))
+    }),
+    case("sync/transaction-read-write", 100, 4, |clients, _| {
+        clients[0].transaction(|transaction| {
+            transaction.read("/bench/a")?;
+            transaction.write("/bench/a", "value")
+        })
+    }),
+    case("sync/watched-write", 100, 1, |clients, _| {
+        clients[0].write("/bench/watched", "value")?;
+        while clients[1].next_event(None)?.is_none() {}
+        Ok(())
+    }),
+    case("pipelined/read", 20, BURST as u32, |clients, _| {
+        burst(clients, Request::read("/bench/a"))
+    }),
+    case("pipelined/write", 20, BURST as u32, |clients, _| {
+        burst(clients, Request::write("/bench/a", "value"))
+    }),
+    case("conflicting/8-clients", 10, CONFLICTING as u32, conflict),
+    Case { large: true, ..case("large/read", 200, 1, read_large) },
+    Case { large: true, ..case("large/write", 200, 1, write_large) },
+    Case {
+        large: true,
+        ..case("large/pipelined-write", 20, BURST as u32, |clients, _| {
+            burst(clients, Request::write("/bench/domain/100/data/3", "value"))
+        })
+    },
+    Case {
+        large: true,
+        ..case("large/mkdir-rm", 100, 2, |clients, _| {
+            clients[0].mkdir("/bench/domain/new")?;
+            clients[0].rm("/bench/domain/new")
+        })
+    },
+];
+
+fn burst(clients: &mut [Client], request: Result<Request, PathError>) -> Result<(), Error> {
+    let requests = vec![request?; BURST];
+    clients[0].batch_all(&requests).map(drop)
+}
+
+/// Requests of [`conflict`]: all clients but the last make their transaction of four requests twice.
+const CONFLICTING: usize = (2 * CLIENTS - 1) * 4;
+
+/// Transactions of all clients on one node, each within the one before: the last commits first, and
+/// each of the others has to do its own again.
+fn conflict(clients: &mut [Client], time: u32) -> Result<(), Error> {
+    let Some((first, rest)) = clients.split_first_mut() else { return Ok(()) };
+    let mut again = false;
+    first.transaction(|transaction| {
+        transaction.read("/bench/a")?;
+        if !std::mem::replace(&mut again, true) {
+            conflict(rest, time)?;
+        }
+        transaction.write("/bench/a", "value")
+    })
+}
+
+fn read_large(clients: &mut [Client], time: u32) -> Result<(), Error> {
+    clients[0].read(format!("/bench/domain/{}/data/3", time % 100)).map(drop)
+}
+
+fn write_large(clients: &mut [Client], time: u32) -> Result<(), Error> {
+    clients[0].write(format!("/bench/domain/{}/data/3", time % 100), "value")
+}
+
+/// A domain's worth of nodes.
+pub fn fill(client: &mut Client, number: u32) -> Result<(), Error> {
+    let home = format!("/bench/domain/{number}");
+    let write = |node: String| Request::write(format!("{home}/{node}"), "value");
+    let nodes = ["name", "memory/target", "control/shutdown", "device/vif/0/state", "console/port"];
+    let mut requests = Vec::new();
+    for node in nodes {
+        requests.push(write(node.to_owned())?);
+    }
+    for node in 0..15 {
+        requests.push(write(format!("data/{node}"))?);
+    }
+    client.batch_all(&requests).map(drop)
+}
+
+/// A domain's worth of watches.
+pub fn watch(client: &mut Client, number: u32) -> Result<(), Error> {
+    for node in ["control/shutdown", "memory/target", "device/vif/0/state", "data/7"] {
+        client.watch(format!("/bench/domain/{number}/{node}"), "token")?;
+    }
+    Ok(())
+}

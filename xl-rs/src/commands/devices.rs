@@ -1,0 +1,99 @@
+//! The devices of a domain that is being made or removed.
+//!
+//! In: what a configuration wants, or a domain that goes. Out: devices attached, or taken down. A
+//! domain without devices costs nothing here.
+
+use super::error::{CommandError, chain};
+use super::signals::Signals;
+use super::tell;
+use crate::cli::program;
+use crate::config::devices::Devices;
+use crate::device::attach::{Plan, Point, attach};
+use crate::device::detach::remove_all;
+use crate::device::disk::Disk;
+use crate::device::{Address, DeviceError, Host, list};
+use libxc_safe::Xen;
+use xen_sys::types::Domid;
+use xenstore::client::Client;
+
+impl Devices {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.disks.is_empty()
+    }
+
+    /// Looks at what they need on the host, before anything is made.
+    pub(super) fn check(&self) -> Result<(), DeviceError> {
+        self.disks.iter().try_for_each(|spec| Disk::new(spec.clone()).check())
+    }
+
+    /// The plans of all, in the order in which they are attached.
+    fn plans(&self) -> Vec<Box<dyn Plan>> {
+        self.disks.iter().map(|spec| Box::new(Disk::new(spec.clone())) as Box<dyn Plan>).collect()
+    }
+}
+
+/// Attaches all to a domain that does not run yet. When that fails some of them may be attached: the
+/// caller takes the domain down, and them with it.
+pub fn attach_all(
+    devices: &Devices,
+    domid: Domid,
+    store: &mut Client,
+    signals: &Signals,
+    mut reached: impl FnMut(usize, Point),
+) -> Result<(), CommandError> {
+    let mut host = Host::new(store, Some(signals.came()));
+    for (index, mut plan) in devices.plans().into_iter().enumerate() {
+        if signals.seen() {
+            return Err(CommandError::Interrupted);
+        }
+        let attached = attach(&mut *plan, domid, &mut host, &mut |point| reached(index, point));
+        match attached {
+            Ok(device) => tracing::info!(device = %device.address, "attached"),
+            Err(error) if error.is_interrupted() => return Err(CommandError::Interrupted),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Takes the devices of a domain down before it goes; it stops first. Gives those that could not be
+/// removed, which is told.
+pub fn take_down(domid: Domid, xen: &Xen, store: &mut Client) -> Vec<Address> {
+    match list::devices(domid, store) {
+        Ok(devices) => {
+            if !devices.is_empty() {
+                stop(domid, xen);
+            }
+            remove(&devices, store)
+        }
+        Err(error) => {
+            warn(&error);
+            Vec::new()
+        }
+    }
+}
+
+/// A domain that cannot be stopped loses its devices all the same.
+fn stop(domid: Domid, xen: &Xen) {
+    match xen.pause(domid) {
+        Err(error) if !error.is_no_such_domain() => warn(&error),
+        _ => {}
+    }
+}
+
+/// Takes devices away. Gives those that could not be removed, which is told.
+pub fn remove(devices: &[Address], store: &mut Client) -> Vec<Address> {
+    let left = remove_all(devices, &mut Host::undisturbed(store));
+    left.into_iter()
+        .map(|(address, error)| {
+            warn(&error);
+            address
+        })
+        .collect()
+}
+
+fn warn(error: &dyn std::error::Error) {
+    tell(format_args!("{}: warning: {}", program::name(), chain(error)));
+}

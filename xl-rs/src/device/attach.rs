@@ -1,0 +1,178 @@
+//! Attaching a device.
+//!
+//! ```text
+//!   prepare ──▶ nodes, one transaction ──▶ backend is in InitWait ──▶ connect (host side)
+//!                                            ──▶ hotplug-status = connected ──▶ keep
+//! ```
+//!
+//! In: the plan of a device and a domain. Out: the device, attached; or an error, and nothing of it.
+
+use super::detach::{Force, remove};
+use super::wait::INIT;
+use super::{Address, Device, DeviceError, Entries, Host, XenbusState, nodes};
+use std::path::Path;
+use xen_sys::types::Domid;
+use xenstore::client::Nodes;
+use xenstore::wire::{Reply, Request};
+
+/// What a class knows of a device that shall be attached, and does for it on the host.
+pub trait Plan {
+    /// Its nodes in a domain. Pure.
+    fn device(&self, domid: Domid) -> Device;
+
+    /// What must be known or done before there are nodes. What it takes goes with the plan.
+    ///
+    /// # Errors
+    /// [`DeviceError`]: nothing was done.
+    fn prepare(&mut self, device: &Device, host: &mut Host<'_>) -> Result<(), DeviceError> {
+        let _ = (device, host);
+        Ok(())
+    }
+
+    /// The host's side, once the backend waits for it: what the backend's half gets with it. What is
+    /// taken goes with the plan until [`Plan::keep`].
+    ///
+    /// # Errors
+    /// [`DeviceError`]: what was done is undone.
+    fn connect(&mut self, device: &Device, host: &mut Host<'_>) -> Result<Entries, DeviceError>;
+
+    /// The nodes say what was taken: it stays when the plan goes, for [`super::detach`] to free.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    fn keep(&mut self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+}
+
+/// How far an attach is: where tests stop it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// Nothing is done yet.
+    Begin,
+    /// The nodes are there.
+    Nodes,
+    /// The host's side is done, and no node tells so.
+    Connected,
+    /// All is done.
+    End,
+}
+
+impl Point {
+    /// Every point, in order.
+    pub const ALL: [Self; 4] = [Self::Begin, Self::Nodes, Self::Connected, Self::End];
+}
+
+/// Attaches a device. The domain may run or not: its frontend is not waited for.
+///
+/// # Errors
+/// [`DeviceError`]; nothing of the device is left.
+pub fn attach(
+    plan: &mut dyn Plan,
+    domid: Domid,
+    host: &mut Host<'_>,
+    reached: &mut dyn FnMut(Point),
+) -> Result<Device, DeviceError> {
+    let device = plan.device(domid);
+    check_driver(&device.address)?;
+    plan.prepare(&device, host)?;
+    reached(Point::Begin);
+    make_nodes(&device, host)?;
+    reached(Point::Nodes);
+    match serve(plan, &device, host, reached) {
+        Ok(()) => {
+            reached(Point::End);
+            Ok(device)
+        }
+        Err(error) => {
+            // Not interrupted once more: what is begun is undone.
+            let mut host = Host::undisturbed(host.store);
+            match remove(&device.address, Force::Taken, &mut host) {
+                Ok(()) => Err(error),
+                Err(left) => {
+                    Err(DeviceError::Left { error: Box::new(error), left: Box::new(left) })
+                }
+            }
+        }
+    }
+}
+
+/// Without a driver in dom0's kernel nobody would ever answer.
+fn check_driver(address: &Address) -> Result<(), DeviceError> {
+    match address.kind.driver() {
+        Some((driver, module))
+            if address.backend == Domid::DOM0
+                && !Path::new("/sys/bus/xen-backend/drivers").join(driver).exists() =>
+        {
+            Err(DeviceError::NoDriver { device: *address, module })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn make_nodes(device: &Device, host: &mut Host<'_>) -> Result<(), DeviceError> {
+    let requests = nodes::making(device).map_err(xenstore::client::Error::from)?;
+    host.store.transaction(|transaction| {
+        let mut replies = transaction.batch(&requests)?.into_iter();
+        match replies.next() {
+            Some(Ok(_)) => return Err(DeviceError::Exists { device: device.address }),
+            Some(Err(error)) if !error.is_not_found() => return Err(error.into()),
+            _ => {}
+        }
+        for (request, reply) in requests.iter().skip(1).zip(replies) {
+            match reply {
+                Err(error) if !matches!(request, Request::Rm(_)) || !error.is_not_found() => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    })
+}
+
+fn serve(
+    plan: &mut dyn Plan,
+    device: &Device,
+    host: &mut Host<'_>,
+    reached: &mut dyn FnMut(Point),
+) -> Result<(), DeviceError> {
+    await_ready(&device.address, host)?;
+    let entries = plan.connect(device, host)?;
+    reached(Point::Connected);
+    let backend = device.address.backend_path();
+    let mut requests = Vec::with_capacity(entries.len() + 1);
+    for (name, value) in entries.iter().map(|(name, value)| (*name, value.as_str())) {
+        requests.push(Request::write(format!("{backend}/{name}"), value));
+    }
+    requests.push(Request::write(format!("{backend}/hotplug-status"), "connected"));
+    let requests: Vec<Request> =
+        requests.into_iter().collect::<Result<_, _>>().map_err(xenstore::client::Error::from)?;
+    let _: Vec<Reply> = host.store.batch_all(&requests)?;
+    plan.keep()
+}
+
+/// Waits until the backend wants the host's side.
+fn await_ready(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError> {
+    let waited = host.await_backend(address, INIT, |state| match state {
+        Some(XenbusState::InitWait) => Some(Ok(())),
+        Some(state @ (XenbusState::Closing | XenbusState::Closed)) => Some(Err(state)),
+        // Somebody has removed it.
+        None => Some(Err(XenbusState::Unknown)),
+        Some(_) => None,
+    })?;
+    let device = *address;
+    match waited {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(state)) => {
+            Err(DeviceError::Failed { device, state, error: host.backend_error(address)? })
+        }
+        Err(state) => Err(DeviceError::Late {
+            device,
+            wanted: "ready",
+            state: state.unwrap_or(XenbusState::Unknown),
+            error: host.backend_error(address)?,
+            limit: INIT,
+        }),
+    }
+}

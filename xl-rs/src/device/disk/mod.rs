@@ -1,0 +1,195 @@
+//! Disks: files and block devices, served by dom0's kernel (xen-blkback).
+//!
+//! ```text
+//!   DiskSpec ──▶ medium opened, nobody in its way, loop device over a file ──▶ nodes
+//!            ──▶ physical-device ──▶ the guest's frontend connects
+//! ```
+//!
+//! In: what a disk shall be. Out: its nodes, as xl makes them, and what the host has to do for it. The
+//! usual script's work is built in; another one is run as under xl.
+
+pub mod error;
+pub mod loops;
+pub mod share;
+pub mod spec;
+pub mod target;
+
+pub use error::DiskError;
+pub use spec::{DiskSpec, Unsupported};
+pub use target::Target;
+
+use super::attach::Plan;
+use super::script::{self, Action, Script};
+use super::{Address, Device, DeviceError, Entries, Host, Kind, XenbusState};
+use host_sys::loops::Claim;
+use std::path::{Path, PathBuf};
+use target::Medium;
+use xen_sys::types::Domid;
+use xenstore::client::Nodes;
+use xenstore::wire::{Reply, Request};
+
+/// What a 64-bit PV guest's frontend and its backend agree on (`io/protocols.h`).
+const PROTOCOL: &str = "x86_64-abi";
+
+/// A disk that shall be attached.
+#[derive(Debug)]
+pub struct Disk {
+    spec: DiskSpec,
+    held: Option<Held>,
+}
+
+/// What is held until the nodes tell of it.
+#[derive(Debug)]
+struct Held {
+    target: Target,
+    claim: Option<Claim>,
+    _lock: share::Lock,
+}
+
+impl Disk {
+    /// One by its specification.
+    #[must_use]
+    pub const fn new(spec: DiskSpec) -> Self {
+        Self { spec, held: None }
+    }
+
+    /// Makes sure that its medium is there. Changes nothing: for who wants to know before a domain is
+    /// made.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn check(&self) -> Result<(), DeviceError> {
+        if self.spec.has_own_script() {
+            return Ok(script::check(Path::new(&self.spec.script))?);
+        }
+        Target::open(&self.spec)?;
+        Ok(())
+    }
+}
+
+impl Plan for Disk {
+    fn device(&self, domid: Domid) -> Device {
+        let spec = &self.spec;
+        let flag = |set: bool| String::from(if set { "1" } else { "0" });
+        let initialising = XenbusState::Initialising.number().to_string();
+        let kind = String::from(if spec.cdrom { "cdrom" } else { "disk" });
+        let mut backend = vec![
+            ("params", spec.target.clone()),
+            ("script", spec.script.clone()),
+            ("frontend-id", domid.to_string()),
+            ("online", flag(true)),
+            ("removable", flag(spec.cdrom)),
+            ("bootable", flag(true)),
+            ("state", initialising.clone()),
+            ("dev", spec.vdev.clone()),
+            ("type", String::from("phy")),
+            ("mode", String::from(if spec.read_only { "r" } else { "w" })),
+            ("device-type", kind.clone()),
+        ];
+        if spec.direct_io_safe {
+            backend.push(("direct-io-safe", flag(true)));
+        }
+        backend.push(("discard-enable", flag(spec.discard)));
+        backend.push(("specification", String::from("xen")));
+        Device {
+            address: Address { kind: Kind::Vbd, domid, devid: spec.devid, backend: Domid::DOM0 },
+            frontend: vec![
+                ("backend-id", Domid::DOM0.to_string()),
+                ("state", initialising),
+                ("virtual-device", spec.devid.to_string()),
+                ("device-type", kind),
+                ("trusted", flag(spec.trusted)),
+                ("protocol", String::from(PROTOCOL)),
+            ],
+            frontend_read_only: Vec::new(),
+            backend,
+        }
+    }
+
+    fn prepare(&mut self, _: &Device, host: &mut Host<'_>) -> Result<(), DeviceError> {
+        if self.spec.has_own_script() {
+            return self.check();
+        }
+        let target = Target::open(&self.spec)?;
+        let lock = share::Lock::take()?;
+        share::check(&self.spec, &target, &lock, host.store)?;
+        let claim = match target.medium {
+            Medium::File { .. } => Some(loops::take(&target, self.spec.read_only)?),
+            Medium::Block(_) => None,
+        };
+        self.held = Some(Held { target, claim, _lock: lock });
+        Ok(())
+    }
+
+    fn connect(&mut self, device: &Device, host: &mut Host<'_>) -> Result<Entries, DeviceError> {
+        let Some(held) = &self.held else {
+            run_script(&device.address, &self.spec.script, Action::Add, host)?;
+            return Ok(Vec::new());
+        };
+        let mut entries = Vec::with_capacity(3);
+        let (number, path) = match (&held.claim, held.target.medium) {
+            (Some(claim), _) => {
+                let path = host_sys::loops::path(claim.number());
+                entries.push(("node", path.display().to_string()));
+                (loops::number(claim.number())?, path)
+            }
+            (None, Medium::Block(number)) => (number, held.target.path.clone()),
+            // What is a file has a loop device since it was prepared.
+            (None, Medium::File { .. }) => return Ok(entries),
+        };
+        entries.push(("physical-device", number.node()));
+        entries.push(("physical-device-path", path.display().to_string()));
+        Ok(entries)
+    }
+
+    fn keep(&mut self) -> Result<(), DeviceError> {
+        let Some(Held { target, claim: Some(claim), .. }) = self.held.take() else {
+            return Ok(());
+        };
+        let kept = claim.keep();
+        Ok(kept.map_err(|errno| DiskError::Loop { path: target.path, source: errno.into() })?)
+    }
+}
+
+fn run_script(
+    address: &Address,
+    path: &str,
+    action: Action,
+    host: &mut Host<'_>,
+) -> Result<(), DeviceError> {
+    Script { path: Path::new(path), action, address, environment: &[("script", path)] }.run(host)
+}
+
+/// Gives back what the host has for a disk whose backend has ended, by what its nodes say. Those of a
+/// backend in dom0 only dom0 can write.
+///
+/// # Errors
+/// [`DeviceError`].
+pub fn release(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError> {
+    if address.backend != Domid::DOM0 {
+        return Ok(());
+    }
+    let (backend, libxl) = (address.backend_path(), address.libxl_path());
+    let requests =
+        [Request::read(format!("{libxl}/script")), Request::read(format!("{backend}/node"))];
+    let requests = requests.into_iter().collect::<Result<Vec<_>, _>>();
+    let requests = requests.map_err(xenstore::client::Error::from)?;
+    let mut values = Vec::with_capacity(requests.len());
+    for reply in host.store.batch(&requests)? {
+        values.push(match reply {
+            Ok(Reply::Value(value)) => Some(String::from_utf8_lossy(&value).into_owned()),
+            Err(error) if !error.is_not_found() => return Err(error.into()),
+            _ => None,
+        });
+    }
+    let node = values.pop().flatten();
+    match values.pop().flatten() {
+        Some(script) if spec::is_own_script(&script) => {
+            run_script(address, &script, Action::Remove, host)
+        }
+        _ => match node {
+            Some(node) => Ok(loops::free(&PathBuf::from(node))?),
+            None => Ok(()),
+        },
+    }
+}
