@@ -224,8 +224,13 @@ impl Seen {
         let marker = texts.next().flatten();
         let backend = texts.next().flatten().unwrap_or_default();
         let number = backend.strip_prefix("/local/domain/").and_then(|rest| rest.split('/').next());
+        let mut has_devices = devices.iter().any(|kind| kind != "console");
+        if known && marker.is_none() && !has_devices {
+            // Another toolstack's: xl keeps PCI devices nowhere else.
+            has_devices = store.exists(format!("/local/domain/0/backend/pci/{domid}"))?;
+        }
         Ok(Self {
-            has_devices: devices.iter().any(|kind| kind != "console"),
+            has_devices,
             console_domid: number.and_then(|number| number.parse().ok()).unwrap_or(0),
             generation: marker.as_deref().and_then(nodes::generation),
             ours: marker.is_some(),

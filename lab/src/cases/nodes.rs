@@ -20,8 +20,10 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Nodes that differ on purpose: path below the domain, whose it is, and the reason.
-const INTENDED: &[(&str, &str)] =
-    &[("/libxl/D/xlr", "xlr's own marker: it manages only what carries it")];
+const INTENDED: &[(&str, &str)] = &[
+    ("/libxl/D/xlr", "xlr's own marker: it manages only what carries it"),
+    ("/libxl/D/device/pci", "the toolstack's copy, which xl makes for every other kind of device"),
+];
 
 /// Nodes that the first create of a boot makes and that stay.
 const FIRST_USE: &[&str] = &["/libxl", "/vm"];
@@ -31,6 +33,12 @@ const VARYING: &[&str] = &["start_time", "ring-ref", "port", "tty", "randomval"]
 
 /// Creates the same configuration with both tools, paused, and compares every node.
 fn equal_to_xl(vcpus: u32, more: &str) -> Verdict {
+    equal_once(vcpus, more, &[])
+}
+
+/// The same, of domains whose nodes are complete when these are there, too; `D` is the domid. xl waits
+/// for a guest to let go of devices even if it never ran, and leaves them: xlr ends both.
+pub fn equal_once(vcpus: u32, more: &str, settled: &[&str]) -> Verdict {
     let path = config(
         "twin",
         &format!(
@@ -39,8 +47,8 @@ fn equal_to_xl(vcpus: u32, more: &str) -> Verdict {
              extra = \"console=hvc0\"\nmemory = 64\nmaxmem = 96\nvcpus = {vcpus}\n{more}"
         ),
     )?;
-    let theirs = nodes_of(&["/xen/bin/xl", "create", "-p", &path])?;
-    let ours = nodes_of(&["/bin/xlr", "create", "-p", &path])?;
+    let theirs = nodes_of(&["/xen/bin/xl", "create", "-p", &path], settled)?;
+    let ours = nodes_of(&["/bin/xlr", "create", "-p", &path], settled)?;
     let mut differences = Vec::new();
     for (path, value) in &theirs {
         match ours.get(path) {
@@ -66,14 +74,18 @@ fn equal_to_xl(vcpus: u32, more: &str) -> Verdict {
 }
 
 /// The nodes that the command adds, with the domid taken out of paths and values.
-fn nodes_of(create: &[&str]) -> Result<BTreeMap<String, String>, Stop> {
+fn nodes_of(create: &[&str], settled: &[&str]) -> Result<BTreeMap<String, String>, Stop> {
     let before = snapshot::take()?.nodes;
     argv(create)?.success()?;
     let domid = run("/xen/bin/xl domid twin")?.success()?.out.trim().to_owned();
     // xenconsoled answers a domain's appearance in its own time: wait for its last word.
     await_node(&format!("/local/domain/{domid}/console/tty"), 20)?;
+    for path in settled {
+        await_node(&path.replace('D', &domid), 20)?;
+    }
     let after = snapshot::take()?.nodes;
-    run("/xen/bin/xl destroy twin")?.success()?;
+    let end = if settled.is_empty() { "/xen/bin/xl" } else { "/bin/xlr" };
+    run(&format!("{end} destroy twin"))?.success()?;
     Ok(after
         .into_iter()
         .filter(|(path, _)| !before.contains_key(path) && !FIRST_USE.contains(&path.as_str()))
@@ -106,8 +118,8 @@ fn neutral(path: &str, value: &str, domid: &str) -> (String, String) {
 fn without_domid(path: &str, domid: &str) -> String {
     let mut before = "";
     let parts = path.split('/').map(|part| {
-        let here =
-            part.trim_end_matches('"') == domid && ["domain", "libxl", "console"].contains(&before);
+        let here = part.trim_end_matches('"') == domid
+            && ["domain", "libxl", "console", "pci"].contains(&before);
         before = part;
         if here { part.replace(domid, "D") } else { part.to_owned() }
     });

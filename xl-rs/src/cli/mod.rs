@@ -14,8 +14,8 @@ pub mod xl;
 
 pub use devices::{BlockAttachArgs, BlockDetachArgs, DeviceListArgs};
 pub use pci::{
-    PciArgs, PciAssignableAddArgs, PciAssignableListArgs, PciAssignableRemoveArgs, PciDevicesArgs,
-    PciVerb,
+    PciArgs, PciAssignableAddArgs, PciAssignableListArgs, PciAssignableRemoveArgs, PciAttachArgs,
+    PciDetachArgs, PciDevicesArgs, PciListArgs, PciVerb,
 };
 pub use tuning::{
     BugReportArgs, DebugKeysArgs, JsonArg, MemoryArgs, RenameArgs, SysrqArgs, UptimeArgs,
@@ -149,6 +149,12 @@ pub enum Verb {
     PciAssignableRemove(PciAssignableRemoveArgs),
     /// List the PCI devices that are set aside for guests and belong to none
     PciAssignableList(PciAssignableListArgs),
+    /// Give a PCI device to a domain that runs
+    PciAttach(PciAttachArgs),
+    /// Take a PCI device from a domain that runs
+    PciDetach(PciDetachArgs),
+    /// List the PCI devices of a domain
+    PciList(PciListArgs),
     /// Write what a maintainer needs to know into one file
     BugReport(BugReportArgs),
     /// Serve the store to this host, in place of the xenstored of another toolstack

@@ -64,3 +64,44 @@ pub struct PciAssignableListArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+/// Arguments of `pci-attach`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct PciAttachArgs {
+    /// The domain, by name or domid
+    pub domain: String,
+
+    /// The device as in a configuration: [SEGMENT:]BUS:DEVICE.FUNCTION[@SLOT][,KEY=VALUE…]
+    #[arg(value_name = "DEVICE")]
+    pub device: String,
+
+    /// Where the guest shall see it; a hint that PV guests do not get
+    #[arg(value_name = "SLOT")]
+    pub slot: Option<String>,
+}
+
+/// Arguments of `pci-detach`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct PciDetachArgs {
+    /// The domain, by name or domid
+    pub domain: String,
+
+    /// The device: [SEGMENT:]BUS:DEVICE.FUNCTION, or its name
+    #[arg(value_name = "BDF | NAME")]
+    pub device: String,
+
+    /// Accepted for the sake of scripts made for xl; the guest is asked all the same
+    #[arg(short)]
+    pub force: bool,
+}
+
+/// Arguments of `pci-list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct PciListArgs {
+    /// The domain, by name or domid
+    pub domain: String,
+
+    /// Print JSON, one object per device
+    #[arg(long)]
+    pub json: bool,
+}

@@ -140,6 +140,7 @@ pub const FLAGS: &[(&str, &[&[&str]])] = &[
     ("vcpu-set", &[&["-i", "--ignore-host"]]),
     ("block-detach", &[&["-f", "--force"]]),
     ("info", &[&["-n", "--numa"]]),
+    ("pci-detach", &[&["-f"]]),
     ("pci-assignable-add", &[&["-n", "--name"]]),
     ("pci-assignable-remove", &[&["-r", "--rebind"]]),
     ("pci-assignable-list", &[&["-n", "--show-names"]]),

@@ -13,7 +13,7 @@
 use super::devices::{attach_all, take_down};
 use super::error::{CommandError, chain};
 use super::signals::Signals;
-use super::{list, tell};
+use super::{list, pci_device, tell};
 use crate::cli::program;
 use crate::colour;
 use crate::config::devices::Devices;
@@ -138,7 +138,7 @@ impl Job {
             refused(&problems)
         })?;
         parts::done(Part::Configuration);
-        devices.check()?;
+        devices.check(spec.uuid, xen, store)?;
         let kernel = image::load(&spec.kernel, &CacheOptions::default())?;
         tell_origin(&kernel, quiet);
         let ramdisk = spec.ramdisk.as_deref().map(Ramdisk::open).transpose()?;
@@ -218,7 +218,7 @@ impl Job {
         let has_devices = !self.devices.is_empty();
         let made = Made { created, held, kept, restart, has_devices, locks: own, end, halts };
         halts.stop(made.end);
-        match self.complete(&made, store, state, signals) {
+        match self.complete(&made, xen, store, state, signals) {
             Ok(()) => Ok(made),
             Err(error) => {
                 made.undo(xen, store, state);
@@ -231,6 +231,7 @@ impl Job {
     fn complete(
         &self,
         made: &Made,
+        xen: &Xen,
         store: &mut Client,
         state: &State,
         signals: &Signals,
@@ -241,9 +242,14 @@ impl Job {
             return Ok(());
         }
         let first = made.end + 4;
-        attach_all(&self.devices, made.created.domid, store, signals, |index, point| {
+        let domid = made.created.domid;
+        attach_all(&self.devices, domid, store, signals, |index, point| {
             made.halts.stop(first + index * Point::ALL.len() + point as usize);
-        })
+        })?;
+        if self.devices.pci.is_empty() {
+            return Ok(());
+        }
+        pci_device::give_configured(&self.devices.pci, domid, xen, store, state, signals)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, from one place")]

@@ -5,13 +5,14 @@
 
 use super::error::{CommandError, chain};
 use super::signals::Signals;
-use super::tell;
+use super::{pci_device, tell};
 use crate::cli::program;
 use crate::config::devices::Devices;
 use crate::device::attach::{Plan, Point, attach};
 use crate::device::detach::remove_all;
 use crate::device::disk::Disk;
-use crate::device::{Address, DeviceError, Host, list};
+use crate::device::pci::Taker;
+use crate::device::{Address, Host, list};
 use libxc_safe::Xen;
 use xen_sys::types::Domid;
 use xenstore::client::Client;
@@ -20,12 +21,21 @@ impl Devices {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.disks.is_empty()
+        self.disks.is_empty() && self.pci.is_empty()
     }
 
     /// Looks at what they need on the host, before anything is made.
-    pub(super) fn check(&self) -> Result<(), DeviceError> {
-        self.disks.iter().try_for_each(|spec| Disk::new(spec.clone()).check())
+    pub(super) fn check(
+        &self,
+        uuid: [u8; 16],
+        xen: &Xen,
+        store: &mut Client,
+    ) -> Result<(), CommandError> {
+        self.disks.iter().try_for_each(|spec| Disk::new(spec.clone()).check())?;
+        if !self.pci.is_empty() {
+            pci_device::wanted_of(&self.pci, Taker::Planned(uuid), xen, store)?;
+        }
+        Ok(())
     }
 
     /// The plans of all, in the order in which they are attached.

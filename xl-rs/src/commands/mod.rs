@@ -26,6 +26,7 @@ mod list;
 mod memory;
 mod pause;
 mod pci;
+mod pci_device;
 mod remove;
 mod rename;
 mod restart;
@@ -128,6 +129,9 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::PciAssignableAdd(arguments) => pci::add(&arguments),
         Verb::PciAssignableRemove(arguments) => pci::remove(&arguments),
         Verb::PciAssignableList(arguments) => pci::list(&arguments),
+        Verb::PciAttach(arguments) => pci_device::attach(&arguments),
+        Verb::PciDetach(arguments) => pci_device::detach(&arguments),
+        Verb::PciList(arguments) => pci_device::list(&arguments),
         Verb::BugReport(arguments) => bug_report::run(&arguments),
         Verb::Xenstored(arguments) => Ok(xenstored::run(&arguments)?),
         Verb::Generate(arguments) => generate::run(&arguments),

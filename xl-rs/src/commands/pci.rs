@@ -7,7 +7,7 @@ use crate::cli::{
     PciArgs, PciAssignableAddArgs, PciAssignableListArgs, PciAssignableRemoveArgs, PciDevicesArgs,
     PciVerb, program,
 };
-use crate::config::device::pci::{self as description, Which};
+use crate::config::device::pci::{self as description, Pci, Which};
 use crate::output::pci::{PciRow, table};
 use crate::pci::assignable::{Added, Host, Removed};
 use crate::pci::names::Names;
@@ -47,7 +47,7 @@ fn devices(arguments: PciDevicesArgs) -> Result<(), CommandError> {
 
 /// Runs `pci-assignable-add`.
 pub fn add(arguments: &PciAssignableAddArgs) -> Result<(), CommandError> {
-    let Which::Address(address) = parse(&arguments.device)? else {
+    let Which::Address(address) = parse(&arguments.device)?.which else {
         return Err(not_one(&arguments.device));
     };
     let bdf = address.one().ok_or_else(|| not_one(&arguments.device))?;
@@ -101,8 +101,8 @@ pub fn list(arguments: &PciAssignableListArgs) -> Result<(), CommandError> {
 }
 
 /// The function that an address, or a name, means.
-fn address_or_name(host: &mut Host<'_>, text: &str) -> Result<Bdf, CommandError> {
-    match parse(text) {
+pub(super) fn address_or_name(host: &mut Host<'_>, text: &str) -> Result<Bdf, CommandError> {
+    match parse(text).map(|pci| pci.which) {
         Ok(Which::Address(address)) => address.one().ok_or_else(|| not_one(text)),
         Ok(Which::Name(name)) => Ok(host.by_name(&name)?),
         // A name may hold anything but what makes it an address.
@@ -113,12 +113,13 @@ fn address_or_name(host: &mut Host<'_>, text: &str) -> Result<Bdf, CommandError>
     }
 }
 
-fn parse(text: &str) -> Result<Which, CommandError> {
+/// Reads a description.
+pub(super) fn parse(text: &str) -> Result<Pci, CommandError> {
     let wrong = |error: crate::config::device::SpecError| {
         let (problem, help) = (error.message, error.help);
         PciError::NotADevice { text: text.to_owned(), problem, help }
     };
-    Ok(description::parse(text).map_err(wrong)?.which)
+    Ok(description::parse(text).map_err(wrong)?)
 }
 
 fn not_one(text: &str) -> CommandError {

@@ -4,6 +4,7 @@
 //! been told already. Out: [`Devices`], and what of them cannot be had, each at its place. Pure.
 
 use super::device;
+use super::device::pci::Pci;
 use super::reader::{At, Reader, as_text};
 use super::tree::Kind;
 use crate::device::disk::DiskSpec;
@@ -14,15 +15,18 @@ use std::collections::BTreeMap;
 pub struct Devices {
     /// `disk`.
     pub disks: Vec<DiskSpec>,
+    /// `pci`, defaults filled in.
+    pub pci: Vec<Pci>,
 }
 
 /// Reads all of them.
 pub(super) fn read(reader: &mut Reader<'_>) -> Devices {
-    Devices { disks: disks(reader) }
+    // `pci` comes with the rest of the hardware: [`super::hardware`].
+    Devices { disks: disks(reader), pci: Vec::new() }
 }
 
 /// The texts of a list of descriptions.
-fn descriptions(reader: &mut Reader<'_>, key: &str) -> Vec<At<String>> {
+pub(super) fn descriptions(reader: &mut Reader<'_>, key: &str) -> Vec<At<String>> {
     let Some(setting) = reader.get(key) else { return Vec::new() };
     let Kind::List(items) = &setting.value.kind else {
         if !matches!(&setting.value.kind, Kind::String(bytes) if bytes.is_empty()) {

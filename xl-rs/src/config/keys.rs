@@ -37,9 +37,7 @@ const LEGACY: &str = "nothing has used it for years";
 const SCHEDULER: &str = "the credit schedulers have no such parameter";
 const NO_BOOTLOADER: &str = "there is no bootloader";
 const NO_SHIM: &str = "there is no PV shim";
-const NO_PCI: &str = "there are no PCI devices";
 const DEVICE: &str = "devices of this kind are not supported by this version of xlr";
-const RESOURCE: &str = "resources of the host are not handed out by this version of xlr";
 const XSM: &str = "labels count under a Flask policy (XSM) only, and xlr makes no domain under one";
 const STORE: &str = "xenstored's limits are not set by this version of xlr";
 
@@ -97,10 +95,7 @@ pub const KEYS: &[Key] = &[
     key("cpuid", Honoured),
     key("driver_domain", Honoured),
     key("device_tree", Ignored(ARM)),
-    key(
-        "passthrough",
-        Refused("it serves PCI devices, which this version of xlr does not support"),
-    ),
+    key("passthrough", Honoured),
     key("xend_suspend_evtchn_compat", Honoured),
     key("vmtrace_buf_kb", Refused("Xen traces HVM and PVH guests only")),
     key("vpmu", Ignored(ARM)),
@@ -118,15 +113,15 @@ pub const KEYS: &[Key] = &[
     key("rdm_mem_boundary", Ignored(HVM)),
     key("usbctrl", Refused(DEVICE)),
     key("usbdev", Refused(DEVICE)),
-    key("pci", Refused(DEVICE)),
-    key("pci_permissive", Ignored(NO_PCI)),
-    key("pci_msitranslate", Ignored(NO_PCI)),
-    key("pci_seize", Ignored(NO_PCI)),
-    key("pci_power_mgmt", Ignored(NO_PCI)),
-    key("e820_host", Refused("it serves PCI devices, which this version of xlr does not support")),
-    key("ioports", Refused(RESOURCE)),
-    key("iomem", Refused(RESOURCE)),
-    key("irqs", Refused(RESOURCE)),
+    key("pci", Honoured),
+    key("pci_permissive", Honoured),
+    key("pci_msitranslate", Honoured),
+    key("pci_seize", Honoured),
+    key("pci_power_mgmt", Honoured),
+    key("e820_host", Honoured),
+    key("ioports", Honoured),
+    key("iomem", Honoured),
+    key("irqs", Honoured),
     key("dtdev", Ignored(ARM)),
     key("gfx_passthru", Ignored(HVM)),
     key("vdispl", Refused(DEVICE)),

@@ -7,12 +7,13 @@ use super::cpulist::{self, Term};
 use super::device;
 use super::devices::{self, Devices};
 use super::diagnostic::Problem;
+use super::hardware::hardware;
 use super::keys::{self, Fate};
 use super::reader::{At, Reader, as_text};
 use super::settings::{Setting, Settings};
 use super::tree::{Kind, Span, Value};
 use crate::printable;
-use domain_builder::spec::{CpuidBits, EndAction, EndActions, SchedParams, TscMode};
+use domain_builder::spec::{CpuidBits, EndAction, EndActions, Hardware, SchedParams, TscMode};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use uuid::Uuid;
@@ -95,6 +96,8 @@ pub struct DomainConfig {
     pub no_suspend_node: bool,
     /// `disk` and its kin.
     pub devices: Devices,
+    /// `passthrough`, `e820_host`, `ioports`, `iomem`, `irqs`.
+    pub hardware: Hardware,
 }
 
 /// Gives the settings their meaning. `None` if one of the problems is an error.
@@ -135,7 +138,9 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
     let local_time = reader.flag("localtime");
     let driver_domain = reader.flag("driver_domain");
     let no_suspend_node = reader.flag("xend_suspend_evtchn_compat");
-    let devices = devices::read(&mut reader);
+    let mut devices = devices::read(&mut reader);
+    let (pci, hardware) = hardware(&mut reader);
+    devices.pci = pci;
     for (key, what) in [("name", "the domain's name"), ("kernel", "the guest's kernel")] {
         if reader.get(key).is_none() {
             let missing = Problem::missing(format!("{key} is not set"));
@@ -178,6 +183,7 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
             driver_domain,
             no_suspend_node,
             devices,
+            hardware,
         }),
         _ => None,
     };
@@ -215,11 +221,7 @@ fn verdict(name: &str, setting: &Setting) -> Option<Problem> {
     let span = setting.key_span;
     match keys::find(name).map(|key| key.fate) {
         Some(Fate::Honoured | Fate::Part) => None,
-        Some(Fate::Refused(_) | Fate::Ignored(_))
-            if asks_for_nothing(name, &setting.value.kind) =>
-        {
-            None
-        }
+        Some(Fate::Refused(_) | Fate::Ignored(_)) if asks_for_nothing(&setting.value.kind) => None,
         Some(Fate::Refused(why)) => Some(
             Problem::error(span, format!("{name} cannot be honoured: {why}"), "not supported")
                 .help("remove the line, or create this domain with another toolstack"),
@@ -238,9 +240,8 @@ fn verdict(name: &str, setting: &Setting) -> Option<Problem> {
     }
 }
 
-fn asks_for_nothing(name: &str, kind: &Kind) -> bool {
+fn asks_for_nothing(kind: &Kind) -> bool {
     match kind {
-        Kind::String(bytes) if name == "passthrough" => bytes == b"disabled" || bytes == b"default",
         Kind::String(bytes) => bytes.is_empty() || bytes == b"0",
         Kind::Number(text) => super::reader::c_number(text) == Some(0),
         Kind::List(items) => items.is_empty(),

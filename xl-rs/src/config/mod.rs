@@ -8,6 +8,7 @@ pub mod cpulist;
 pub mod device;
 pub mod devices;
 pub mod diagnostic;
+pub mod hardware;
 pub mod keys;
 pub mod lower;
 pub mod parse;

@@ -7,7 +7,7 @@ use super::cpulist::{self, NodeOfCpu, Term};
 use super::diagnostic::Problem;
 use super::lower::{Affinity, DomainConfig};
 use super::reader::At;
-use domain_builder::spec::{CpuSet, DomainSpec, Hardware, VcpuAffinity};
+use domain_builder::spec::{CpuSet, DomainSpec, VcpuAffinity};
 use uuid::Uuid;
 
 /// What a configuration needs to know of the host.
@@ -63,7 +63,7 @@ impl DomainConfig {
             time_offset_seconds: self.time_offset_seconds + zone_seconds,
             driver_domain: self.driver_domain,
             no_suspend_node: self.no_suspend_node,
-            hardware: Hardware::default(),
+            hardware: self.hardware,
         })
     }
 }

@@ -98,7 +98,7 @@ pub fn attach(
 }
 
 /// Without a driver in dom0's kernel nobody would ever answer.
-fn check_driver(address: &Address) -> Result<(), DeviceError> {
+pub(super) fn check_driver(address: &Address) -> Result<(), DeviceError> {
     match address.kind.driver() {
         Some((driver, module))
             if address.backend == Domid::DOM0

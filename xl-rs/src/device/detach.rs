@@ -9,7 +9,7 @@
 //! takes for its end.
 
 use super::wait::DESTROY;
-use super::{Address, DeviceError, Host, Kind, XenbusState, disk, nodes};
+use super::{Address, DeviceError, Host, Kind, XenbusState, disk, nodes, pci};
 use std::path::Path;
 use xen_sys::types::Domid;
 use xenstore::client::Nodes;
@@ -87,7 +87,8 @@ fn finish(address: &Address, force: Force, host: &mut Host<'_>) -> Result<(), De
     }
     let freed = match address.kind {
         Kind::Vbd => disk::release(address, host),
-        Kind::Vif | Kind::Pci | Kind::Console => Ok(()),
+        Kind::Pci => pci::release(address, host),
+        Kind::Vif | Kind::Console => Ok(()),
     };
     clean(address, host)?;
     freed

@@ -3,6 +3,7 @@
 use super::disk::DiskError;
 use super::script::ScriptError;
 use super::{Address, XenbusState};
+use crate::pci::PciError;
 use std::io;
 use std::time::Duration;
 use xen_sys::types::Domid;
@@ -127,6 +128,9 @@ pub enum DeviceError {
     /// A hotplug script's.
     #[error(transparent)]
     Script(#[from] ScriptError),
+    /// A PCI device's own.
+    #[error(transparent)]
+    Pci(#[from] PciError),
     /// A disk's own.
     #[error(transparent)]
     Disk(#[from] DiskError),

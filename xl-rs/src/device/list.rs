@@ -3,7 +3,7 @@
 //! In: a domid. Out: addresses, from the toolstack's own copy under `/libxl`, which no guest can
 //! write. What xl attached is found as well.
 
-use super::{Address, DeviceError, Kind};
+use super::{Address, DeviceError, Kind, pci};
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Error, Nodes};
 use xenstore::wire::{Reply, Request};
@@ -21,6 +21,13 @@ pub fn devices(domid: Domid, store: &mut Client) -> Result<Vec<Address>, DeviceE
         match Kind::of(&name) {
             Some(kind) => of_kind(kind, domid, store, &mut found, &mut foreign)?,
             None => foreign.push(name),
+        }
+    }
+    // Of PCI devices xl makes no copy there. Their backend is dom0's alone to write as well.
+    if !found.iter().any(|address| address.kind == Kind::Pci) {
+        let address = pci::address(domid);
+        if store.exists(address.backend_path())? {
+            found.push(address);
         }
     }
     if foreign.is_empty() { Ok(found) } else { Err(DeviceError::Foreign { domid, kinds: foreign }) }

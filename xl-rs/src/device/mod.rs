@@ -19,6 +19,7 @@ pub mod error;
 pub mod host;
 pub mod list;
 pub mod nodes;
+pub mod pci;
 pub mod script;
 pub mod vdev;
 pub mod wait;
@@ -72,7 +73,7 @@ impl Kind {
         match self {
             Self::Vbd => Some(("vbd", "xen-blkback")),
             Self::Vif => Some(("vif", "xen-netback")),
-            Self::Pci => Some(("pciback", "xen-pciback")),
+            Self::Pci => Some(("xen-pciback", "xen-pciback")),
             Self::Console => None,
         }
     }

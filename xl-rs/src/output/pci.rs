@@ -1,5 +1,6 @@
 //! The table of `pci list`, and the same as JSON.
 
+use crate::device::pci::Listed;
 use crate::pci::Function;
 use crate::pci::function::Role;
 use crate::pci::names::Names;
@@ -104,6 +105,18 @@ impl PciRow {
             self.name.clone().unwrap_or_else(numbers),
         ]
     }
+}
+
+/// The table of `pci-list`, as xl prints it.
+#[must_use]
+pub fn devices_table(listed: &[Listed]) -> String {
+    let mut out = String::from("Vdev Device\n");
+    for one in listed {
+        let devfn = one.virtual_devfn.unwrap_or(0);
+        // Writing into a String cannot fail.
+        let _ = writeln!(out, "{:02x}.{:x} {}", devfn >> 3, devfn & 7, one.bdf);
+    }
+    out
 }
 
 /// The table, header and all. Columns are as wide as what stands in them.

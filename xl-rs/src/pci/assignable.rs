@@ -92,21 +92,13 @@ impl Host<'_> {
         found.ok_or_else(|| PciError::NoSuchName { name: name.to_owned() })
     }
 
-    /// Makes sure that a function is set aside and belongs to nobody but `domid`.
+    /// Makes sure that a function is set aside and belongs to nobody.
     ///
     /// # Errors
     /// [`PciError`] says what is in the way.
-    pub fn check_free(
-        &mut self,
-        bdf: Bdf,
-        domid: Option<u16>,
-        owners: &BTreeMap<Bdf, u16>,
-    ) -> Result<(), PciError> {
-        match owners.get(&bdf) {
-            Some(owner) if Some(*owner) != domid => {
-                return Err(PciError::InUse { bdf, domid: *owner });
-            }
-            _ => {}
+    pub fn check_free(&self, bdf: Bdf, owners: &BTreeMap<Bdf, u16>) -> Result<(), PciError> {
+        if let Some(domid) = owners.get(&bdf) {
+            return Err(PciError::InUse { bdf, domid: *domid });
         }
         match self.sysfs.driver_of(bdf)? {
             Some(driver) if driver == PCIBACK => Ok(()),
@@ -137,18 +129,39 @@ impl Host<'_> {
             return Ok(Added::Before);
         }
         self.check_virtual_functions(bdf, &function.role)?;
+        self.take_or_undo(bdf, function.driver, name)
+    }
+
+    /// Makes sure that a function can be set aside.
+    ///
+    /// # Errors
+    /// [`PciError`] says what is in the way.
+    pub fn check_seizable(&self, bdf: Bdf) -> Result<(), PciError> {
+        let function = self.sysfs.function(bdf)?;
+        if function.is_bridge() {
+            return Err(PciError::Bridge { bdf });
+        }
+        self.check_virtual_functions(bdf, &function.role)
+    }
+
+    fn take_or_undo(
+        &mut self,
+        bdf: Bdf,
+        driver: Option<String>,
+        name: Option<&str>,
+    ) -> Result<Added, PciError> {
         let before = notes::read(self.store, bdf, Note::Driver)?;
-        let done = self.take(bdf, function.driver.as_deref(), name);
+        let done = self.take(bdf, driver.as_deref(), name);
         if let Err(error) = done {
             let name = notes::write(self.store, bdf, Note::Name, None);
-            let driver = notes::write(self.store, bdf, Note::Driver, before.as_deref());
-            let taken_back = self.put_back(bdf, function.driver.as_deref());
-            return Err(match taken_back.and(name).and(driver) {
+            let noted = notes::write(self.store, bdf, Note::Driver, before.as_deref());
+            let taken_back = self.put_back(bdf, driver.as_deref());
+            return Err(match taken_back.and(name).and(noted) {
                 Ok(()) => error,
                 Err(left) => PciError::Undo { bdf, left: Box::new(left), source: Box::new(error) },
             });
         }
-        Ok(function.driver.map_or(Added::Driverless, Added::From))
+        Ok(driver.map_or(Added::Driverless, Added::From))
     }
 
     fn take(&mut self, bdf: Bdf, driver: Option<&str>, name: Option<&str>) -> Result<(), PciError> {

@@ -132,6 +132,40 @@ pub enum PciError {
         /// The device.
         bdf: Bdf,
     },
+    /// The domain has it not.
+    #[error(
+        "domain {domid} has no PCI device {bdf}; {0} pci-list {domid} shows those it has",
+        program::name()
+    )]
+    NotGiven {
+        /// The device.
+        bdf: Bdf,
+        /// The domain.
+        domid: u16,
+    },
+    /// It is no PV domain.
+    #[error(
+        "domain {domid} is no PV domain, and only those can be given PCI devices by this version; use xl"
+    )]
+    NotPv {
+        /// The domain.
+        domid: u16,
+    },
+    /// The domain shall have it twice.
+    #[error("PCI device {bdf} is named twice; remove one of the two")]
+    Twice {
+        /// The device.
+        bdf: Bdf,
+    },
+    /// The guest's kernel does nothing.
+    #[error(
+        "the kernel of domain {domid} does not answer: its driver for PCI devices (xen-pcifront) is \
+         not loaded, or the domain is paused; nothing was changed"
+    )]
+    GuestSilent {
+        /// The domain.
+        domid: u16,
+    },
     /// The driver that it was taken from does not take it back.
     #[error(
         "PCI device {bdf} is no longer set aside for guests, and the driver {driver} did not take \
@@ -188,6 +222,9 @@ pub enum PciError {
         #[source]
         source: libxc_safe::Error,
     },
+    /// The hypervisor, before any device.
+    #[error(transparent)]
+    Hypervisor(libxc_safe::Error),
     /// xenstore.
     #[error(transparent)]
     Store(#[from] xenstore::client::Error),

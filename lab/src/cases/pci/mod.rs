@@ -1,6 +1,8 @@
 //! PCI devices: set aside for guests and given back, handed to guests and taken from them, on a
 //! machine with an IOMMU and two network cards.
 
+mod guests;
+
 use crate::case::{Case, Group};
 use crate::dom0::dump;
 use crate::dom0::host::{Said, Stop, Verdict, argv, run};
@@ -15,10 +17,19 @@ pub const CASES: &[Case] = &[
     on_cards("pci/assignable-undone", assignable_undone),
     on_cards("pci/virtual-functions", virtual_functions),
     Case { xen_options: "iommu=0", ..on_cards("pci/no-iommu", no_iommu) },
+    on_cards("pci/nodes-equal-to-xl", guests::nodes),
+    on_cards("pci/refused", guests::refused_to_guests),
+    with_a_guest("pci/carries-traffic", guests::carries_traffic),
+    with_a_guest("pci/hot", guests::hot),
 ];
 
 const fn on_cards(name: &'static str, run: fn() -> Verdict) -> Case {
     Case { passthrough: true, ..Case::new(name, Group::Toolstack, run) }
+}
+
+/// A stock kernel boots for it.
+const fn with_a_guest(name: &'static str, run: fn() -> Verdict) -> Case {
+    Case { limit_seconds: 400, ..on_cards(name, run) }
 }
 
 /// The plain card.
@@ -215,5 +226,9 @@ fn with_virtual_functions() -> Verdict {
 fn no_iommu() -> Verdict {
     modules(&["e1000e", "xen-pciback"])?;
     refused(&format!("/bin/xlr pci-assignable-add {CARD}"), &["Xen uses no IOMMU"])?;
+    for more in ["pci = [\"00:04.0,seize=1\"]\n", "passthrough = \"enabled\"\n"] {
+        let path = guests::idle("no-iommu", more)?;
+        refused(&format!("/bin/xlr create {path}"), &["IOMMU"])?;
+    }
     ensure_driver(CARD, Some("e1000e"))
 }

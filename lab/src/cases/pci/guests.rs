@@ -1,0 +1,179 @@
+//! Guests that drive the machine's cards: the plain one and a virtual function, given when they are
+//! made or while they run.
+
+use super::{
+    CARD, PHYSICAL, VIRTUAL, carries_traffic as dom0_carries_traffic, ensure_driver, interface,
+    json, modules, refused,
+};
+use crate::cases::nodes;
+use crate::dom0::dump;
+use crate::dom0::guest::Guest;
+use crate::dom0::host::{Stop, Verdict, config, run};
+use crate::ensure;
+use std::fs;
+
+/// How often a card comes and goes.
+const ROUNDS: u32 = 10;
+
+/// The configuration of a guest that does nothing.
+pub fn idle(name: &str, more: &str) -> Result<String, Stop> {
+    let text = format!(
+        "name = \"{name}\"\ntype = \"pv\"\nkernel = \"/guest/xtf/idle\"\nmemory = 16\n{more}"
+    );
+    config(name, &text)
+}
+
+/// A guest of the stock kernel, which has drivers for the cards, and for the bus on which they come.
+fn with_drivers(name: &str, more: &str) -> Result<Guest, Stop> {
+    let stock = "kernel = \"/guest/stock\"\nramdisk = \"/guest/initramfs-drivers.gz\"\n\
+                 memory = 256\n";
+    let mut guest = Guest::create(name, &format!("{stock}{more}"))?;
+    for module in ["xen-pcifront", "e1000e", "igbvf"] {
+        guest.sh(&format!("busybox modprobe {module}"))?;
+    }
+    Ok(guest)
+}
+
+/// The guest reaches the emulator's network through the interface that its driver makes.
+fn reaches_network(guest: &mut Guest, driver: &str) -> Verdict {
+    let find = format!(
+        "for d in /sys/class/net/*; do l=$(readlink $d/device/driver); \
+         [ \"${{l##*/}}\" = {driver} ] && n=${{d##*/}}; done"
+    );
+    guest.sh(&format!(
+        "t=0; until {find}; [ -n \"$n\" ] || [ $t -gt 100 ]; do sleep 0.2; t=$((t+1)); done; \
+         ip addr add 10.0.2.15/24 dev $n && ip link set $n up && ping -c 3 -w 40 10.0.2.2 && \
+         ip addr flush dev $n"
+    ))?;
+    Ok(())
+}
+
+fn assignable(bdf: &str) -> Verdict {
+    run(&format!("/bin/xlr pci-assignable-add {bdf}"))?.success()?;
+    Ok(())
+}
+
+fn given_back(bdf: &str, driver: Option<&str>) -> Verdict {
+    run(&format!("/bin/xlr pci-assignable-remove -r {bdf}"))?.success()?;
+    ensure_driver(bdf, driver)
+}
+
+/// What xl and xlr write of a domain with a card, and with whose rights, is the same.
+pub fn nodes() -> Verdict {
+    modules(&["e1000e", "xen-pciback"])?;
+    assignable(CARD)?;
+    let pci = "pci = [\"00:04.0@1e,permissive=1,msitranslate=1\"]\n";
+    let equal = nodes::equal_once(1, pci, &["/local/domain/0/backend/pci/D/0/root_num"]);
+    given_back(CARD, Some("e1000e"))?;
+    equal
+}
+
+/// What a guest cannot have is refused by name, and nothing has happened then.
+pub fn refused_to_guests() -> Verdict {
+    modules(&["e1000e", "xen-pciback"])?;
+    let card = "pci = [\"00:04.0\"]\n";
+    let create = |name: &str, more: &str| -> Result<String, Stop> {
+        Ok(format!("/bin/xlr create {}", idle(name, more)?))
+    };
+    let words = ["0000:00:04.0 is not assignable", "e1000e", "pci-assignable-add 0000:00:04.0"];
+    refused(&create("held", card)?, &words)?;
+    refused(&create("no", "pci = [\"0000:77:00.0\"]\n")?, &["has no PCI device 0000:77:00.0"])?;
+    refused(&create("noname", "pci = [\"name=fast\"]\n")?, &["no PCI device is called \"fast\""])?;
+    let before = dump::take()?;
+    run(&create("owner", "pci = [\"00:04.0,seize=1\"]\n")?)?.success()?;
+    run(&create("plain", "")?)?.success()?;
+    let words = ["0000:00:04.0 belongs to domain", "xlr pci-detach"];
+    refused(&create("second", card)?, &words)?;
+    refused(&format!("/bin/xlr pci-attach plain {CARD}"), &words)?;
+    refused(&format!("/bin/xlr pci-assignable-remove -r {CARD}"), &words)?;
+    refused(&format!("/bin/xlr pci-detach plain {CARD}"), &["has no PCI device 0000:00:04.0"])?;
+    // Its kernel has no driver for the bus: it never lets go.
+    refused(&format!("/bin/xlr pci-detach owner {CARD}"), &["does not answer", "xen-pcifront"])?;
+    run("/bin/xlr destroy owner")?.success()?;
+    let words = ["was made without passthrough", "passthrough = \"enabled\""];
+    refused(&format!("/bin/xlr pci-attach plain {CARD}"), &words)?;
+    run("/bin/xlr destroy plain")?.success()?;
+    given_back(CARD, Some("e1000e"))?;
+    dump::unchanged(&before, "a domain with a card that it did not drive")
+}
+
+/// A card that dom0 drives is seized for a guest, which drives it; then dom0 does so again.
+pub fn carries_traffic() -> Verdict {
+    modules(&["e1000e", "xen-pciback"])?;
+    let before = dump::take()?;
+    let mut guest = with_drivers("driver", "pci = [\"00:04.0,seize=1\"]\n")?;
+    reaches_network(&mut guest, "e1000e")?;
+    let (ours, theirs) = (
+        run("/bin/xlr pci-list driver")?.success()?.out,
+        run("/xen/bin/xl pci-list driver")?.success()?.out,
+    );
+    ensure!(ours == theirs && ours.contains(CARD), "ours {ours:?}, xl's {theirs:?}");
+    let listed = json("/bin/xlr pci-list --json driver")?;
+    ensure!(listed == serde_json::json!([{ "address": CARD, "virtual_slot": null }]), "{listed}");
+    let rows = json("/bin/xlr pci list --rdma --json")?;
+    let row = rows.as_array().and_then(|rows| rows.iter().find(|row| row["address"] == CARD));
+    ensure!(row.is_some_and(|row| row["domid"] == guest.domid), "{rows}");
+    // What the guest is told of memory has the host's holes.
+    let map = guest.sh("dmesg | grep 'Xen: \\[mem'")?;
+    ensure!(map.contains("reserved") && map.contains("unusable"), "{map}");
+    guest.destroy()?;
+    let free = run("/bin/xlr pci-assignable-list")?.success()?.out;
+    ensure!(free == format!("{CARD}\n"), "{free}");
+    given_back(CARD, Some("e1000e"))?;
+    dump::unchanged(&before, "a guest that drove a card")?;
+    dom0_carries_traffic(CARD)
+}
+
+/// A card and a virtual function come and go while a guest runs, each with traffic.
+pub fn hot() -> Verdict {
+    modules(&["e1000e", "igb", "xen-pciback"])?;
+    let before = dump::take()?;
+    fs::write(format!("/sys/bus/pci/devices/{PHYSICAL}/sriov_numvfs"), "2")?;
+    let physical = interface(PHYSICAL)?;
+    // Virtual functions have a link when their card has one.
+    run(&format!("ip link set {physical} up"))?.success()?;
+    let done = come_and_go();
+    for bdf in [CARD, VIRTUAL[0]] {
+        if super::driver(bdf).as_deref() == Some("pciback") {
+            run(&format!("/bin/xlr pci-assignable-remove -r {bdf}"))?.success()?;
+        }
+    }
+    run(&format!("ip link set {physical} down"))?.success()?;
+    fs::write(format!("/sys/bus/pci/devices/{PHYSICAL}/sriov_numvfs"), "0")?;
+    done?;
+    dump::unchanged(&before, "cards that came and went")
+}
+
+fn come_and_go() -> Verdict {
+    let mut guest = with_drivers("hot", "passthrough = \"enabled\"\ne820_host = 1\n")?;
+    let attach = |bdf: &str| run(&format!("/bin/xlr pci-attach hot {bdf},seize=1"))?.success();
+    let detach = |bdf: &str| run(&format!("/bin/xlr pci-detach hot {bdf}"))?.success();
+    attach(CARD)?;
+    detach(CARD)?;
+    given_back(CARD, Some("e1000e"))?;
+    // The guest's driver leaves a word of its own at its first end.
+    let empty = dump::take()?;
+    attach(CARD)?;
+    reaches_network(&mut guest, "e1000e")?;
+    attach(VIRTUAL[0])?;
+    reaches_network(&mut guest, "igbvf")?;
+    let listed = run("/bin/xlr pci-list hot")?.success()?.out;
+    ensure!(listed.lines().count() == 3 && listed.contains(VIRTUAL[0]), "{listed}");
+    // The first goes, and the second moves up and goes on.
+    detach(CARD)?;
+    reaches_network(&mut guest, "igbvf")?;
+    detach(VIRTUAL[0])?;
+    run(&format!("/bin/xlr pci-assignable-remove {}", VIRTUAL[0]))?.success()?;
+    given_back(CARD, Some("e1000e"))?;
+    dump::unchanged(&empty, "a card and a virtual function")?;
+    assignable(CARD)?;
+    let held = dump::take()?;
+    for _ in 0..ROUNDS {
+        attach(CARD)?;
+        detach(CARD)?;
+    }
+    dump::unchanged(&held, "ten rounds")?;
+    attach(CARD)?;
+    reaches_network(&mut guest, "e1000e")?;
+    guest.destroy()
+}
