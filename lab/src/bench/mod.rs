@@ -25,6 +25,7 @@ mod table;
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::report;
+use crate::xenstored::Xenstored;
 use record::Record;
 use row::Row;
 use std::path::PathBuf;
@@ -65,6 +66,9 @@ pub struct Options {
     /// Xen version: 4.14, 4.17 or 4.20
     #[arg(long, default_value = "4.17")]
     xen: String,
+    /// Who serves the store; the benchmark of stores measures each
+    #[arg(long, value_enum, default_value_t)]
+    xenstored: Xenstored,
 }
 
 /// What a benchmark brings home.

@@ -114,6 +114,7 @@ fn one_boot(
         memory_mib: if options.full { 3584 } else { 2560 },
         dom0_memory_mib: 1024,
         clock,
+        xenstored: options.xenstored,
         ..Machine::default()
     };
     let boot = Boot {

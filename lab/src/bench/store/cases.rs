@@ -76,7 +76,7 @@ pub const CASES: &[Case] = &[
     case("pipelined/write", 20, BURST as u32, |clients, _| {
         burst(clients, Request::write("/bench/a", "value"))
     }),
-    case("conflicting/8-clients", 10, CONFLICTING as u32, conflict),
+    case("conflicting/8-clients", 10, CONFLICTING as u32, |clients, _| conflict(clients)),
     Case { large: true, ..case("large/read", 200, 1, read_large) },
     Case { large: true, ..case("large/write", 200, 1, write_large) },
     Case {
@@ -104,13 +104,13 @@ const CONFLICTING: usize = (2 * CLIENTS - 1) * 4;
 
 /// Transactions of all clients on one node, each within the one before: the last commits first, and
 /// each of the others has to do its own again.
-fn conflict(clients: &mut [Client], time: u32) -> Result<(), Error> {
+fn conflict(clients: &mut [Client]) -> Result<(), Error> {
     let Some((first, rest)) = clients.split_first_mut() else { return Ok(()) };
     let mut again = false;
     first.transaction(|transaction| {
         transaction.read("/bench/a")?;
         if !std::mem::replace(&mut again, true) {
-            conflict(rest, time)?;
+            conflict(rest)?;
         }
         transaction.write("/bench/a", "value")
     })
