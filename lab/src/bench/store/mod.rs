@@ -23,6 +23,7 @@ use crate::session::{Boot, Session};
 use crate::xenstored::Xenstored;
 use cases::CASES;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::time::Duration;
 
 /// The benchmark's name.
@@ -63,10 +64,11 @@ impl Work {
 pub fn measure(paths: &Paths, options: &Options) -> Result<Measured> {
     let clocks: &[Clock] =
         if options.wall { &[Clock::Instructions, Clock::Wall] } else { &[Clock::Instructions] };
+    let xlr = program::xlr(paths, "release")?;
     let mut records = Vec::new();
     for clock in clocks {
         for xenstored in [Xenstored::Xlr, Xenstored::C, Xenstored::Ocaml] {
-            records.extend(one_boot(paths, options, *clock, xenstored)?);
+            records.extend(one_boot(paths, options, &xlr, (*clock, xenstored))?);
         }
     }
     let mut rows = Vec::new();
@@ -91,13 +93,12 @@ fn wanted(options: &Options, case: &str) -> bool {
 fn one_boot(
     paths: &Paths,
     options: &Options,
-    clock: Clock,
-    xenstored: Xenstored,
+    xlr: &Path,
+    (clock, xenstored): (Clock, Xenstored),
 ) -> Result<Vec<Record>> {
-    let xlr = program::xlr(paths, "release")?;
     let machine = Machine { xen: options.xen.clone(), clock, xenstored, ..Machine::default() };
     let log_name = format!("bench-store-{xenstored}-{}", clock_name(clock));
-    let boot = Boot { paths, machine, xlr: Some(xlr), limit: LIMIT, log_name };
+    let boot = Boot { paths, machine, xlr: Some(xlr.to_owned()), limit: LIMIT, log_name };
     let mut session = Session::boot(&mut Artefacts::open(paths)?, &boot)?;
     let work = Work {
         by: xenstored.to_string(),
