@@ -16,9 +16,11 @@
 //! all below it, and only what differs is set again. Nothing below these roots is visible to the
 //! guest or to a daemon before the domain is introduced, so no transaction is needed.
 
+mod channel;
 #[cfg(test)]
 mod tests;
 
+use crate::spec::Channel;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use xen_sys::types::Domid;
@@ -61,6 +63,8 @@ pub struct NodePlan {
     pub driver_domain: bool,
     /// The node for the suspend event channel is left out.
     pub no_suspend_node: bool,
+    /// Consoles beyond the first.
+    pub channels: Vec<Channel>,
 }
 
 /// Where a path begins.
@@ -75,6 +79,8 @@ pub enum Root {
     Libxl,
     /// `/local/domain/B/backend/console/D/0`, with `B` the console's domain.
     ConsoleBackend,
+    /// `/local/domain/0/backend/console/D/N`: dom0 serves consoles beyond the first.
+    ChannelBackend(u32),
 }
 
 /// A node's path.
@@ -122,6 +128,8 @@ pub enum Access {
     ConsoleOwns,
     /// `nD,rB`: the guest owns it, the console's domain reads.
     GuestOwnsConsoleReads,
+    /// `nD,r0`: the guest owns it, dom0 as a backend reads.
+    GuestOwnsDom0Reads,
 }
 
 /// One request to xenstored.
@@ -250,6 +258,7 @@ pub fn contents(plan: &NodePlan) -> Vec<StoreOp> {
     vm_nodes(&mut ops, plan);
     domain_nodes(&mut ops, plan);
     console_nodes(&mut ops, plan);
+    channel::nodes(&mut ops, &plan.channels);
     ops.text(Root::Libxl, "type", "pv");
     ops.text(Root::Libxl, "dm-version", "qemu_xen");
     ops.0
@@ -351,12 +360,18 @@ fn backend_nodes(ops: &mut Ops, root: Root, prefix: &str, frontend: &NodePath) {
 /// `.../console/D`, which exists for this domain alone.
 #[must_use]
 pub fn removal(live: &Live) -> Vec<String> {
-    vec![
-        format!("/local/domain/{}/backend/console/{}", live.console_domid, live.domid),
+    let servers = [live.console_domid, 0];
+    // Dom0 serves channels whoever serves the first console.
+    let servers = if live.console_domid == 0 { &servers[..1] } else { &servers };
+    let consoles = servers
+        .iter()
+        .map(|server| format!("/local/domain/{server}/backend/console/{}", live.domid));
+    let own = [
         format!("/vm/{}", uuid_text(&live.uuid)),
         format!("/local/domain/{}", live.domid),
         format!("/libxl/{}", live.domid),
-    ]
+    ];
+    consoles.chain(own).collect()
 }
 
 /// Directories that the first domain on a host brings with it. xl leaves them behind when the last
@@ -416,12 +431,19 @@ impl Roots {
         Self::new(&domid, &uuid_text(&live.uuid), &console)
     }
 
+    /// Few domains have one.
+    fn channel_backend(&self, number: u32) -> String {
+        let domid = self.domain.rsplit('/').next().unwrap_or_default();
+        format!("/local/domain/0/backend/console/{domid}/{number}")
+    }
+
     fn path(&self, path: &NodePath) -> String {
         let root = match path.root {
             Root::Domain => &self.domain,
             Root::Vm => &self.vm,
             Root::Libxl => &self.libxl,
             Root::ConsoleBackend => &self.console_backend,
+            Root::ChannelBackend(number) => &self.channel_backend(number),
         };
         if path.rest.is_empty() {
             return root.clone();
@@ -462,6 +484,7 @@ impl Access {
             Self::GuestOwns => Permissions::private(guest),
             Self::ConsoleOwns => Permissions::private(console).grant(guest, read),
             Self::GuestOwnsConsoleReads => Permissions::private(guest).grant(console, read),
+            Self::GuestOwnsDom0Reads => Permissions::private(guest).grant(Domid::DOM0, read),
         }
     }
 }
@@ -495,6 +518,7 @@ impl fmt::Display for Access {
             Self::GuestOwns => "nD",
             Self::ConsoleOwns => "nB,rD",
             Self::GuestOwnsConsoleReads => "nD,rB",
+            Self::GuestOwnsDom0Reads => "nD,r0",
         })
     }
 }

@@ -163,6 +163,25 @@ impl Hardware {
     }
 }
 
+/// What a console beyond the first is connected to in dom0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Connection {
+    /// A pseudo-terminal.
+    Pty,
+    /// A listening socket in the file system.
+    Socket(PathBuf),
+}
+
+/// A console beyond the first (`channel=`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// By which the guest knows it.
+    pub name: String,
+    /// Where it ends in dom0.
+    pub connection: Connection,
+}
+
 /// Everything the builder must know of a domain. Sizes in KiB, lists in vcpu order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainSpec {
@@ -219,6 +238,8 @@ pub struct DomainSpec {
     pub no_suspend_node: bool,
     /// What of the host's hardware it may reach.
     pub hardware: Hardware,
+    /// Consoles beyond the first, numbered from 1 on.
+    pub channels: Vec<Channel>,
 }
 
 impl DomainSpec {
@@ -257,6 +278,7 @@ impl DomainSpec {
             driver_domain: false,
             no_suspend_node: false,
             hardware: Hardware::default(),
+            channels: Vec::new(),
         }
     }
 }

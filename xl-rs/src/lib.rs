@@ -8,6 +8,7 @@ pub mod cli;
 pub mod colour;
 pub mod commands;
 pub mod config;
+pub mod consoled;
 pub mod device;
 pub mod exit;
 pub mod host;

@@ -129,6 +129,23 @@ fn pinning() {
 }
 
 #[test]
+fn channels() {
+    let spec = good("channel=['name=a,connection=pty','name=b,connection=socket,path=/run/b']");
+    let names: Vec<&str> = spec.channels.iter().map(|channel| channel.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(good("channel=[]").channels, []);
+    bad("channel='name=a,connection=pty'", "channel must be a list");
+    bad("channel=['connection=pty']", "channel: a channel has no name");
+    bad("channel=[['x']]", "an item of channel must be a string, not a list");
+    bad(
+        "channel=['name=a,connection=pty','name=a,connection=pty']",
+        "two channels have the same name",
+    );
+    let same = "connection=socket,path=/run/b";
+    bad(&format!("channel=['name=a,{same}','name=b,{same}']"), "two channels have the same path");
+}
+
+#[test]
 fn scheduling_and_limits() {
     let spec = good("cpu_weight=512;cap=50;pool='batch';tsc_mode='native'");
     assert_eq!((spec.sched.weight, spec.sched.cap), (Some(512), Some(50)));

@@ -71,6 +71,7 @@ const EFFECTS: &[(&str, &str, Effect)] = &[
     ("cpuid", "cpuid='host,invtsc=1'", Plan(&["cpuid"])),
     ("driver_domain", "driver_domain=1", Plan(&["driver_domain"])),
     ("xend_suspend_evtchn_compat", "xend_suspend_evtchn_compat=1", Plan(&["no_suspend_node"])),
+    ("channel", "channel=['name=a,connection=pty']", Plan(&["channels"])),
     ("localtime", "localtime=1", Plan(&["time_offset_seconds"])),
     ("rtc_timeoffset", "rtc_timeoffset=60", Plan(&["time_offset_seconds"])),
     ("msr_relaxed", "msr_relaxed=1", Plan(&["msr_relaxed"])),

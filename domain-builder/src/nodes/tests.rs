@@ -79,6 +79,66 @@ const XL: &str = r#"/libxl = "" (n0)
 /vm/01234567-89ab-cdef-0123-456789abcdef/start_time = "1234567890.05" (n0,r1)
 /vm/01234567-89ab-cdef-0123-456789abcdef/uuid = "01234567-89ab-cdef-0123-456789abcdef" (n0,r1)"#;
 
+/// The same for `channel = ["name=one,connection=pty", "name=two,connection=socket,path=/tmp/two.sock"]`,
+/// as xl has it when it starts QEMU; what it adds to the nodes of the same domain without channels.
+const XL_CHANNELS: &str = r#"/local/domain/0/backend/console/1/1 = "" (n0,r1)
+/local/domain/0/backend/console/1/1/frontend = "/local/domain/1/device/console/1" (n0,r1)
+/local/domain/0/backend/console/1/1/frontend-id = "1" (n0,r1)
+/local/domain/0/backend/console/1/1/online = "1" (n0,r1)
+/local/domain/0/backend/console/1/1/state = "1" (n0,r1)
+/local/domain/0/backend/console/1/1/protocol = "vt100" (n0,r1)
+/local/domain/0/backend/console/1/1/name = "one" (n0,r1)
+/local/domain/0/backend/console/1/1/connection = "pty" (n0,r1)
+/local/domain/0/backend/console/1/2 = "" (n0,r1)
+/local/domain/0/backend/console/1/2/frontend = "/local/domain/1/device/console/2" (n0,r1)
+/local/domain/0/backend/console/1/2/frontend-id = "1" (n0,r1)
+/local/domain/0/backend/console/1/2/online = "1" (n0,r1)
+/local/domain/0/backend/console/1/2/state = "1" (n0,r1)
+/local/domain/0/backend/console/1/2/protocol = "vt100" (n0,r1)
+/local/domain/0/backend/console/1/2/name = "two" (n0,r1)
+/local/domain/0/backend/console/1/2/connection = "socket" (n0,r1)
+/local/domain/0/backend/console/1/2/path = "/tmp/two.sock" (n0,r1)
+/local/domain/1/device/console = "" (n0,r1)
+/local/domain/1/device/console/1 = "" (n1,r0)
+/local/domain/1/device/console/1/backend = "/local/domain/0/backend/console/1/1" (n1,r0)
+/local/domain/1/device/console/1/backend-id = "0" (n1,r0)
+/local/domain/1/device/console/1/state = "1" (n1,r0)
+/local/domain/1/device/console/1/protocol = "vt100" (n1,r0)
+/local/domain/1/device/console/1/name = "one" (n0,r1)
+/local/domain/1/device/console/1/limit = "1048576" (n0,r1)
+/local/domain/1/device/console/1/type = "ioemu" (n0,r1)
+/local/domain/1/device/console/1/output = "pty" (n0,r1)
+/local/domain/1/device/console/1/tty = "" (n0,r1)
+/local/domain/1/device/console/2 = "" (n1,r0)
+/local/domain/1/device/console/2/backend = "/local/domain/0/backend/console/1/2" (n1,r0)
+/local/domain/1/device/console/2/backend-id = "0" (n1,r0)
+/local/domain/1/device/console/2/state = "1" (n1,r0)
+/local/domain/1/device/console/2/protocol = "vt100" (n1,r0)
+/local/domain/1/device/console/2/name = "two" (n0,r1)
+/local/domain/1/device/console/2/limit = "1048576" (n0,r1)
+/local/domain/1/device/console/2/type = "ioemu" (n0,r1)
+/local/domain/1/device/console/2/output = "chardev:libxl-channel2" (n0,r1)
+/local/domain/1/device/console/2/tty = "" (n0,r1)
+/libxl/1/device/console/1 = "" (n0)
+/libxl/1/device/console/1/frontend = "/local/domain/1/device/console/1" (n0)
+/libxl/1/device/console/1/backend = "/local/domain/0/backend/console/1/1" (n0)
+/libxl/1/device/console/1/frontend-id = "1" (n0)
+/libxl/1/device/console/1/online = "1" (n0)
+/libxl/1/device/console/1/state = "1" (n0)
+/libxl/1/device/console/1/protocol = "vt100" (n0)
+/libxl/1/device/console/1/name = "one" (n0)
+/libxl/1/device/console/1/connection = "pty" (n0)
+/libxl/1/device/console/2 = "" (n0)
+/libxl/1/device/console/2/frontend = "/local/domain/1/device/console/2" (n0)
+/libxl/1/device/console/2/backend = "/local/domain/0/backend/console/1/2" (n0)
+/libxl/1/device/console/2/frontend-id = "1" (n0)
+/libxl/1/device/console/2/online = "1" (n0)
+/libxl/1/device/console/2/state = "1" (n0)
+/libxl/1/device/console/2/protocol = "vt100" (n0)
+/libxl/1/device/console/2/name = "two" (n0)
+/libxl/1/device/console/2/connection = "socket" (n0)
+/libxl/1/device/console/2/path = "/tmp/two.sock" (n0)"#;
+
 /// What xlr has and xl has not.
 const OURS: &str = r#"/libxl/1/xlr = "0.1.0 00000000000003e9" (n0)"#;
 
@@ -138,6 +198,7 @@ fn plan() -> NodePlan {
         max_vcpus: 2,
         console_domid: 0,
         driver_domain: false,
+        channels: Vec::new(),
         no_suspend_node: false,
     }
 }
@@ -167,11 +228,26 @@ fn store_after(plan: &NodePlan) -> Naive {
 
 #[test]
 fn nodes_and_permissions_are_those_of_xl() {
-    let mut wanted: Vec<&str> = XL.lines().chain(OURS.lines()).collect();
+    check(&plan(), "");
+    check(&with_channels(), XL_CHANNELS);
+}
+
+fn with_channels() -> NodePlan {
+    let channel =
+        |name: &str, connection| crate::spec::Channel { name: name.to_owned(), connection };
+    let channels = vec![
+        channel("one", crate::spec::Connection::Pty),
+        channel("two", crate::spec::Connection::Socket("/tmp/two.sock".into())),
+    ];
+    NodePlan { channels, ..plan() }
+}
+
+fn check(plan: &NodePlan, more: &'static str) {
+    let mut wanted: Vec<&str> = XL.lines().chain(OURS.lines()).chain(more.lines()).collect();
     wanted.sort_by_key(|line| {
         line.split(' ').next().unwrap().split('/').map(str::to_owned).collect::<Vec<_>>()
     });
-    let mut found = store_after(&plan()).dump();
+    let mut found = store_after(plan).dump();
     // Parents of the backend directory are dom0's.
     found.retain(|line| {
         !["/local =", "/local/domain =", "/local/domain/0 ="]
@@ -228,7 +304,26 @@ fn a_console_in_another_domain() {
     check(r#"/local/domain/1/console/limit = "1048576" (n7,r1)"#);
     check(r#"/local/domain/1/console/backend-id = "7" (n1,r7)"#);
     check(r#"/libxl/1/device/console/0/online = "1" (n0)"#);
-    assert_eq!(removal(&live(&plan))[0], "/local/domain/7/backend/console/1");
+    let removed = removal(&live(&plan));
+    assert_eq!(removed[0], "/local/domain/7/backend/console/1");
+    assert_eq!(removed[1], "/local/domain/0/backend/console/1");
+}
+
+/// Of a channel the guest writes what it must, and nothing that names a file.
+#[test]
+fn the_guest_does_not_name_where_a_channel_ends() {
+    let dump = store_after(&with_channels()).dump();
+    let own = "/local/domain/1/device/console/2/";
+    let writable: Vec<_> = dump
+        .iter()
+        .filter_map(|line| line.strip_prefix(own))
+        .filter(|line| line.contains("(n1"))
+        .map(|line| line.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(writable, ["backend", "backend-id", "protocol", "state"]);
+    // Who has no directory of its own any more cannot make one.
+    let parent = r#"/local/domain/1/device/console = "" (n0,r1)"#;
+    assert!(dump.iter().any(|line| line == parent), "{dump:#?}");
 }
 
 #[test]
@@ -252,7 +347,7 @@ fn the_suspend_node_can_be_left_out() {
 /// Nothing is left of a domain after its removal, but for directories that it shares.
 #[test]
 fn removal_removes_everything() {
-    let plan = plan();
+    let plan = with_channels();
     let mut store = store_after(&plan);
     for path in removal(&live(&plan)) {
         store.apply(&Request::rm(path).unwrap());
@@ -271,13 +366,14 @@ fn removal_removes_everything() {
 /// Stale nodes of an earlier domain with the same number, or the same UUID, are gone afterwards.
 #[test]
 fn stale_nodes_are_removed() {
-    let plan = plan();
+    let plan = with_channels();
     let mut store = Naive::default();
     for path in [
         "/local/domain/1/secret",
         "/libxl/1/secret",
         "/vm/01234567-89ab-cdef-0123-456789abcdef/secret",
         "/local/domain/0/backend/console/1/0/secret",
+        "/local/domain/0/backend/console/1/2/secret",
     ] {
         store.apply(&Request::write(path, "x").unwrap());
     }

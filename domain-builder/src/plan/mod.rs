@@ -467,6 +467,7 @@ fn node_plan(spec: &DomainSpec, host: &HostFacts) -> NodePlan {
         max_vcpus: spec.max_vcpus,
         console_domid: host.console_domid,
         driver_domain: spec.driver_domain,
+        channels: spec.channels.clone(),
         no_suspend_node: spec.no_suspend_node,
     }
 }

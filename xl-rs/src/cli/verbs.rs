@@ -252,9 +252,9 @@ pub struct ConsoleArgs {
     #[arg(short = 't', value_name = "TYPE", default_value = "pv", value_parser = ["pv"])]
     pub kind: String,
 
-    /// Number of the console; only 0 exists
-    #[arg(short = 'n', value_name = "NUMBER", default_value = "0", value_parser = only_console)]
-    pub number: u8,
+    /// Number of the console: 0 is the first, channels are counted from 1
+    #[arg(short = 'n', value_name = "NUMBER", default_value = "0", value_parser = console_number)]
+    pub number: u16,
 
     /// The key that detaches, as ^ and a letter or as the character itself
     #[arg(short = 'e', value_name = "KEY", default_value = "^]", value_parser = key)]
@@ -262,11 +262,10 @@ pub struct ConsoleArgs {
 }
 
 /// Reads the number of a console.
-fn only_console(text: &str) -> Result<u8, String> {
-    match number::digits(text) {
-        Some(0) => Ok(0),
-        _ => Err(String::from("a domain has one console, number 0")),
-    }
+fn console_number(text: &str) -> Result<u16, String> {
+    number::digits(text).ok_or_else(|| {
+        String::from("give a number: 0 is the first console, channels are counted from 1")
+    })
 }
 
 /// Reads a key: `^X` is X with Ctrl.
@@ -279,6 +278,18 @@ fn key(text: &str) -> Result<u8, String> {
         }
         _ => Err(String::from("write one character, or ^ and one for Ctrl with it, as in ^]")),
     }
+}
+
+/// Arguments of `channel-list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ChannelListArgs {
+    /// The domains, by name or domid
+    #[arg(value_name = "DOMAIN", required = true)]
+    pub domains: Vec<String>,
+
+    /// Print JSON, one object per channel
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `domid`.
@@ -524,6 +535,6 @@ mod tests {
         assert!(matches!(info, Verb::Info(InfoArgs { key: Some(key), .. }) if key == "virt_caps"));
         assert!(cli("domname hpc").is_err() && cli("domname +1").is_err());
         assert!(cli("console -t vnc 3").is_err());
-        assert!(cli("console -n 1 3").is_err());
+        assert!(cli("console -n -1 3").is_err());
     }
 }

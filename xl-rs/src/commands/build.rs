@@ -37,11 +37,12 @@ use domain_builder::image::{self, CacheOptions, KernelImage, Origin, Ramdisk};
 use domain_builder::plan::facts::HostFacts;
 use domain_builder::plan::steps::Step;
 use domain_builder::plan::{Plan, plan};
-use domain_builder::spec::DomainSpec;
+use domain_builder::spec::{Channel, Connection, DomainSpec};
 use domain_builder::undo::{self, UndoError};
 use jiff::Zoned;
 use libxc_safe::{ForeignMapping, Xen};
 use rustix::process::{Signal, getpid, kill_process};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
@@ -137,6 +138,7 @@ impl Job {
             show(&problems, &sources, quiet);
             refused(&problems)
         })?;
+        spec.channels.iter().try_for_each(socket_can_be)?;
         parts::done(Part::Configuration);
         devices.check(spec.uuid, xen, store)?;
         let kernel = image::load(&spec.kernel, &CacheOptions::default())?;
@@ -167,6 +169,18 @@ impl Job {
             state.lock(Subject::Uuid(uuid), |text| tell(text))?,
         ];
         Ok(Locks { own, xl: XlLock::share(|text| tell(text))? })
+    }
+
+    /// Says it if the domain is to have channels and nobody serves them.
+    pub fn tell_unserved(&self, state: &State) -> Result<(), CommandError> {
+        if !self.spec.channels.is_empty() && !state.is_locked(Subject::Consoles)? {
+            tell(format_args!(
+                "{0}: warning: nobody serves channels on this host; they wait until you start {0} \
+                 consoled, which serves all domains and stays",
+                program::name()
+            ));
+        }
+        Ok(())
     }
 
     /// The configuration as one text, from which `create` makes the same domain.
@@ -341,6 +355,19 @@ fn part_of(step: &Step) -> Part {
         | Step::WriteBootPages { .. }
         | Step::SeedGrants { .. } => Part::Memory,
         _ => Part::Hypercalls,
+    }
+}
+
+/// Whether a channel's socket can be where it shall be, as far as that can be seen beforehand.
+fn socket_can_be(channel: &Channel) -> Result<(), CommandError> {
+    let Connection::Socket(path) = &channel.connection else { return Ok(()) };
+    let refused =
+        |problem| CommandError::Channel { name: channel.name.clone(), path: path.clone(), problem };
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => Err(refused("is there and is no socket")),
+        Ok(_) => Ok(()),
+        Err(_) if path.parent().is_some_and(Path::is_dir) => Ok(()),
+        Err(_) => Err(refused("lies in no directory")),
     }
 }
 

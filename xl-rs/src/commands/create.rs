@@ -49,6 +49,9 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
         stop_before: arguments.stop_before_step,
         stop_in_restart: None,
     };
+    if !arguments.quiet {
+        job.tell_unserved(&state)?;
+    }
     let signals = Signals::take()?;
     let locks = job.lock(&state)?;
     parts::done(Part::State);

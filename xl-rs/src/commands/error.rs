@@ -3,6 +3,7 @@
 use super::console::error::ConsoleError;
 use super::xenstored::XenstoredError;
 use crate::cli::program;
+use crate::consoled::ConsoledError;
 use crate::device::DeviceError;
 use crate::exit::Exit;
 use crate::host::judge::Status;
@@ -297,6 +298,19 @@ pub enum CommandError {
         #[source]
         source: io::Error,
     },
+    /// A channel whose socket cannot be where it shall be.
+    #[error("channel {name:?}: {} {problem}; give it another path", path.display())]
+    Channel {
+        /// The channel.
+        name: String,
+        /// Where its socket shall be.
+        path: PathBuf,
+        /// Why it cannot be there.
+        problem: &'static str,
+    },
+    /// Consoles cannot be served.
+    #[error(transparent)]
+    Consoled(#[from] ConsoledError),
     /// `host check` found something.
     #[error(
         "{not_ok} of {of} features of this host are not ok, the worst is {}", status.word()
@@ -349,9 +363,15 @@ impl CommandError {
             Self::Device(DeviceError::Store(error)) => of_store(error),
             Self::Device(DeviceError::Interrupted { .. }) => Exit::Interrupted,
             Self::Destroy(DestroyError::Store(error)) => of_store(error),
-            Self::Configuration { .. } | Self::Read { .. } | Self::Image(_) | Self::Plan(_) => {
-                Exit::Configuration
-            }
+            Self::Consoled(ConsoledError::Xen(error)) => of_xen(error),
+            Self::Consoled(ConsoledError::Store(error)) => of_store(error),
+            Self::Consoled(ConsoledError::State(error)) if error.is_denied() => Exit::Denied,
+            Self::Consoled(ConsoledError::State(_)) => Exit::State,
+            Self::Configuration { .. }
+            | Self::Channel { .. }
+            | Self::Read { .. }
+            | Self::Image(_)
+            | Self::Plan(_) => Exit::Configuration,
             Self::NoSuchFact { .. }
             | Self::NoConfiguration
             | Self::DryRun

@@ -5,8 +5,10 @@ mod begin;
 mod block;
 mod bug_report;
 mod build;
+mod channel_list;
 mod config_update;
 pub mod console;
+mod consoled;
 mod create;
 mod debug_keys;
 mod destroy;
@@ -106,6 +108,8 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::Pause(arguments) => pause::pause(&arguments),
         Verb::Unpause(arguments) => pause::unpause(&arguments),
         Verb::Console(arguments) => console::run(&arguments),
+        Verb::ChannelList(arguments) => channel_list::run(&arguments),
+        Verb::Consoled => consoled::run(),
         Verb::Domid(arguments) => domid::run(&arguments),
         Verb::Domname(arguments) => domname::run(&arguments),
         Verb::Host(arguments) => host::run(&arguments),
@@ -145,7 +149,11 @@ fn sweeps(cli: &Cli) -> bool {
         Verb::Create(arguments) => !cli.flags.dry_run && arguments.dry_run.is_none(),
         Verb::VcpuPin(_) => !cli.flags.dry_run,
         Verb::List(arguments) => !arguments.names,
-        Verb::BugReport(_) | Verb::Generate(_) | Verb::Host(_) | Verb::Xenstored(_) => false,
+        Verb::BugReport(_)
+        | Verb::Consoled
+        | Verb::Generate(_)
+        | Verb::Host(_)
+        | Verb::Xenstored(_) => false,
         _ => true,
     }
 }

@@ -108,7 +108,7 @@ pub const KEYS: &[Key] = &[
     key("vtpm", Refused(DEVICE)),
     key("pvcalls", Refused(DEVICE)),
     key("vfb", Refused(DEVICE)),
-    key("channel", Refused(DEVICE)),
+    key("channel", Honoured),
     key("rdm", Refused(DEVICE)),
     key("rdm_mem_boundary", Ignored(HVM)),
     key("usbctrl", Refused(DEVICE)),

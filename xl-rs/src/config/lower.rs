@@ -13,7 +13,9 @@ use super::reader::{At, Reader, as_text};
 use super::settings::{Setting, Settings};
 use super::tree::{Kind, Span, Value};
 use crate::printable;
-use domain_builder::spec::{CpuidBits, EndAction, EndActions, Hardware, SchedParams, TscMode};
+use domain_builder::spec::{
+    Channel, Connection, CpuidBits, EndAction, EndActions, Hardware, SchedParams, TscMode,
+};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use uuid::Uuid;
@@ -98,6 +100,8 @@ pub struct DomainConfig {
     pub devices: Devices,
     /// `passthrough`, `e820_host`, `ioports`, `iomem`, `irqs`.
     pub hardware: Hardware,
+    /// `channel`.
+    pub channels: Vec<Channel>,
 }
 
 /// Gives the settings their meaning. `None` if one of the problems is an error.
@@ -141,6 +145,7 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
     let mut devices = devices::read(&mut reader);
     let (pci, hardware) = hardware(&mut reader);
     devices.pci = pci;
+    let channels = channels(&mut reader);
     for (key, what) in [("name", "the domain's name"), ("kernel", "the guest's kernel")] {
         if reader.get(key).is_none() {
             let missing = Problem::missing(format!("{key} is not set"));
@@ -184,6 +189,7 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
             no_suspend_node,
             devices,
             hardware,
+            channels,
         }),
         _ => None,
     };
@@ -434,6 +440,34 @@ fn affinity(reader: &mut Reader<'_>, key: &str, max_vcpus: u32) -> Affinity {
 fn cpu_list_span(text: &At<String>, at: usize) -> Span {
     let length = text.value.len();
     text.span.inside_literal(length, at, (at + 1).min(length))
+}
+
+/// `channel`. What is wrong with one alone was told already, with its place.
+fn channels(reader: &mut Reader<'_>) -> Vec<Channel> {
+    let Some(setting) = reader.get("channel") else { return Vec::new() };
+    let Kind::List(items) = &setting.value.kind else {
+        if !asks_for_nothing(&setting.value.kind) {
+            let help = Some(String::from("write channel = [ \"name=a, connection=pty\" ]"));
+            let (span, message) = (setting.value.span, String::from("channel must be a list"));
+            reader.refuse(span, message, "not a list", help);
+        }
+        return Vec::new();
+    };
+    let mut found: Vec<Channel> = Vec::new();
+    for item in items {
+        let Some(Ok(channel)) = as_text(item).ok().map(device::channel::parse) else { continue };
+        let same = |other: &Channel| match (&other.connection, &channel.connection) {
+            _ if other.name == channel.name => Some("name"),
+            (Connection::Socket(one), Connection::Socket(two)) if one == two => Some("path"),
+            _ => None,
+        };
+        if let Some(what) = found.iter().find_map(same) {
+            let message = format!("two channels have the same {what}");
+            reader.refuse(item.span, message, "here again", None);
+        }
+        found.push(channel);
+    }
+    found
 }
 
 fn tsc_mode(reader: &mut Reader<'_>) -> TscMode {

@@ -62,6 +62,7 @@ impl DomainConfig {
             msr_relaxed: self.msr_relaxed,
             time_offset_seconds: self.time_offset_seconds + zone_seconds,
             driver_domain: self.driver_domain,
+            channels: self.channels,
             no_suspend_node: self.no_suspend_node,
             hardware: self.hardware,
         })

@@ -106,6 +106,8 @@ pub struct HostFacts {
     pub store: Seen<StoreFacts>,
     /// Daemons that run.
     pub processes: Seen<Vec<Process>>,
+    /// Whether somebody serves channels.
+    pub channels_served: Seen<bool>,
     /// Names of the bridges.
     pub bridges: Seen<Vec<String>>,
     /// Whether the firmware describes an IOMMU.

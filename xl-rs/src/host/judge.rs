@@ -26,6 +26,8 @@ pub enum Feature {
     Xenstore,
     /// Somebody who serves guests' consoles
     Consoles,
+    /// Somebody who serves consoles beyond the first
+    Channels,
     /// Memory for guests
     Memory,
     /// Limits on the memory that domains share
@@ -48,6 +50,7 @@ impl Feature {
             Self::Hypercalls => "hypercalls",
             Self::Xenstore => "xenstore",
             Self::Consoles => "consoles",
+            Self::Channels => "channels",
             Self::Memory => "memory",
             Self::Grants => "grants",
             Self::State => "state",
@@ -128,6 +131,7 @@ fn finding(facts: &HostFacts, feature: Feature) -> Finding {
         Feature::Hypercalls => hypercalls(facts, &mut problems),
         Feature::Xenstore => xenstore(facts, &mut problems),
         Feature::Consoles => consoles(facts, &mut problems),
+        Feature::Channels => channels(facts, &mut problems),
         Feature::Memory => with_xen(facts, &mut problems, memory),
         Feature::Grants => with_xen(facts, &mut problems, grants),
         Feature::State => state(facts, &mut problems),
@@ -316,6 +320,23 @@ fn consoles(facts: &HostFacts, problems: &mut Problems) -> String {
     let logs = ["--log=guest", "--log=all"].iter().any(|flag| daemon.command_line.contains(flag));
     let logged = if logs { "logs what guests print" } else { "keeps no log of guests" };
     format!("xenconsoled (process {}), which {logged}", daemon.pid)
+}
+
+fn channels(facts: &HostFacts, problems: &mut Problems) -> String {
+    match &facts.channels_served {
+        Ok(true) => String::from("consoled serves them"),
+        Ok(false) => {
+            problems.missing(
+                "consoled does not run: channels of guests wait for it",
+                "start xlr consoled, which stays, as a service or in the background",
+            );
+            String::from("none")
+        }
+        Err(why) => {
+            problems.unknown(format!("the lock of consoled was not looked at: {why}"));
+            String::from("not looked at")
+        }
+    }
 }
 
 fn memory(xen: &XenFacts, problems: &mut Problems) -> String {

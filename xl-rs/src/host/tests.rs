@@ -45,6 +45,7 @@ fn good() -> HostFacts {
             process(70, "xenstored", "/usr/sbin/xenstored"),
             process(71, "xenconsoled", "/usr/sbin/xenconsoled --log=guest"),
         ]),
+        channels_served: Ok(true),
         bridges: Ok(vec!["xenbr0".into()]),
         iommu_in_firmware: Ok(true),
         assignable: 1,
@@ -153,7 +154,7 @@ fn the_way_to_the_hypervisor() {
 
 #[test]
 fn daemons() {
-    use Feature::{Consoles, Xenstore};
+    use Feature::{Channels, Consoles, Xenstore};
     use Status::{Degraded, Missing, Unknown};
     let hangs = |f: &mut HostFacts| f.store = Err("no answer in 5 s".into());
     check_alone(hangs, Xenstore, Missing, "does not answer: no answer in 5 s", "bug-report");
@@ -172,6 +173,10 @@ fn daemons() {
         f.processes.as_mut().expect("known").truncate(1);
     };
     check_alone(silent, Consoles, Missing, "xenconsoled does not run", "start xenconsoled");
+    let unserved = |f: &mut HostFacts| f.channels_served = Ok(false);
+    check_alone(unserved, Channels, Missing, "consoled does not run", "xlr consoled");
+    let locked = |f: &mut HostFacts| f.channels_served = Err("denied".into());
+    check_alone(locked, Channels, Unknown, "denied", "as root");
     let hidden = |f: &mut HostFacts| f.processes = Err("hidden".into());
     check_alone(hidden, Consoles, Unknown, "hidden", "as root");
     let mut facts = good();

@@ -3,6 +3,7 @@
 //! Columns and spacing are xl's, because scripts cut by them. Nothing here asks anybody anything.
 
 pub mod bitmap;
+pub mod channels;
 pub mod disks;
 pub mod domains;
 pub mod facts;

@@ -26,6 +26,10 @@ pub enum Subject<'a> {
     End(u16),
     /// Who has which PCI device of the host.
     PciDevices,
+    /// Being the one who serves consoles.
+    Consoled,
+    /// The consoles, once they are served.
+    Consoles,
 }
 
 impl fmt::Display for Subject<'_> {
@@ -36,6 +40,8 @@ impl fmt::Display for Subject<'_> {
             Self::Domain(domid) => write!(f, "domain {domid}"),
             Self::End(domid) => write!(f, "the end of domain {domid}"),
             Self::PciDevices => f.write_str("PCI devices"),
+            Self::Consoled => write!(f, "the place of consoled"),
+            Self::Consoles => write!(f, "the consoles"),
         }
     }
 }
@@ -48,6 +54,8 @@ impl Subject<'_> {
             Self::Domain(domid) => format!("domain-{domid}"),
             Self::End(domid) => format!("end-{domid}"),
             Self::PciDevices => String::from("pci-devices"),
+            Self::Consoled => String::from("consoled"),
+            Self::Consoles => String::from("consoles"),
         }
     }
 }
@@ -190,7 +198,9 @@ impl State {
     /// # Errors
     /// [`StateError::Io`].
     pub fn sweep_locks(&self) -> Result<(), StateError> {
-        for name in names(&self.locks())? {
+        // Who is to serve consoles looks once whether somebody else does: nobody may seem to.
+        let kept = [Subject::Consoled, Subject::Consoles].map(|subject| subject.file_name());
+        for name in names(&self.locks())?.iter().filter(|name| !kept.contains(name)) {
             let path = self.locks().join(name);
             let Ok(file) = File::open(&path) else { continue };
             if try_lock(&file, &path)? && is_at(&file, &path) {

@@ -10,7 +10,7 @@ use super::{StateError, make_directory, names, read, remove, replace};
 use crate::config::devices::Devices;
 use crate::device::disk::DiskSpec;
 use crate::device::vdev;
-use domain_builder::spec::{DomainSpec, EndAction, TscMode};
+use domain_builder::spec::{Channel, Connection, DomainSpec, EndAction, TscMode};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -108,6 +108,9 @@ pub fn libxl_json(spec: &DomainSpec, placed: bool, devices: &Devices) -> Vec<u8>
         let disks: Vec<Value> = devices.disks.iter().map(disk).collect();
         domain.insert("disks".into(), disks.into());
     }
+    if !spec.channels.is_empty() {
+        domain.insert("channels".into(), (1..).zip(&spec.channels).map(channel).collect());
+    }
     let ends = &spec.on_end;
     for (key, action) in [
         ("on_poweroff", ends.poweroff),
@@ -122,6 +125,17 @@ pub fn libxl_json(spec: &DomainSpec, placed: bool, devices: &Devices) -> Vec<u8>
         }
     }
     text(&domain)
+}
+
+fn channel((number, channel): (u32, &Channel)) -> Value {
+    let mut found = json!({ "devid": number, "name": channel.name });
+    match &channel.connection {
+        Connection::Pty => found["connection.pty"] = json!({}),
+        Connection::Socket(path) => {
+            found["connection.socket"] = json!({ "path": path.to_string_lossy() });
+        }
+    }
+    found
 }
 
 fn create_info(spec: &DomainSpec) -> Value {

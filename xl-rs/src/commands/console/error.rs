@@ -1,5 +1,6 @@
 //! What is wrong with a console.
 
+use crate::cli::program;
 use std::io;
 use std::time::Duration;
 use xen_sys::types::Domid;
@@ -18,6 +19,39 @@ pub enum ConsoleError {
     NotServed {
         /// The domain.
         domid: Domid,
+    },
+    /// There is no such console.
+    #[error("domain {domid} has no console {number}; see {} channel-list {domid}", program::name())]
+    NoSuchConsole {
+        /// The domain.
+        domid: Domid,
+        /// The number.
+        number: u16,
+    },
+    /// It does not end in a terminal.
+    #[error(
+        "console {number} of domain {domid} is a socket: connect to it, as in socat - \
+         UNIX-CONNECT:{path}"
+    )]
+    IsSocket {
+        /// The domain.
+        domid: Domid,
+        /// The number.
+        number: u16,
+        /// Where.
+        path: String,
+    },
+    /// Nobody serves channels.
+    #[error(
+        "console {number} of domain {domid} is a channel, and nobody serves channels on this host: \
+         start {} consoled",
+        program::name()
+    )]
+    NoConsoled {
+        /// The domain.
+        domid: Domid,
+        /// The number.
+        number: u16,
     },
     /// What the node names is no terminal.
     #[error("the console of domain {domid}, {path:?}, is no terminal; restart xenconsoled")]

@@ -15,6 +15,7 @@
 //! xenstore's watches, which also tell the end of the domain. Only guest output goes to standard
 //! output. Never takes a path from a node that the guest can write.
 
+mod channel;
 pub mod error;
 mod terminal;
 
@@ -23,6 +24,7 @@ pub use error::ConsoleError;
 use super::error::CommandError;
 use super::{domain, tell};
 use crate::cli::ConsoleArgs;
+use channel::Tty;
 use error::{PATIENCE, io_error};
 use libxc_safe::{DomainInfo, Xen};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -64,7 +66,8 @@ pub fn run(arguments: &ConsoleArgs) -> Result<(), CommandError> {
     if info.domid.0 == 0 {
         return Err(CommandError::Dom0 { hint: ": it has no console of this kind" });
     }
-    let mut console = Console::attach(&xen, &mut store, &info, None)?;
+    let tty = Tty::of(&mut store, info.domid, arguments.number)?;
+    let mut console = Console::attach_to(&xen, &mut store, &info, tty, None)?;
     console.copy(Some(arguments.escape), true)?;
     Ok(())
 }
@@ -76,7 +79,7 @@ pub struct Console<'a> {
     store: &'a mut Client,
     info: DomainInfo,
     /// The node that names the terminal.
-    node: String,
+    named: Tty,
     /// The terminal; none while xenconsoled offers none.
     tty: Option<OwnedFd>,
     /// Input that the guest has not taken yet.
@@ -106,8 +109,18 @@ impl<'a> Console<'a> {
         info: &DomainInfo,
         seen: Option<&AtomicBool>,
     ) -> Result<Self, CommandError> {
-        let node = format!("/local/domain/{}/console/tty", info.domid);
-        store.watch(&node, "console-tty")?;
+        Self::attach_to(xen, store, info, Tty::first(info.domid), seen)
+    }
+
+    /// As [`Self::attach`], to the console whose terminal this node names.
+    fn attach_to(
+        xen: &'a Xen,
+        store: &'a mut Client,
+        info: &DomainInfo,
+        named: Tty,
+        seen: Option<&AtomicBool>,
+    ) -> Result<Self, CommandError> {
+        store.watch(&named.node, "console-tty")?;
         store.watch("@releaseDomain", "console-end")?;
         let (info, input) = (info.clone(), Vec::new());
         let (tty, input_open, detach) = (None, true, DETACH);
@@ -117,7 +130,7 @@ impl<'a> Console<'a> {
             xen,
             store,
             info,
-            node,
+            named,
             tty,
             input,
             input_open,
@@ -228,7 +241,11 @@ impl<'a> Console<'a> {
 
     /// Opens the terminal that the node names, if it names one.
     fn open(&mut self) -> Result<bool, CommandError> {
-        let path = self.store.read_text_optional(&self.node)?.unwrap_or_default();
+        // Asked first: who serves now has named its own terminal before.
+        if !self.named.is_served()? {
+            return Ok(false);
+        }
+        let path = self.store.read_text_optional(&self.named.node)?.unwrap_or_default();
         if path.is_empty() {
             return Ok(false);
         }

@@ -3,7 +3,8 @@
 use crate::host::facts::{
     DeviceFile, Directory, Driver, HostFacts, Process, Seen, StoreFacts, XenFacts,
 };
-use crate::state::{LIB, RUN, State};
+use crate::state::lock::Subject;
+use crate::state::{LIB, RUN, State, StateError};
 use libxc_safe::{Domid, Xen};
 use rustix::fs::{Access, statfs, statvfs};
 use std::fs;
@@ -53,6 +54,7 @@ pub(super) fn facts() -> HostFacts {
         drivers: drivers(&kernel),
         store: store().map_err(|error| error.to_string()),
         processes: processes().map_err(|error| error.to_string()),
+        channels_served: channels_served().map_err(|error| super::super::error::chain(&error)),
         bridges: bridges().map_err(|error| error.to_string()),
         iommu_in_firmware: iommu_tables().map_err(|error| error.to_string()),
         assignable: assignable(),
@@ -133,6 +135,13 @@ fn processes() -> std::io::Result<Vec<Process>> {
     }
     found.sort_by_key(|process| process.pid);
     Ok(found)
+}
+
+fn channels_served() -> Result<bool, StateError> {
+    match State::existing()? {
+        Some(state) => state.is_locked(Subject::Consoles),
+        None => Ok(false),
+    }
 }
 
 fn bridges() -> std::io::Result<Vec<String>> {

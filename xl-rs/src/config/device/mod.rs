@@ -4,6 +4,7 @@
 //! tell a mistake in a description from a kind of device that is not supported, and
 //! [`super::devices`] makes of them what this version can attach.
 
+pub mod channel;
 pub mod disk;
 pub mod pci;
 pub mod rate;
@@ -88,6 +89,7 @@ impl<'a> Part<'a> {
 #[must_use]
 pub fn check(key: &str, text: &str) -> Option<Result<(), SpecError>> {
     Some(match key {
+        "channel" => channel::parse(text).map(drop),
         "disk" => disk::parse(text).map(drop),
         "vif" => vif::parse(text).map(drop),
         "pci" => pci::parse(text).map(drop),
@@ -110,10 +112,10 @@ mod tests {
             text in prop_oneof![
                 any::<String>(),
                 "[a-z0-9:.,=@*/ -]{0,30}",
-                "((target|format|vdev|mac|rate|bdf|vslot)=[a-f0-9:.x*@]{0,8},?){0,4}",
+                "((target|format|vdev|mac|rate|bdf|vslot|name|connection|path)=[a-f0-9:.x*@]{0,8},?){0,4}",
             ]
         ) {
-            for key in ["disk", "vif", "pci", "ioports", "iomem", "irqs"] {
+            for key in ["channel", "disk", "vif", "pci", "ioports", "iomem", "irqs"] {
                 if let Some(Err(error)) = check(key, &text) {
                     prop_assert!(text.get(error.range.clone()).is_some(), "{:?} {:?}", key, error);
                     prop_assert!(!error.message.is_empty());
