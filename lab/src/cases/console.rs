@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, OutputModes, tcgetattr};
 use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter, Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -417,7 +417,7 @@ pub(super) fn start_xenconsoled() -> Verdict {
 }
 
 /// Whether it becomes readable in time.
-fn readable(fd: &OwnedFd, deadline: Instant) -> Result<bool, Stop> {
+pub(super) fn readable(fd: &impl AsFd, deadline: Instant) -> Result<bool, Stop> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).unwrap_or_default();
@@ -430,7 +430,7 @@ fn readable(fd: &OwnedFd, deadline: Instant) -> Result<bool, Stop> {
 }
 
 /// A process that does not outlive the case.
-struct Kill(Child);
+pub(super) struct Kill(pub(super) Child);
 
 impl Drop for Kill {
     fn drop(&mut self) {
@@ -441,7 +441,7 @@ impl Drop for Kill {
 }
 
 /// A program on a terminal of its own.
-struct Terminal {
+pub(super) struct Terminal {
     master: OwnedFd,
     slave: OwnedFd,
     child: Kill,
@@ -454,7 +454,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(words: &[&str]) -> Result<Terminal, Stop> {
+    pub(super) fn start(words: &[&str]) -> Result<Terminal, Stop> {
         let [program, args @ ..] = words else { fail!("an empty command") };
         eprintln!("$ {} (on a terminal)", words.join(" "));
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -474,18 +474,18 @@ impl Terminal {
         Ok(Terminal { master, slave, child, before, seen: Vec::new(), read: 0 })
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.seen).into_owned()
     }
 
-    fn type_in(&mut self, bytes: &[u8]) -> Verdict {
+    pub(super) fn type_in(&mut self, bytes: &[u8]) -> Verdict {
         let count = rustix::io::write(&self.master, bytes).map_err(std::io::Error::from)?;
         ensure!(count == bytes.len(), "the terminal takes only {count} bytes");
         Ok(())
     }
 
     /// Waits until the program has shown `needle`, after what was waited for before.
-    fn until(&mut self, needle: &str) -> Verdict {
+    pub(super) fn until(&mut self, needle: &str) -> Verdict {
         let deadline = Instant::now() + LIMIT;
         loop {
             let new = &self.seen[self.read..];
@@ -516,7 +516,7 @@ impl Terminal {
     }
 
     /// Waits until the program has made the terminal raw, which nothing announces.
-    fn await_raw(&self) -> Verdict {
+    pub(super) fn await_raw(&self) -> Verdict {
         let deadline = Instant::now() + LIMIT;
         while !self.is_raw()? {
             ensure!(Instant::now() < deadline, "the terminal is not raw: {}", self.text());
@@ -539,7 +539,7 @@ impl Terminal {
     }
 
     /// Detaches: the program ends successfully and the terminal is as before.
-    fn detach(&mut self) -> Verdict {
+    pub(super) fn detach(&mut self) -> Verdict {
         self.type_in(DETACH)?;
         let code = self.end()?;
         ensure!(code == 0, "exit code {code} after Ctrl-]: {}", self.text());
@@ -547,7 +547,7 @@ impl Terminal {
     }
 
     /// Waits until the program has ended.
-    fn end(&mut self) -> Result<i32, Stop> {
+    pub(super) fn end(&mut self) -> Result<i32, Stop> {
         let process = pidfd_open(Pid::from_child(&self.child.0), PidfdFlags::empty())
             .map_err(std::io::Error::from)?;
         if !readable(&process, Instant::now() + LIMIT)? {

@@ -5,6 +5,7 @@ mod beside_xl;
 mod boot;
 mod bug_report;
 mod cache;
+mod channel;
 mod commands;
 mod console;
 mod create;
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Case> {
         numa::CASES,
         cache::CASES,
         console::CASES,
+        channel::CASES,
         json::CASES,
         bug_report::CASES,
         store::CASES,

@@ -4,7 +4,7 @@
 use crate::case::{Case, Group};
 use crate::dom0::host::{Stop, Verdict, argv, await_node, config, run};
 use crate::dom0::snapshot;
-use crate::ensure;
+use crate::{ensure, fail};
 use std::collections::BTreeMap;
 
 /// The cases of this topic.
@@ -13,6 +13,7 @@ pub const CASES: &[Case] = &[
     Case::new("nodes/equal-to-xl-driver-domain", Group::Create, || {
         equal_to_xl(1, "driver_domain = 1\nxend_suspend_evtchn_compat = 1\n")
     }),
+    Case::new("nodes/channels-equal-to-xl", Group::Create, channels_equal_to_xl),
     Case {
         ci: false,
         ..Case::new("nodes/equal-to-xl-4-vcpus", Group::Create, || equal_to_xl(4, ""))
@@ -23,6 +24,12 @@ pub const CASES: &[Case] = &[
 const INTENDED: &[(&str, &str)] = &[
     ("/libxl/D/xlr", "xlr's own marker: it manages only what carries it"),
     ("/libxl/D/device/pci", "the toolstack's copy, which xl makes for every other kind of device"),
+];
+
+/// Nodes of xl's that xlr has not, below the domain or dom0, and the reason.
+const WITHOUT_QEMU: &[(&str, &str)] = &[
+    ("/local/domain/0/device-model", "how QEMU says that it is ready; consoled serves without it"),
+    ("/local/domain/D/image", "the number of QEMU's process"),
 ];
 
 /// Nodes that the first create of a boot makes and that stay.
@@ -39,18 +46,58 @@ fn equal_to_xl(vcpus: u32, more: &str) -> Verdict {
 /// The same, of domains whose nodes are complete when these are there, too; `D` is the domid. xl waits
 /// for a guest to let go of devices even if it never ran, and leaves them: xlr ends both.
 pub fn equal_once(vcpus: u32, more: &str, settled: &[&str]) -> Verdict {
-    let path = config(
+    let path = twin(vcpus, more)?;
+    let theirs = nodes_of(&["/xen/bin/xl", "create", "-p", &path], settled)?;
+    let ours = nodes_of(&["/bin/xlr", "create", "-p", &path], settled)?;
+    compare(&theirs, &ours)
+}
+
+/// Where xl of Debian looks for QEMU.
+const QEMU: &str = "/usr/libexec/xen-qemu-system-i386";
+/// What the program in its place finds.
+const FOUND: &str = "/tmp/nodes-before-qemu";
+
+/// With channels xl starts QEMU once all nodes of the domain are there. A program in QEMU's place
+/// writes them down and ends; xl gives up then.
+fn channels_equal_to_xl() -> Verdict {
+    let channels = "\"name=one,connection=pty\", \
+                    \"name=two,connection=socket,path=/run/two.sock\"";
+    // xl 4.17 loses the first of several channels, which it takes for the first console.
+    let lost = format!("channel = [ \"name=lost,connection=pty\", {channels} ]\n");
+    let before = snapshot::take()?.nodes;
+    std::fs::create_dir_all("/usr/libexec")?;
+    std::fs::write(QEMU, format!("#!/bin/sh\n/usr/bin/xenstore-ls -fp >{FOUND}\nexit 1\n"))?;
+    run(&format!("/bin/busybox chmod 0755 {QEMU}"))?.success()?;
+    argv(&["/xen/bin/xl", "create", "-p", &twin(1, &lost)?])?.failure()?;
+    std::fs::remove_file(QEMU)?;
+    run("/usr/bin/xenstore-rm /local/domain/0/device-model")?.success()?;
+    let found = snapshot::parse_nodes(&std::fs::read_to_string(FOUND)?);
+    let name = |(path, value): (&String, &String)| {
+        let domid = path.strip_prefix("/local/domain/")?.strip_suffix("/name")?;
+        value.starts_with("\"twin\"").then(|| domid.to_owned())
+    };
+    let Some(domid) = found.iter().find_map(name) else { fail!("QEMU finds no domain: {found:?}") };
+    let mut theirs = added(&before, found, &domid);
+    theirs.retain(|path, _| !WITHOUT_QEMU.iter().any(|(intended, _)| path.starts_with(intended)));
+    let path = twin(1, &format!("channel = [ {channels} ]\n"))?;
+    compare(&theirs, &nodes_of(&["/bin/xlr", "create", "-q", "-p", &path], &[])?)
+}
+
+fn twin(vcpus: u32, more: &str) -> Result<String, Stop> {
+    config(
         "twin",
         &format!(
             "name = \"twin\"\nuuid = \"11111111-2222-3333-4444-555555555555\"\ntype = \"pv\"\n\
              kernel = \"/guest/vmlinuz\"\nramdisk = \"/guest/initramfs.gz\"\n\
              extra = \"console=hvc0\"\nmemory = 64\nmaxmem = 96\nvcpus = {vcpus}\n{more}"
         ),
-    )?;
-    let theirs = nodes_of(&["/xen/bin/xl", "create", "-p", &path], settled)?;
-    let ours = nodes_of(&["/bin/xlr", "create", "-p", &path], settled)?;
+    )
+}
+
+/// Fails unless ours are theirs, but for what is intended.
+fn compare(theirs: &BTreeMap<String, String>, ours: &BTreeMap<String, String>) -> Verdict {
     let mut differences = Vec::new();
-    for (path, value) in &theirs {
+    for (path, value) in theirs {
         match ours.get(path) {
             None => differences.push(format!("missing {path} = {value}")),
             Some(own) if own != value => {
@@ -86,11 +133,20 @@ fn nodes_of(create: &[&str], settled: &[&str]) -> Result<BTreeMap<String, String
     let after = snapshot::take()?.nodes;
     let end = if settled.is_empty() { "/xen/bin/xl" } else { "/bin/xlr" };
     run(&format!("{end} destroy twin"))?.success()?;
-    Ok(after
+    Ok(added(&before, after, &domid))
+}
+
+/// What has come, with the domid taken out of paths and values.
+fn added(
+    before: &BTreeMap<String, String>,
+    after: BTreeMap<String, String>,
+    domid: &str,
+) -> BTreeMap<String, String> {
+    after
         .into_iter()
         .filter(|(path, _)| !before.contains_key(path) && !FIRST_USE.contains(&path.as_str()))
-        .map(|(path, value)| neutral(&path, &value, &domid))
-        .collect())
+        .map(|(path, value)| neutral(&path, &value, domid))
+        .collect()
 }
 
 /// Path and value with the domid as `D`, varying values as `*`.

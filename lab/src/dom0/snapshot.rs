@@ -69,13 +69,16 @@ fn domains() -> io::Result<BTreeMap<String, String>> {
 const OWN_NODES: [&str; 1] = ["/tool/xenstored/"];
 
 fn nodes() -> io::Result<BTreeMap<String, String>> {
-    let text = tool("/usr/bin/xenstore-ls", &["-fp"])?;
-    Ok(text
-        .lines()
+    Ok(parse_nodes(&tool("/usr/bin/xenstore-ls", &["-fp"])?))
+}
+
+/// Nodes with value and permissions, from what `xenstore-ls -fp` prints.
+pub fn parse_nodes(text: &str) -> BTreeMap<String, String> {
+    text.lines()
         .filter_map(|line| line.split_once(" = "))
         .filter(|(path, _)| !OWN_NODES.iter().any(|own| path.starts_with(own)))
         .map(|(path, value)| (path.to_string(), value.to_string()))
-        .collect())
+        .collect()
 }
 
 fn loops() -> io::Result<BTreeMap<String, String>> {

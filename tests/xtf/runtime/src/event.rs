@@ -10,9 +10,12 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 use xen_sys::{
-    event_channel::{EVTCHNOP_send, EVTCHNOP_status, evtchn_send, evtchn_status},
+    event_channel::{
+        EVTCHNOP_alloc_unbound, EVTCHNOP_send, EVTCHNOP_status, evtchn_alloc_unbound, evtchn_send,
+        evtchn_status,
+    },
     sched::{SCHEDOP_poll, sched_poll},
-    types::Port,
+    types::{Domid, Port},
 };
 
 /// Ports of the two-level event channel ABI.
@@ -51,6 +54,15 @@ pub fn wait(ports: &[Port], deadline_ns: Option<u64>) -> Result<(), Errno> {
 /// Tells the other end of `port`.
 pub fn notify(port: Port) -> Result<(), Errno> {
     hypercall::event_channel_op(EVTCHNOP_send, &mut evtchn_send { port: port.0 }).map(drop)
+}
+
+/// A new port, to which domain `remote` may bind.
+pub fn allocate(remote: Domid) -> Result<Port, Errno> {
+    let mut unbound: evtchn_alloc_unbound = xen_sys::Zeroed::zeroed();
+    unbound.dom = Domid::SELF.0;
+    unbound.remote_dom = remote.0;
+    hypercall::event_channel_op(EVTCHNOP_alloc_unbound, &mut unbound)?;
+    Ok(Port(unbound.port))
 }
 
 /// What Xen knows of one of the guest's own ports.

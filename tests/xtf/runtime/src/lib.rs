@@ -20,6 +20,7 @@
 //! into [`Boot`] and left for the guest to judge.
 #![no_std]
 
+pub mod channel;
 pub mod clock;
 pub mod cmdline;
 pub mod console;

@@ -55,6 +55,10 @@ impl Page {
 static SHARED_INFO: Page = Page::new();
 #[unsafe(link_section = ".bss.pages")]
 static WINDOW: [Page; WINDOWS] = [const { Page::new() }; WINDOWS];
+/// Pages that a guest may share with others.
+pub const SHARED_PAGES: usize = 4;
+#[unsafe(link_section = ".bss.pages")]
+static SHARED: [Page; SHARED_PAGES] = [const { Page::new() }; SHARED_PAGES];
 /// How many windows are in use: they nest like calls.
 static DEPTH: Single<usize> = Single::new(0);
 
@@ -63,6 +67,12 @@ pub fn map_shared_info(machine_address: u64) -> Result<(), Errno> {
     let entry = (machine_address & FRAME_MASK) | PRESENT | WRITABLE | ACCESSED_DIRTY;
     // SAFETY: the page exists to be replaced, nothing has used it yet.
     unsafe { hypercall::update_va_mapping(SHARED_INFO.address(), entry) }
+}
+
+/// The address of a page that nothing else uses, to be shared.
+#[must_use]
+pub fn shared_page(index: usize) -> u64 {
+    SHARED[index].address()
 }
 
 /// The page shared with Xen. Xen writes to it at any time.
