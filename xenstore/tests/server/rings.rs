@@ -116,7 +116,14 @@ fn a_guest_may_begin_anew() {
             setting.guests[1].page.set(REQ_PROD, 0x8000_0000);
             setting.turn_without_push(1);
         }
-        // Half of a request, which is forgotten.
+        if !parked {
+            // Half of a request, which is forgotten.
+            setting.guests[1].ask(0, &write("x", "value"));
+            setting.guests[1].outgoing.truncate(20);
+            setting.turn(1);
+            let held = setting.server.connection(setting.guests[1].id).unwrap().partial().len();
+            assert_eq!(held, 20);
+        }
         setting.guests[1].page.set(CONNECTION, 1);
         let signals = setting.guests[1].page.signals.get();
         setting.turn_without_push(1);
