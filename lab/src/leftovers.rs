@@ -19,6 +19,7 @@ pub fn compare(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     difference("xenstore node", &old, &new, &mut found);
     difference("loop device", &before.loops, &after.loops, &mut found);
     difference("PCI device", &before.pci, &after.pci, &mut found);
+    difference("interface", &before.interfaces, &after.interfaces, &mut found);
     difference("process", &before.processes, &after.processes, &mut found);
     for line in after.kernel_trouble.iter().skip(before.kernel_trouble.len()) {
         found.push(format!("dom0's kernel said: {line}"));
@@ -63,9 +64,10 @@ mod tests {
         after.nodes.insert("/vm/1".into(), "\"\"".into());
         after.loops.insert("loop0".into(), "/tmp/f".into());
         after.pci.insert("0000:00:04.0".into(), "held by pciback".into());
+        after.interfaces.insert("vif1.0".into(), "xenbr0".into());
         after.processes.insert("xl create".into(), 1);
         after.kernel_trouble.push("BUG: x".into());
-        assert_eq!(compare(&before, &after).len(), 6);
-        assert_eq!(compare(&after, &before).len(), 5, "what is gone counts, too");
+        assert_eq!(compare(&before, &after).len(), 7);
+        assert_eq!(compare(&after, &before).len(), 6, "what is gone counts, too");
     }
 }

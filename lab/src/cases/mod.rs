@@ -27,6 +27,7 @@ mod store;
 mod store_killed;
 mod undo;
 mod verbs;
+mod vif;
 mod xtf;
 
 use crate::case::{Case, Ending};
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Case> {
         pci::CASES,
         disk::CASES,
         store_killed::CASES,
+        vif::CASES,
     ]
     .concat()
 }

@@ -95,7 +95,10 @@ fn twin(vcpus: u32, more: &str) -> Result<String, Stop> {
 }
 
 /// Fails unless ours are theirs, but for what is intended.
-fn compare(theirs: &BTreeMap<String, String>, ours: &BTreeMap<String, String>) -> Verdict {
+pub(super) fn compare(
+    theirs: &BTreeMap<String, String>,
+    ours: &BTreeMap<String, String>,
+) -> Verdict {
     let mut differences = Vec::new();
     for (path, value) in theirs {
         match ours.get(path) {
@@ -137,7 +140,7 @@ fn nodes_of(create: &[&str], settled: &[&str]) -> Result<BTreeMap<String, String
 }
 
 /// What has come, with the domid taken out of paths and values.
-fn added(
+pub(super) fn added(
     before: &BTreeMap<String, String>,
     after: BTreeMap<String, String>,
     domid: &str,
@@ -170,13 +173,14 @@ fn neutral(path: &str, value: &str, domid: &str) -> (String, String) {
     (path, format!("{text} ({})", rights.join(",")))
 }
 
-/// A path with the domid as `D` where a path has one: below a domain's own roots.
+/// A path with the domid as `D` where a path has one: below a domain's own roots, and below a class
+/// of backends.
 fn without_domid(path: &str, domid: &str) -> String {
-    let mut before = "";
+    let (mut above, mut before) = ("", "");
     let parts = path.split('/').map(|part| {
-        let here = part.trim_end_matches('"') == domid
-            && ["domain", "libxl", "console", "pci"].contains(&before);
-        before = part;
+        let root = ["domain", "libxl", "console"].contains(&before) || above == "backend";
+        let here = root && part.trim_end_matches('"') == domid;
+        (above, before) = (before, part);
         if here { part.replace(domid, "D") } else { part.to_owned() }
     });
     parts.collect::<Vec<String>>().join("/")
@@ -198,6 +202,11 @@ mod tests {
                 "/libxl/7/device/console/0/frontend",
                 "\"/local/domain/7/console\"   (n0,r7)",
                 ("/libxl/D/device/console/0/frontend", "\"/local/domain/D/console\" (n0,rD)"),
+            ),
+            (
+                "/libxl/7/device/vif/7/backend",
+                "\"/local/domain/0/backend/vif/7/7\"   (n0)",
+                ("/libxl/D/device/vif/7/backend", "\"/local/domain/0/backend/vif/D/7\" (n0)"),
             ),
             ("/local/domain/7", "\"\"   (n0,r7)", ("/local/domain/D", "\"\" (n0,rD)")),
             (

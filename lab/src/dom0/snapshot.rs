@@ -18,6 +18,9 @@ pub struct Snapshot {
     pub loops: BTreeMap<String, String>,
     /// PCI functions that are set aside for guests, and numbers of virtual functions.
     pub pci: BTreeMap<String, String>,
+    /// Network interfaces, with the bridges that they are ports of.
+    #[serde(default)]
+    pub interfaces: BTreeMap<String, String>,
     /// Processes of user space: command lines with how many there are.
     pub processes: BTreeMap<String, u32>,
     /// Lines of dom0's kernel log so far that tell of a crash.
@@ -31,6 +34,7 @@ pub fn take() -> io::Result<Snapshot> {
         nodes: nodes()?,
         loops: loops()?,
         pci: pci()?,
+        interfaces: interfaces()?,
         processes: processes()?,
         kernel_trouble: kernel_trouble()?,
     })
@@ -111,6 +115,21 @@ fn pci() -> io::Result<BTreeMap<String, String>> {
         }
     }
     Ok(pci)
+}
+
+/// Interfaces but those of PCI devices, which come with their drivers.
+fn interfaces() -> io::Result<BTreeMap<String, String>> {
+    let mut interfaces = BTreeMap::new();
+    for entry in std::fs::read_dir("/sys/class/net")?.flatten() {
+        let bus = std::fs::read_link(entry.path().join("device/subsystem")).unwrap_or_default();
+        if bus.ends_with("pci") {
+            continue;
+        }
+        let master = std::fs::read_link(entry.path().join("master")).unwrap_or_default();
+        let master = master.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        interfaces.insert(entry.file_name().to_string_lossy().into_owned(), master);
+    }
+    Ok(interfaces)
 }
 
 fn processes() -> io::Result<BTreeMap<String, u32>> {
