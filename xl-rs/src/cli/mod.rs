@@ -4,6 +4,7 @@
 //! Verbs, flags and their letters are xl's. Nothing here does anything; [`crate::commands`] does.
 
 mod devices;
+mod network;
 pub mod number;
 mod pci;
 pub mod program;
@@ -13,6 +14,7 @@ mod xenstored;
 pub mod xl;
 
 pub use devices::{BlockAttachArgs, BlockDetachArgs, DeviceListArgs};
+pub use network::{NetworkAttachArgs, NetworkDetachArgs};
 pub use pci::{
     PciArgs, PciAssignableAddArgs, PciAssignableListArgs, PciAssignableRemoveArgs, PciAttachArgs,
     PciDetachArgs, PciDevicesArgs, PciListArgs, PciVerb,
@@ -135,6 +137,12 @@ pub enum Verb {
     BlockDetach(BlockDetachArgs),
     /// List the disks of domains
     BlockList(DeviceListArgs),
+    /// Attach a network interface to a domain
+    NetworkAttach(NetworkAttachArgs),
+    /// Detach a network interface from a domain
+    NetworkDetach(NetworkDetachArgs),
+    /// List the network interfaces of domains
+    NetworkList(DeviceListArgs),
     /// Send a system request to a domain's kernel
     Sysrq(SysrqArgs),
     /// Print the domid of a name

@@ -257,7 +257,8 @@ impl Job {
         }
         let first = made.end + 4;
         let domid = made.created.domid;
-        attach_all(&self.devices, domid, store, signals, |index, point| {
+        let who = (domid, Uuid::from_bytes(made.created.uuid));
+        attach_all(&self.devices, who, store, signals, |index, point| {
             made.halts.stop(first + index * Point::ALL.len() + point as usize);
         })?;
         if self.devices.pci.is_empty() {

@@ -12,8 +12,11 @@ use crate::device::attach::{Plan, Point, attach};
 use crate::device::detach::remove_all;
 use crate::device::disk::Disk;
 use crate::device::pci::Taker;
+use crate::device::vif::Interface;
+use crate::device::vif::nic::nics;
 use crate::device::{Address, Host, list};
 use libxc_safe::Xen;
+use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::Client;
 
@@ -21,7 +24,7 @@ impl Devices {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.disks.is_empty() && self.pci.is_empty()
+        self.disks.is_empty() && self.vifs.is_empty() && self.pci.is_empty()
     }
 
     /// Looks at what they need on the host, before anything is made.
@@ -32,6 +35,7 @@ impl Devices {
         store: &mut Client,
     ) -> Result<(), CommandError> {
         self.disks.iter().try_for_each(|spec| Disk::new(spec.clone()).check())?;
+        self.interfaces(Uuid::from_bytes(uuid)).try_for_each(|interface| interface.check())?;
         if !self.pci.is_empty() {
             pci_device::wanted_of(&self.pci, Taker::Planned(uuid), xen, store)?;
         }
@@ -39,8 +43,16 @@ impl Devices {
     }
 
     /// The plans of all, in the order in which they are attached.
-    fn plans(&self) -> Vec<Box<dyn Plan>> {
-        self.disks.iter().map(|spec| Box::new(Disk::new(spec.clone())) as Box<dyn Plan>).collect()
+    fn plans(&self, domain: Uuid) -> Vec<Box<dyn Plan>> {
+        let disks = self.disks.iter().map(|spec| Disk::new(spec.clone()));
+        let mut plans: Vec<Box<dyn Plan>> = Vec::new();
+        plans.extend(disks.map(|disk| Box::new(disk) as Box<dyn Plan>));
+        plans.extend(self.interfaces(domain).map(|interface| Box::new(interface) as Box<dyn Plan>));
+        plans
+    }
+
+    fn interfaces(&self, domain: Uuid) -> impl Iterator<Item = Interface> {
+        nics(&self.vifs, domain).into_iter().map(Interface::new)
     }
 }
 
@@ -48,13 +60,13 @@ impl Devices {
 /// caller takes the domain down, and them with it.
 pub fn attach_all(
     devices: &Devices,
-    domid: Domid,
+    (domid, uuid): (Domid, Uuid),
     store: &mut Client,
     signals: &Signals,
     mut reached: impl FnMut(usize, Point),
 ) -> Result<(), CommandError> {
     let mut host = Host::new(store, Some(signals.came()));
-    for (index, mut plan) in devices.plans().into_iter().enumerate() {
+    for (index, mut plan) in devices.plans(uuid).into_iter().enumerate() {
         if signals.seen() {
             return Err(CommandError::Interrupted);
         }

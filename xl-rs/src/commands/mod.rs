@@ -26,6 +26,7 @@ mod hot;
 mod info;
 mod list;
 mod memory;
+mod network;
 mod pause;
 mod pci;
 mod pci_device;
@@ -127,6 +128,9 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::BlockAttach(arguments) => block::attach(&arguments),
         Verb::BlockDetach(arguments) => block::detach(&arguments),
         Verb::BlockList(arguments) => block::list(&arguments),
+        Verb::NetworkAttach(arguments) => network::attach(&arguments),
+        Verb::NetworkDetach(arguments) => network::detach(&arguments),
+        Verb::NetworkList(arguments) => network::list(&arguments),
         Verb::Sysrq(arguments) => sysrq::run(&arguments),
         Verb::DebugKeys(arguments) => debug_keys::run(&arguments),
         Verb::Pci(arguments) => pci::run(&arguments),

@@ -5,6 +5,7 @@
 
 use super::device;
 use super::device::pci::Pci;
+use super::device::vif::Vif;
 use super::reader::{At, Reader, as_text};
 use super::tree::Kind;
 use crate::device::disk::DiskSpec;
@@ -15,6 +16,8 @@ use std::collections::BTreeMap;
 pub struct Devices {
     /// `disk`.
     pub disks: Vec<DiskSpec>,
+    /// `vif`.
+    pub vifs: Vec<Vif>,
     /// `pci`, defaults filled in.
     pub pci: Vec<Pci>,
 }
@@ -22,7 +25,7 @@ pub struct Devices {
 /// Reads all of them.
 pub(super) fn read(reader: &mut Reader<'_>) -> Devices {
     // `pci` comes with the rest of the hardware: [`super::hardware`].
-    Devices { disks: disks(reader), pci: Vec::new() }
+    Devices { disks: disks(reader), vifs: vifs(reader), pci: Vec::new() }
 }
 
 /// The texts of a list of descriptions.
@@ -65,6 +68,36 @@ fn disks(reader: &mut Reader<'_>) -> Vec<DiskSpec> {
     disks
 }
 
+fn vifs(reader: &mut Reader<'_>) -> Vec<Vif> {
+    let mut vifs: Vec<Vif> = Vec::new();
+    for text in descriptions(reader, "vif") {
+        let vif = match device::vif::wanted(&text.value) {
+            Ok(vif) => vif,
+            Err(wrong) => {
+                // What is no description at all has been told.
+                if device::vif::parse(&text.value).is_ok() {
+                    let (start, end) = (wrong.range.start, wrong.range.end);
+                    let span = text.span.inside_literal(text.value.len(), start, end);
+                    let help = Some(wrong.help.to_owned());
+                    reader.refuse(span, format!("vif: {}", wrong.message), "here", help);
+                }
+                continue;
+            }
+        };
+        let number = |vif: &Vif| vif.devid.map(|devid| format!("devid={devid}"));
+        let name = |vif: &Vif| vif.interface.as_ref().map(|name| format!("vifname={name}"));
+        let others: Vec<String> =
+            vifs.iter().flat_map(|vif| [number(vif), name(vif)]).flatten().collect();
+        let own = [number(&vif), name(&vif)].into_iter().flatten();
+        if let Some(same) = own.into_iter().find(|own| others.contains(own)) {
+            let help = String::from("no two interfaces may have it: write another one");
+            reader.refuse(text.span, format!("vif: {same} is there twice"), "again", Some(help));
+        }
+        vifs.push(vif);
+    }
+    vifs
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::source::Sources;
@@ -101,6 +134,38 @@ mod tests {
             assert!(loaded.config.is_none(), "{disks}");
             let problems: Vec<_> = loaded.problems.iter().map(|p| p.message.as_str()).collect();
             assert!(problems.len() == 1 && problems[0].contains(words), "{disks}: {problems:?}");
+        }
+    }
+
+    fn read_vifs(vifs: &str) -> Loaded {
+        let mut sources = Sources::default();
+        sources.add("a.cfg", format!("name='n'\nkernel='/k'\nmemory=64\nvif={vifs}"));
+        load(sources)
+    }
+
+    #[test]
+    fn interfaces_in_their_order() {
+        let loaded = read_vifs("['bridge=b', '', 'devid=7']");
+        assert_eq!(loaded.problems, []);
+        let vifs = loaded.config.unwrap().devices.vifs;
+        let found: Vec<_> = vifs.iter().map(|vif| (vif.bridge.as_deref(), vif.devid)).collect();
+        assert_eq!(found, [(Some("b"), None), (None, None), (None, Some(7))]);
+    }
+
+    #[test]
+    fn interfaces_that_cannot_be_had_are_refused_once() {
+        for (vifs, words) in [
+            ("'bridge=b'", "vif must be a list"),
+            ("['brigde=b']", "no parameter \"brigde\""),
+            ("['type=ioemu']", "no emulated interface"),
+            ("['devid=1','bridge=b','devid=1']", "devid=1 is there twice"),
+            ("['vifname=x','vifname=x']", "vifname=x is there twice"),
+            ("['vlan=x']", "not the number of a VLAN"),
+        ] {
+            let loaded = read_vifs(vifs);
+            assert!(loaded.config.is_none(), "{vifs}");
+            let problems: Vec<_> = loaded.problems.iter().map(|p| p.message.as_str()).collect();
+            assert!(problems.len() == 1 && problems[0].contains(words), "{vifs}: {problems:?}");
         }
     }
 }

@@ -102,7 +102,7 @@ pub const KEYS: &[Key] = &[
     key("xenstore_feature_mask", Refused(STORE)),
     key("xenstore_quota", Refused(STORE)),
     key("disk", Honoured),
-    key("vif", Refused(DEVICE)),
+    key("vif", Honoured),
     key("vif2", Ignored(LEGACY)),
     key("p9", Refused(DEVICE)),
     key("vtpm", Refused(DEVICE)),

@@ -9,7 +9,7 @@
 //! takes for its end.
 
 use super::wait::DESTROY;
-use super::{Address, DeviceError, Host, Kind, XenbusState, disk, nodes, pci};
+use super::{Address, DeviceError, Host, Kind, XenbusState, disk, nodes, pci, vif};
 use std::path::Path;
 use xen_sys::types::Domid;
 use xenstore::client::Nodes;
@@ -87,8 +87,9 @@ fn finish(address: &Address, force: Force, host: &mut Host<'_>) -> Result<(), De
     }
     let freed = match address.kind {
         Kind::Vbd => disk::release(address, host),
+        Kind::Vif => vif::release(address, host),
         Kind::Pci => pci::release(address, host),
-        Kind::Vif | Kind::Console => Ok(()),
+        Kind::Console => Ok(()),
     };
     clean(address, host)?;
     freed

@@ -2,6 +2,7 @@
 
 use super::disk::DiskError;
 use super::script::ScriptError;
+use super::vif::VifError;
 use super::{Address, XenbusState};
 use crate::pci::PciError;
 use std::io;
@@ -134,6 +135,9 @@ pub enum DeviceError {
     /// A disk's own.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A network interface's own.
+    #[error(transparent)]
+    Vif(#[from] VifError),
 }
 
 impl DeviceError {

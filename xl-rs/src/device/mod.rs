@@ -22,6 +22,7 @@ pub mod nodes;
 pub mod pci;
 pub mod script;
 pub mod vdev;
+pub mod vif;
 pub mod wait;
 
 pub use error::DeviceError;

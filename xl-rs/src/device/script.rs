@@ -23,13 +23,27 @@ pub enum Action {
     Add,
     /// Give up what it did for one.
     Remove,
+    /// Connect dom0's end of a network interface.
+    Online,
+    /// Take it apart.
+    Offline,
 }
 
 impl Action {
+    /// What else a script is called with.
+    const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Add | Self::Remove => &[],
+            Self::Online | Self::Offline => &["type_if=vif"],
+        }
+    }
+
     const fn word(self) -> &'static str {
         match self {
             Self::Add => "add",
             Self::Remove => "remove",
+            Self::Online => "online",
+            Self::Offline => "offline",
         }
     }
 }
@@ -109,7 +123,7 @@ impl Script<'_> {
     pub fn run(&self, host: &mut Host<'_>) -> Result<(), DeviceError> {
         let Self { path, action, address, environment } = *self;
         let mut command = Command::new(path);
-        command.arg(action.word()).envs(environment.iter().copied());
+        command.arg(action.word()).args(action.arguments()).envs(environment.iter().copied());
         command.env("XENBUS_TYPE", address.kind.name());
         command.env("XENBUS_PATH", address.backend_path_in_domain());
         command.env("XENBUS_BASE_PATH", "backend");

@@ -89,6 +89,30 @@ impl Host<'_> {
         Ok(waited)
     }
 
+    /// Waits until `judge` has decided on the value of a node of a device. When the time is over: the
+    /// last value.
+    ///
+    /// # Errors
+    /// [`DeviceError::Interrupted`], those of the store.
+    pub fn await_node<T>(
+        &mut self,
+        address: &Address,
+        path: &str,
+        limit: Duration,
+        mut judge: impl FnMut(Option<&[u8]>) -> Option<T>,
+    ) -> Result<Result<T, Option<Vec<u8>>>, DeviceError> {
+        self.events()?.watch(path, TOKEN)?;
+        let waited = self.await_events(address, Instant::now() + limit, |host| {
+            let value = host.store.read_optional(path)?;
+            Ok(judge(value.as_deref()).ok_or(value))
+        });
+        // A connection that is gone has no watches.
+        let unwatched = self.events().and_then(|events| events.unwatch(path, TOKEN));
+        let waited = waited?;
+        unwatched?;
+        Ok(waited)
+    }
+
     /// Calls `look` at every event until it finds what it looks for, or the time is over.
     fn await_events<T, S>(
         &mut self,

@@ -5,10 +5,12 @@
 //! program, and never touches an interface that it was not told to.
 
 mod address;
+mod departure;
 mod link;
 mod socket;
 
 pub use address::Destination;
+pub use departure::Departures;
 pub use link::{Bridge, Change, Link};
 pub use socket::Rtnetlink;
 

@@ -8,6 +8,7 @@ pub mod disks;
 pub mod domains;
 pub mod facts;
 pub mod findings;
+pub mod interfaces;
 pub mod pci;
 pub mod uptimes;
 pub mod vcpus;

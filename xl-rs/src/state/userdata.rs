@@ -7,9 +7,12 @@
 //! either tool leaves a new configuration beside it, as `.xl`, for the next reboot.
 
 use super::{StateError, make_directory, names, read, remove, replace};
+use crate::config::device::vif::Vif;
 use crate::config::devices::Devices;
 use crate::device::disk::DiskSpec;
 use crate::device::vdev;
+use crate::device::vif::Nic;
+use crate::device::vif::nic::nics;
 use domain_builder::spec::{Channel, Connection, DomainSpec, EndAction, TscMode};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -110,6 +113,11 @@ pub fn libxl_json(spec: &DomainSpec, placed: bool, devices: &Devices) -> Vec<u8>
     }
     if !spec.channels.is_empty() {
         domain.insert("channels".into(), (1..).zip(&spec.channels).map(channel).collect());
+    }
+    if !devices.vifs.is_empty() {
+        let nics = nics(&devices.vifs, Uuid::from_bytes(spec.uuid));
+        let nics: Vec<Value> = devices.vifs.iter().zip(&nics).map(interface).collect();
+        domain.insert("nics".into(), nics.into());
     }
     let ends = &spec.on_end;
     for (key, action) in [
@@ -230,7 +238,7 @@ fn build_info(spec: &DomainSpec, placed: bool) -> Map<String, Value> {
 /// # Errors
 /// [`StateError`].
 pub fn add_disk(domid: Domid, uuid: Uuid, spec: &DiskSpec) -> Result<(), StateError> {
-    change_disks(domid, uuid, |disks| {
+    change(domid, uuid, "disks", |disks| {
         disks.retain(|disk| !is_disk(disk, spec.devid));
         let mut disk = disk(spec);
         // libxl writes this one for those of a configuration only.
@@ -244,17 +252,42 @@ pub fn add_disk(domid: Domid, uuid: Uuid, spec: &DiskSpec) -> Result<(), StateEr
 /// # Errors
 /// [`StateError`].
 pub fn remove_disk(domid: Domid, uuid: Uuid, devid: u32) -> Result<(), StateError> {
-    change_disks(domid, uuid, |disks| disks.retain(|disk| !is_disk(disk, devid)))
+    change(domid, uuid, "disks", |disks| disks.retain(|disk| !is_disk(disk, devid)))
 }
 
 fn is_disk(disk: &Value, devid: u32) -> bool {
     disk["vdev"].as_str().and_then(vdev::number) == Some(devid)
 }
 
-/// Changes the list of disks in libxl's file; without one there is nothing to change.
-fn change_disks(
+/// Notes that an interface was attached.
+///
+/// # Errors
+/// [`StateError`].
+pub fn add_interface(domid: Domid, uuid: Uuid, vif: &Vif, nic: &Nic) -> Result<(), StateError> {
+    change(domid, uuid, "nics", |nics| {
+        nics.retain(|other| !is_interface(other, nic.devid));
+        nics.push(interface((vif, nic)));
+    })
+}
+
+/// Notes that an interface was detached.
+///
+/// # Errors
+/// [`StateError`].
+pub fn remove_interface(domid: Domid, uuid: Uuid, devid: u32) -> Result<(), StateError> {
+    change(domid, uuid, "nics", |nics| nics.retain(|nic| !is_interface(nic, devid)))
+}
+
+fn is_interface(nic: &Value, devid: u32) -> bool {
+    // libxl leaves a number of 0 out.
+    nic["devid"].as_u64().unwrap_or(0) == u64::from(devid)
+}
+
+/// Changes a list of devices in libxl's file; without one there is nothing to change.
+fn change(
     domid: Domid,
     uuid: Uuid,
+    key: &str,
     change: impl FnOnce(&mut Vec<Value>),
 ) -> Result<(), StateError> {
     let Some(bytes) = load(domid.0, uuid, Kind::Json)? else { return Ok(()) };
@@ -265,11 +298,11 @@ fn change_disks(
     };
     let mut config: Map<String, Value> =
         serde_json::from_slice(&bytes[..end]).map_err(|error| damaged(&error.to_string()))?;
-    let disks = config.entry("disks").or_insert_with(|| json!([]));
-    let disks = disks.as_array_mut().ok_or_else(|| damaged("its disks are no list"))?;
-    change(disks);
-    if disks.is_empty() {
-        config.remove("disks");
+    let list = config.entry(key).or_insert_with(|| json!([]));
+    let list = list.as_array_mut().ok_or_else(|| damaged("its devices are no list"))?;
+    change(list);
+    if list.is_empty() {
+        config.remove(key);
     }
     write(domid.0, uuid, Kind::Json, &text(&config))
 }
@@ -305,6 +338,32 @@ fn disk(spec: &DiskSpec) -> Value {
     }
     disk["colo_restore_enable"] = "False".into();
     disk
+}
+
+/// An interface: what was written, and what libxl fills in beside that.
+fn interface((vif, nic): (&Vif, &Nic)) -> Value {
+    let mut interface = json!({ "devid": nic.devid, "mac": nic.mac.to_string(), "nictype": "vif" });
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            interface[key] = value;
+        }
+    };
+    let text = |text: &Option<String>| text.as_deref().map(Value::from);
+    set("bridge", text(&vif.bridge));
+    set("ip", text(&vif.ip));
+    set("model", text(&vif.model));
+    set("ifname", text(&vif.interface));
+    set("gatewaydev", text(&vif.gateway_device));
+    set("vlan", text(&vif.vlan));
+    if vif.script.is_some() {
+        set("script", Some(nic.mode.script().to_string_lossy().into()));
+    }
+    set("mtu", nic.mtu.map(Value::from));
+    set("rate_bytes_per_interval", nic.rate.map(|rate| rate.bytes_per_interval.into()));
+    set("rate_interval_usecs", nic.rate.map(|rate| rate.interval_us.into()));
+    let trusted = vif.trusted.map(|trusted| if trusted { "True" } else { "False" });
+    set("trusted", trusted.map(Value::from));
+    interface
 }
 
 /// Hard and soft affinity, a list of CPUs per vcpu; up to the last vcpu that has one.

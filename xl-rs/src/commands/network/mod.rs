@@ -1,0 +1,100 @@
+//! `network-attach`, `network-detach`, `network-list`: the network interfaces of a domain while it is
+//! there.
+
+mod look;
+
+use super::error::CommandError;
+use super::hot::Hot;
+use super::{domain, print, print_json, tell};
+use crate::cli::{DeviceListArgs, NetworkAttachArgs, NetworkDetachArgs};
+use crate::config::device::vif::wanted;
+use crate::device::vif::{Interface, Mac, Nic};
+use crate::device::{Address, DeviceError, Host, Kind, XenbusState, list};
+use crate::output::interfaces::table;
+use crate::state::userdata;
+use libxc_safe::Xen;
+use xen_sys::types::Domid;
+use xenstore::client::Client;
+
+/// Runs `network-attach`.
+pub fn attach(arguments: &NetworkAttachArgs) -> Result<(), CommandError> {
+    // xl takes one key at a time; several between commas are as good.
+    let text = arguments.description.join(",");
+    let vif = wanted(&text).map_err(|error| CommandError::BadDevice {
+        what: format!("network interface {text:?}: {}", error.message),
+        help: error.help.to_owned(),
+    })?;
+    let mut hot = Hot::open(&arguments.domain)?;
+    let devid = match vif.devid {
+        Some(devid) => devid,
+        None => free(hot.domid(), &mut hot.store)?,
+    };
+    let nic = Nic::new(&vif, devid, hot.uuid());
+    hot.attach(&mut Interface::new(nic.clone()), arguments.stop_at)?;
+    userdata::add_interface(hot.domid(), hot.uuid(), &vif, &nic)?;
+    Ok(())
+}
+
+/// The number after the largest that there is, as under xl.
+fn free(domid: Domid, store: &mut Client) -> Result<u32, CommandError> {
+    let addresses = list::devices_of(Kind::Vif, domid, store)?;
+    let largest = addresses.iter().map(|address| address.devid).max();
+    Ok(largest.map_or(0, |devid| devid.saturating_add(1)))
+}
+
+/// Runs `network-detach`. As under xl the guest is asked, and if it does not let go it is not asked any
+/// more; one that has not connected to it is not asked at all.
+pub fn detach(arguments: &NetworkDetachArgs) -> Result<(), CommandError> {
+    let mut hot = Hot::open(&arguments.domain)?;
+    let address = meant(hot.domid(), &arguments.interface, &mut hot.store)?;
+    let state = Host::undisturbed(&mut hot.store).backend_state(&address)?;
+    let used = state.is_some_and(|state| state > XenbusState::InitWait);
+    match hot.detach(&address, !used) {
+        Err(CommandError::Device(DeviceError::InUse { .. })) => hot.detach(&address, true)?,
+        done => done?,
+    }
+    userdata::remove_interface(hot.domid(), hot.uuid(), address.devid)?;
+    Ok(())
+}
+
+/// The interface of a number or hardware address.
+fn meant(domid: Domid, given: &str, store: &mut Client) -> Result<Address, CommandError> {
+    let rows = look::interfaces(domid, store)?;
+    let row = match Mac::parse(given) {
+        Some(mac) => rows.iter().find(|row| row.mac == mac.to_string()),
+        None => {
+            let digits = given.bytes().all(|byte| byte.is_ascii_digit());
+            let devid = given.parse().ok().filter(|_| digits);
+            rows.iter().find(|row| Some(row.devid) == devid)
+        }
+    };
+    let row = row.ok_or_else(|| CommandError::NoDevice {
+        domid: domid.0,
+        what: format!("network interface {}", crate::printable::line(given)),
+    })?;
+    Ok(Address { kind: Kind::Vif, domid, devid: row.devid, backend: Domid(row.backend_domid) })
+}
+
+/// Runs `network-list`.
+pub fn list(arguments: &DeviceListArgs) -> Result<(), CommandError> {
+    let xen = Xen::open()?;
+    let mut store = Client::connect()?;
+    let mut rows = Vec::new();
+    let mut failed = None;
+    for given in &arguments.domains {
+        match domain::find(&xen, &mut store, given) {
+            Ok(info) => rows.extend(look::interfaces(info.domid, &mut store)?),
+            // The others are listed all the same, as by xl.
+            Err(error) => {
+                if let Some(error) = failed.replace(error) {
+                    tell(super::error::chain(&error));
+                }
+            }
+        }
+    }
+    match arguments.json {
+        true => print_json(&serde_json::to_value(&rows).unwrap_or_default())?,
+        false => print(table(&rows).as_bytes())?,
+    }
+    failed.map_or(Ok(()), Err)
+}
