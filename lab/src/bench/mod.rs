@@ -14,6 +14,7 @@
 //! Never judges by a mean: a row shows medians, and every measurement is kept.
 
 mod create;
+mod devices;
 mod output;
 mod plot;
 mod record;
@@ -99,6 +100,11 @@ const BENCHES: &[Bench] = &[
         about: "requests to a xenstored: ours against the C and the OCaml daemon",
         measure: store::measure,
     },
+    Bench {
+        name: devices::NAME,
+        about: "attach and detach a device of a running guest: xlr against xl",
+        measure: devices::measure,
+    },
 ];
 
 /// Runs a benchmark; the exit code says whether `--check` is content.
@@ -136,6 +142,7 @@ pub fn inside(args: &[String]) -> std::io::Result<()> {
     match args {
         [name, work] if name == create::NAME => create::inside::main(work),
         [name, work] if name == store::NAME => store::inside::main(work),
+        [name, work] if name == devices::NAME => devices::inside::main(work),
         _ => Err(std::io::Error::other("bench-dom0 NAME WORK")),
     }
 }

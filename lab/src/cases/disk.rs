@@ -1,9 +1,10 @@
 //! Disks: what a guest writes is on the medium, in every way in which a disk comes and goes.
 
+use super::disk_bad::medium;
 use crate::case::{Case, Group};
 use crate::dom0::dump::{self, Dump};
 use crate::dom0::guest::Guest;
-use crate::dom0::host::{Stop, Verdict, await_node_is, run};
+use crate::dom0::host::{Stop, Verdict, await_node_is, domid, run};
 use crate::ensure;
 
 /// The cases of this topic.
@@ -11,6 +12,15 @@ pub const CASES: &[Case] = &[
     Case::new("disk/guest-serves", Group::Toolstack, serves),
     Case::new("disk/mounts-and-writes", Group::Toolstack, mounts_and_writes),
     Case::new("disk/hot", Group::Toolstack, hot),
+    Case::new("disk/block-device", Group::Toolstack, block_device),
+    Case::new("disk/under-load", Group::Toolstack, under_load),
+    Case::new("disk/ends", Group::Toolstack, ends),
+    Case::new("disk/rounds", Group::Toolstack, || rounds(20)),
+    Case {
+        ci: false,
+        limit_seconds: 600,
+        ..Case::new("disk/200-rounds", Group::Toolstack, || rounds(200))
+    },
 ];
 
 /// The guest that all cases with devices drive.
@@ -20,13 +30,6 @@ fn serves() -> Verdict {
     let (code, text) = guest.try_sh("cat /nosuch; false")?;
     ensure!(code == 1 && text.contains("/nosuch"), "{code}: {text}");
     guest.destroy()
-}
-
-/// A file of zeros.
-fn medium(name: &str, mib: u64) -> Result<String, Stop> {
-    let path = format!("/tmp/{name}.img");
-    std::fs::File::create(&path)?.set_len(mib << 20)?;
-    Ok(path)
 }
 
 /// Whether these bytes are somewhere in a file.
@@ -39,8 +42,8 @@ fn unchanged(before: &Dump, after: &str) -> Verdict {
     dump::unchanged(before, after)
 }
 
-/// A disk that comes while the guest runs is written to and goes again; one that is in use stays until
-/// the guest lets go of it, or is taken away. The same is listed by both tools.
+/// A disk that comes while the guest runs is written to and goes again, or is taken away. The same is
+/// listed by both tools.
 fn hot() -> Verdict {
     let path = medium("hot", 8)?;
     run(&format!("/bin/mke2fs -q -F -t ext2 {path}"))?.success()?;
@@ -48,14 +51,12 @@ fn hot() -> Verdict {
     let before = dump::take()?;
     let attach = format!("/bin/xlr block-attach hot {path},raw,xvdc,rw");
     run(&attach)?.success()?;
-    await_node_is(&format!("/local/domain/0/backend/vbd/{}/51744/state", guest.domid), "4")?;
+    guest.await_file("/dev/xvdc")?;
     guest.sh("mount -t ext2 /dev/xvdc /mnt && echo hot-$((40+2)) >/mnt/f && sync")?;
     let (ours, theirs) = (run("/bin/xlr block-list hot")?, run("/xen/bin/xl block-list hot")?);
     ensure!(ours.success()?.out == theirs.success()?.out, "the lists differ");
     let said = run(&attach)?.failure()?;
     ensure!(said.err.contains("xvdc") && said.err.contains("is there already"), "{}", said.err);
-    let said = run("/bin/xlr block-detach hot xvdc")?.failure()?;
-    ensure!(said.err.contains("the guest has been asked to let go of it"), "{}", said.err);
     guest.sh("cat /mnt/f && umount /mnt")?;
     run("/bin/xlr block-detach hot xvdc")?.success()?;
     ensure!(holds(&path, b"hot-42")?, "the file does not have it");
@@ -64,6 +65,7 @@ fn hot() -> Verdict {
     unchanged(&before, "a disk that came and went")?;
 
     run(&attach)?.success()?;
+    guest.await_file("/dev/xvdc")?;
     guest.sh("mount -t ext2 /dev/xvdc /mnt")?;
     run("/bin/xlr block-detach -f hot xvdc")?.success()?;
     unchanged(&before, "a disk that was taken away")?;
@@ -92,4 +94,100 @@ fn mounts_and_writes() -> Verdict {
     unchanged(&before, "a guest with two disks")?;
     std::fs::remove_file(writable)?;
     Ok(std::fs::remove_file(fixed)?)
+}
+
+/// A block device is served as it is, and so is one beyond the sixteenth.
+fn block_device() -> Verdict {
+    let path = medium("block", 8)?;
+    run(&format!("/bin/losetup /dev/loop5 {path}"))?.success()?;
+    let before = dump::take()?;
+    let disks = "disk = [\"phy:/dev/loop5,xvda,w\"]\n";
+    let mut guest = Guest::create("block", disks)?;
+    guest.sh("echo block-$((40+2)) | dd of=/dev/xvda bs=512 seek=3 conv=sync && sync")?;
+    let extended = medium("extended", 1)?;
+    run(&format!("/bin/xlr block-attach block {extended},raw,xvdz,rw"))?.success()?;
+    guest.await_file("/dev/xvdz")?;
+    ensure!(guest.sh("cat /sys/block/xvdz/size")?.trim() == "2048", "its size");
+    guest.destroy()?;
+    ensure!(holds(&path, b"block-42")?, "the medium does not have it");
+    unchanged(&before, "a block device")?;
+    run("/bin/losetup -d /dev/loop5")?.success()?;
+    Ok(())
+}
+
+/// A disk goes while it is written to, asked for or taken; a guest that is destroyed while it writes
+/// leaves nothing.
+fn under_load() -> Verdict {
+    let path = medium("load", 64)?;
+    let none = dump::take()?;
+    let mut guest = Guest::create("load", "")?;
+    let before = dump::take()?;
+    let attach = format!("/bin/xlr block-attach load {path},raw,xvda,rw");
+    let write = "while dd if=/dev/zero of=/dev/xvda bs=64k count=1000 conv=fsync; do :; done";
+    run(&attach)?.success()?;
+    guest.await_file("/dev/xvda")?;
+    guest.begin(write)?;
+    // This kernel lets go at once, and fails what is under way.
+    for force in ["", "-f "] {
+        run(&format!("/bin/xlr block-detach {force}load xvda"))?.success()?;
+        guest.end()?;
+        unchanged(&before, "a disk that was taken under load")?;
+        run(&attach)?.success()?;
+        guest.await_file("/dev/xvda")?;
+        guest.begin(write)?;
+    }
+    guest.destroy()?;
+    unchanged(&none, "a guest that was destroyed under load")
+}
+
+/// Disks go with their domain however it ends, by either tool, and come back with a reboot.
+fn ends() -> Verdict {
+    let path = medium("ends", 4)?;
+    let disks = format!("disk = [\"{path},raw,xvda,rw\"]\non_reboot = \"restart\"\n");
+    let before = dump::take()?;
+    let mut guest = Guest::create("ends", &disks)?;
+    guest.sh("echo ends-$((40+2)) | dd of=/dev/xvda bs=512 conv=sync && sync")?;
+    run("/bin/xlr reboot ends")?.success()?;
+    let Some(domid) = domid("ends")? else { crate::fail!("it was not started again") };
+    await_node_is(&format!("/local/domain/0/backend/vbd/{domid}/51712/state"), "4")?;
+    run("/bin/xlr shutdown -w ends")?.success()?;
+    unchanged(&before, "a guest that was shut down")?;
+    ensure!(holds(&path, b"ends-42")?, "the file does not have it");
+    // Each tool takes down what the other one made.
+    let config = crate::dom0::guest::configuration("ends", &disks)?;
+    for (create, destroy) in [("/xen/bin/xl", "/bin/xlr"), ("/bin/xlr", "/xen/bin/xl")] {
+        let log = crate::dom0::host::console("ends")?;
+        run(&format!("{create} create {config}"))?.success()?;
+        let guest = Guest::attach("ends", log)?;
+        let theirs = format!("{destroy} destroy ends");
+        run(&theirs)?.success()?;
+        drop(guest);
+        crate::dom0::host::await_process_end(&format!("{create} create"), 20)?;
+        run("/bin/xlr list")?.success()?;
+        if destroy == "/bin/xlr" {
+            unchanged(&before, &format!("{theirs} of what {create} made"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Nothing is left by any number of disks that come and go.
+fn rounds(count: u32) -> Verdict {
+    let path = medium("rounds", 1)?;
+    let mut guest = Guest::create("rounds", "")?;
+    let round = |guest: &mut Guest| -> Verdict {
+        run(&format!("/bin/xlr block-attach rounds {path},raw,xvda,rw"))?.success()?;
+        let state = format!("/local/domain/0/backend/vbd/{}/51712/state", guest.domid);
+        await_node_is(&state, "4")?;
+        run("/bin/xlr block-detach rounds xvda")?.success()?;
+        Ok(())
+    };
+    // What the first one brings for good.
+    round(&mut guest)?;
+    let before = dump::take()?;
+    for _ in 0..count {
+        round(&mut guest)?;
+    }
+    unchanged(&before, &format!("{count} rounds"))?;
+    guest.destroy()
 }

@@ -10,6 +10,7 @@ mod commands;
 mod console;
 mod create;
 mod disk;
+mod disk_bad;
 mod ends;
 mod harness;
 mod host_check;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Case> {
         disk::CASES,
         store_killed::CASES,
         vif::CASES,
+        disk_bad::CASES,
     ]
     .concat()
 }

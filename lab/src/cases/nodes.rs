@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
         equal_to_xl(1, "driver_domain = 1\nxend_suspend_evtchn_compat = 1\n")
     }),
     Case::new("nodes/channels-equal-to-xl", Group::Create, channels_equal_to_xl),
+    Case::new("nodes/equal-to-xl-disks", Group::Create, disks),
     Case {
         ci: false,
         ..Case::new("nodes/equal-to-xl-4-vcpus", Group::Create, || equal_to_xl(4, ""))
@@ -37,6 +38,21 @@ const FIRST_USE: &[&str] = &["/libxl", "/vm"];
 
 /// Values that differ from one domain to the next and are compared by presence and permissions.
 const VARYING: &[&str] = &["start_time", "ring-ref", "port", "tty", "randomval"];
+
+/// Every kind of disk: the backend's half, the guest's, and libxl's copy.
+fn disks() -> Verdict {
+    for name in ["twin-a", "twin-b", "twin-c"] {
+        std::fs::File::create(format!("/tmp/{name}.img"))?.set_len(1 << 20)?;
+    }
+    run("/bin/losetup /dev/loop7 /tmp/twin-c.img")?.success()?;
+    equal_to_xl(
+        1,
+        "disk = [\"/tmp/twin-a.img,raw,xvda,rw\", \"/tmp/twin-b.img,,hdc:cdrom,r\",\
+         \"/dev/loop7,raw,xvdaa,w,no-discard,direct-io-safe\"]\n",
+    )?;
+    run("/bin/losetup -d /dev/loop7")?.success()?;
+    Ok(())
+}
 
 /// Creates the same configuration with both tools, paused, and compares every node.
 fn equal_to_xl(vcpus: u32, more: &str) -> Verdict {

@@ -85,6 +85,15 @@ impl Guest {
         self.end()
     }
 
+    /// Waits until the guest has a file: a device that was attached has come when dom0 says so, and its
+    /// file in the guest a little later. The guest has nothing that would wake it.
+    pub fn await_file(&mut self, path: &str) -> Verdict {
+        self.sh(&format!(
+            "n=0; until [ -e {path} ]; do n=$((n+1)); [ $n -lt 300 ] && sleep 0.1 || exit 1; done"
+        ))?;
+        Ok(())
+    }
+
     /// Begins a line, and waits for nothing.
     pub fn begin(&mut self, line: &str) -> Verdict {
         eprintln!("{}> {line}", self.name);

@@ -7,7 +7,7 @@
 //!
 //! In: the plan of a device and a domain. Out: the device, attached; or an error, and nothing of it.
 
-use super::detach::{Force, remove};
+use super::detach::{Force, remove, unserved};
 use super::wait::INIT;
 use super::{Address, Device, DeviceError, Entries, Host, XenbusState, nodes};
 use std::path::Path;
@@ -149,7 +149,13 @@ fn serve(
     let requests: Vec<Request> =
         requests.into_iter().collect::<Result<_, _>>().map_err(xenstore::client::Error::from)?;
     let _: Vec<Reply> = host.store.batch_all(&requests)?;
-    plan.keep()
+    plan.keep()?;
+    // A guest that takes its half away ends the device, and nothing in xenstore tells of that.
+    if unserved(&device.address) {
+        let (device, state) = (device.address, XenbusState::Unknown);
+        return Err(DeviceError::Failed { device, state, error: host.backend_error(&device)? });
+    }
+    Ok(())
 }
 
 /// Waits until the backend wants the host's side.

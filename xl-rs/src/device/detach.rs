@@ -95,10 +95,10 @@ fn finish(address: &Address, force: Force, host: &mut Host<'_>) -> Result<(), De
     freed
 }
 
-/// Whether dom0's kernel has no device for a backend of its own: it never had one, or the guest has
-/// taken its half away, which ends the device without a word in xenstore.
-fn unserved(address: &Address) -> bool {
-    address.backend == Domid::DOM0 && !Path::new(&address.sysfs_path()).exists()
+/// Whether no driver of dom0's kernel has a backend of dom0's: it never had one, or the guest has taken
+/// its half away, which ends the device without a word in xenstore.
+pub(super) fn unserved(address: &Address) -> bool {
+    address.backend == Domid::DOM0 && !Path::new(&address.sysfs_path()).join("driver").exists()
 }
 
 /// Removes the nodes, and the directories that hold nothing any more.

@@ -1,0 +1,84 @@
+//! The half that runs in dom0: attaches, times, detaches, prints records.
+
+use super::{BY, CASES, Case, UNIT, Work};
+use crate::bench::record::Record;
+use crate::dom0::guest::Guest;
+use crate::dom0::host::{Stop, await_node_is, run};
+use crate::dom0::init;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::process::Stdio;
+use std::time::Instant;
+
+/// Everything that a timed command says; a file, so that nobody waits for its end.
+const SAID: &str = "/run/bench.said";
+
+/// `lab bench-dom0 devices WORK`: prints one record per line.
+pub fn main(work: &str) -> io::Result<()> {
+    let work: Work = serde_json::from_str(work)?;
+    measure(&work).map_err(|stop| io::Error::other(format!("{stop:?}")))
+}
+
+fn measure(work: &Work) -> Result<(), Stop> {
+    for name in ["file", "block"] {
+        File::create(format!("/tmp/bench-{name}.img"))?.set_len(8 << 20)?;
+    }
+    run("/bin/losetup /dev/loop7 /tmp/bench-block.img")?.success()?;
+    let mut guest = Guest::create("bench", "")?;
+    for case in CASES.iter().filter(|case| work.wants(case)) {
+        // Round 0 warms up.
+        for round in 0..=work.samples {
+            let mut order = BY;
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            for by in order {
+                sample(case, by, round, &mut guest)?;
+            }
+        }
+    }
+    guest.destroy()
+}
+
+fn sample(case: &Case, by: &str, round: u32, guest: &mut Guest) -> Result<(), Stop> {
+    let program = if by == "xl" { "/xen/bin/xl" } else { "/bin/xlr" };
+    let took = timed(&[program, case.attach, &guest.name, case.description])?;
+    say("attach", case, by, round, took)?;
+    let backend = format!("/local/domain/0/backend/vbd/{}/{}/state", guest.domid, case.devid);
+    await_node_is(&backend, "4")?;
+    // Its driver has done with it what it does with a new disk.
+    guest.await_file("/dev/xvda")?;
+    guest.sh("sync")?;
+    let took = timed(&[program, case.detach, &guest.name, case.devid])?;
+    say("detach", case, by, round, took)
+}
+
+/// Milliseconds from before the command's start to after its end.
+fn timed(words: &[&str]) -> Result<f64, Stop> {
+    let said = File::create(SAID)?;
+    let mut command = init::command(words[0]);
+    command.args(&words[1..]).stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
+    let start = Instant::now();
+    let status = command.status();
+    let took = start.elapsed();
+    if status?.success() {
+        return Ok(took.as_secs_f64() * 1e3);
+    }
+    let said = std::fs::read_to_string(SAID).unwrap_or_default();
+    Err(Stop::Failed(format!("{} failed: {}", words.join(" "), said.trim())))
+}
+
+fn say(phase: &str, case: &Case, by: &str, round: u32, value: f64) -> Result<(), Stop> {
+    let record = Record {
+        phase: phase.into(),
+        case: case.name.into(),
+        by: by.into(),
+        round,
+        unit: UNIT.into(),
+        value,
+        clock: String::new(),
+    };
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", serde_json::to_string(&record)?)?;
+    Ok(out.flush()?)
+}
