@@ -215,7 +215,7 @@ fn lying_frontend() -> Verdict {
     let list = run("/bin/xlr block-list liar")?.success()?.out;
     ensure!(list.contains(&format!("/local/domain/0/backend/vbd/{id}/51712")), "{list}");
     ensure!(list.contains(" -1 ") && !list.contains('\u{1b}'), "{list}");
-    for garbage in ["", "x", "99999999999999999999", "-1", "0", "5"] {
+    for garbage in ["", "x", "99999999999999999999", "0", "5"] {
         lie("state", garbage)?;
     }
     run("/bin/xlr block-detach -f liar xvda")?.success()?;
