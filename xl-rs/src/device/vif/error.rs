@@ -18,7 +18,7 @@ pub enum VifError {
         source: HostError,
     },
     /// The kernel does not tell of its interface.
-    #[error("{device}: cannot see whether dom0's end of it is gone")]
+    #[error("{device}: cannot see what becomes of dom0's end of it")]
     Unseen {
         /// Which one.
         device: Address,

@@ -22,7 +22,7 @@ pub use nic::Nic;
 
 use super::attach::Plan;
 use super::script::{self, Action, Script};
-use super::wait::{DESTROY, HOTPLUG, Woken, readable, wait_failed};
+use super::wait::{DESTROY, HOTPLUG, INIT, Woken, readable, wait_failed};
 use super::{Address, Device, DeviceError, Entries, Host, Kind, XenbusState};
 use crate::config::device::vif::Mode;
 use crate::netlink::{Departures, Rtnetlink};
@@ -114,8 +114,11 @@ impl Plan for Interface {
             await_verdict(address, host)?;
             return Ok(Entries::new());
         };
-        let name = nic::interface_name(address.domid.0, address.devid);
-        let name = interface_of(address).ok_or(HostError::NoInterface { name }).map_err(&failed)?;
+        let name = await_interface(address, host)?;
+        let name = name.ok_or_else(|| HostError::NoInterface {
+            name: nic::interface_name(address.domid.0, address.devid),
+        });
+        let name = name.map_err(&failed)?;
         let told = self.nic.mtu.unwrap_or(nic::DEFAULT_MTU);
         if let Some(mtu) = ready.connect(&self.nic, &name).map_err(&failed)?
             && mtu != told
@@ -177,6 +180,29 @@ fn await_verdict(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceErr
     let said = said.map(|text| String::from_utf8_lossy(&text).into_owned());
     let silent = verdict.is_err().then_some(HOTPLUG);
     Err(VifError::NotConnected { device: *address, said, silent }.into())
+}
+
+/// Waits for dom0's end of an interface, and returns what it is called: netback says that it is ready
+/// before it makes one.
+fn await_interface(address: &Address, host: &mut Host<'_>) -> Result<Option<String>, DeviceError> {
+    if let Some(name) = interface_of(address) {
+        return Ok(Some(name));
+    }
+    let unseen = |source| VifError::Unseen { device: *address, source };
+    let news = Departures::open().map_err(unseen)?;
+    let deadline = Instant::now() + INIT;
+    loop {
+        // Looked for after the news are heard: none can be missed.
+        if let Some(name) = interface_of(address) {
+            return Ok(Some(name));
+        }
+        let woken = readable(&news, host.interrupt(), deadline);
+        match woken.map_err(|errno| wait_failed(address, errno))? {
+            Woken::Ready => news.take().map_err(unseen)?,
+            Woken::Signal => return Err(DeviceError::Interrupted { device: *address }),
+            Woken::Time => return Ok(None),
+        }
+    }
 }
 
 /// What dom0 calls its end of an interface now, if the backend has one.
