@@ -185,7 +185,14 @@ pub fn release(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError
     let node = values.pop().flatten();
     match values.pop().flatten() {
         Some(script) if spec::is_own_script(&script) => {
-            run_script(address, &script, Action::Remove, host)
+            match run_script(address, &script, Action::Remove, host) {
+                // As under xl: one that had nothing to give back keeps no device.
+                Err(DeviceError::Script(error)) => {
+                    tracing::warn!(device = %address, %error, "its script failed");
+                    Ok(())
+                }
+                done => done,
+            }
         }
         _ => match node {
             Some(node) => Ok(loops::free(&PathBuf::from(node))?),
