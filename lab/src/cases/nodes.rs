@@ -194,8 +194,9 @@ fn neutral(path: &str, value: &str, domid: &str) -> (String, String) {
 fn without_domid(path: &str, domid: &str) -> String {
     let (mut above, mut before) = ("", "");
     let parts = path.split('/').map(|part| {
-        let root = ["domain", "libxl", "console"].contains(&before) || above == "backend";
-        let here = root && part.trim_end_matches('"') == domid;
+        // Below a backend's kind comes the domid; below a frontend's the device's number.
+        let here = part.trim_end_matches('"') == domid
+            && (["domain", "libxl"].contains(&before) || above == "backend");
         (above, before) = (before, part);
         if here { part.replace(domid, "D") } else { part.to_owned() }
     });
@@ -213,6 +214,14 @@ mod tests {
                 "/local/domain/7/console/port",
                 "\"2\"   (n0,r7)",
                 ("/local/domain/D/console/port", "* (n0,rD)"),
+            ),
+            (
+                "/local/domain/7/device/console/7/backend",
+                "\"/local/domain/0/backend/console/7/7\"   (n7,r0)",
+                (
+                    "/local/domain/D/device/console/7/backend",
+                    "\"/local/domain/0/backend/console/D/7\" (nD,r0)",
+                ),
             ),
             (
                 "/libxl/7/device/console/0/frontend",
