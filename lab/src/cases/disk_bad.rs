@@ -10,6 +10,7 @@ use crate::dom0::pending::swept;
 use crate::dom0::stopped::{steps, stopped};
 use crate::ensure;
 use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -17,6 +18,7 @@ use std::time::Instant;
 pub const CASES: &[Case] = &[
     Case::new("disk/refused", Group::Toolstack, refused),
     Case::new("disk/in-use", Group::Toolstack, in_use),
+    Case::new("disk/reboot-in-use", Group::Toolstack, reboot_in_use),
     Case::new("disk/silent-backend", Group::Toolstack, silent_backend),
     Case::new("disk/lying-frontend", Group::Toolstack, lying_frontend),
     Case::new("disk/kept", Group::Toolstack, kept),
@@ -139,6 +141,51 @@ fn in_use() -> Verdict {
     destroy("second")?;
     run("/bin/losetup -d /dev/loop6")?.success()?;
     Ok(())
+}
+
+/// A reboot to a disk that somebody else has fails before anything is taken down, and succeeds once
+/// the disk is free. So does an attach that waits for another one: it says so, and a signal ends it.
+fn reboot_in_use() -> Verdict {
+    let (held, own) = (medium("held", 1)?, medium("moved", 1)?);
+    let before = dump::take()?;
+    let _ = paused("holder", &format!("disk = [\"{held},raw,xvda,rw\"]\n"))?;
+    let guest = Guest::create("mover", &format!("disk = [\"{own},raw,xvda,rw\"]\n"))?;
+    let id = guest.domid;
+    let both = format!("disk = [\"{own},raw,xvda,rw\", \"{held},raw,xvdb,rw\"]\n");
+    let path = guest::configuration("mover", &both)?;
+    argv(&["/bin/xlr", "config-update", "mover", &path])?.success()?;
+    fails(&["/bin/xlr", "reboot", "mover"], "has it as xvda for writing")?;
+    ensure!(domid("mover")? == Some(id), "it was taken down");
+    destroy("holder")?;
+    argv(&["/bin/xlr", "reboot", "mover"])?.success()?;
+    let Some(id) = domid("mover")? else { crate::fail!("it was not started again") };
+    await_node_is(&format!("/local/domain/0/backend/vbd/{id}/51728/state"), "4")?;
+    destroy("mover")?;
+    unchanged(&before, "a guest that got another one's disk")?;
+
+    let _ = paused("waits", "")?;
+    let before = dump::take()?;
+    let attach = ["block-attach", "waits", "/tmp/held.img,raw,xvda,rw"];
+    // Where xl's scripts have their lock: whoever holds it attaches a disk.
+    std::fs::create_dir_all("/var/run/xen-hotplug")?;
+    let lock = "/var/run/xen-hotplug/block";
+    let file = std::fs::File::create(lock)?;
+    file.lock()?;
+    let mut command = init::command("/bin/xlr");
+    let mut child = command.args(attach).stderr(Stdio::piped()).spawn()?;
+    let mut said = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        BufReader::new(stderr).read_line(&mut said)?;
+    }
+    kill_process(Pid::from_child(&child), Signal::TERM).map_err(std::io::Error::from)?;
+    let code = child.wait()?.code();
+    ensure!(said.contains("waiting for who attaches a disk"), "{said}");
+    ensure!(code == Some(130), "{code:?}");
+    std::fs::remove_file(lock)?;
+    drop(file);
+    swept()?;
+    unchanged(&before, "an attach that waited")?;
+    destroy("waits")
 }
 
 /// A switch of dom0's bus for backends: whether drivers look at new devices.

@@ -183,10 +183,20 @@ fn neutral(path: &str, value: &str, domid: &str) -> (String, String) {
         .collect();
     let text = match last {
         _ if VARYING.contains(&last) => "*".to_owned(),
+        // The loop device that happened to be free: xl attaches several disks at once.
+        "node" | "physical-device" | "physical-device-path" if free_loop(text) => "*".to_owned(),
         "domid" | "frontend-id" if text.trim_matches('"') == domid => "\"D\"".to_owned(),
         _ => without_domid(text, domid),
     };
     (path, format!("{text} ({})", rights.join(",")))
+}
+
+/// Whether a value names a loop device that the cases do not choose themselves.
+fn free_loop(text: &str) -> bool {
+    let text = text.trim_matches('"');
+    let number = text.strip_prefix("/dev/loop").or_else(|| text.strip_prefix("7:"));
+    number
+        .is_some_and(|number| number != "7" && number.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// A path with the domid as `D` where a path has one: below a domain's own roots, and below a class

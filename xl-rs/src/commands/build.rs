@@ -160,6 +160,16 @@ impl Job {
         look(&self.plan, &self.kernel, xen, store)
     }
 
+    /// Whether its devices could be had once `own` has gone.
+    pub fn check_devices(
+        &self,
+        own: Domid,
+        store: &mut Client,
+        signals: &Signals,
+    ) -> Result<(), CommandError> {
+        self.devices.check_free(own, store, signals)
+    }
+
     /// Waits until nobody else works on name or UUID, nor xl on the host's memory. Whoever locks a
     /// domain as well does that first.
     pub fn lock(&self, state: &State) -> Result<Locks, CommandError> {

@@ -42,6 +42,18 @@ impl Devices {
         Ok(())
     }
 
+    /// Makes sure that nobody but a domain that goes first has what they need.
+    pub(super) fn check_free(
+        &self,
+        own: Domid,
+        store: &mut Client,
+        signals: &Signals,
+    ) -> Result<(), CommandError> {
+        let mut host = Host::new(store, Some(signals.came()));
+        let mut disks = self.disks.iter().map(|spec| Disk::new(spec.clone()));
+        Ok(disks.try_for_each(|disk| disk.check_free(own, &mut host))?)
+    }
+
     /// The plans of all, in the order in which they are attached.
     fn plans(&self, domain: Uuid) -> Vec<Box<dyn Plan>> {
         let disks = self.disks.iter().map(|spec| Disk::new(spec.clone()));

@@ -10,12 +10,14 @@
 //! nobody else can have name or UUID between the two.
 
 use super::build::{Halts, Job, Made, configuration, tell_kept};
-use super::domain;
-use super::error::CommandError;
+use super::error::{CommandError, chain};
 use super::remove::{domain_uuid, remove};
 use super::set_aside::set_aside;
 use super::signals::Signals;
+use super::{domain, tell};
+use crate::cli::program;
 use crate::config::source::Sources;
+use crate::device::DeviceError;
 use crate::state::State;
 use crate::state::userdata::{self, Kind};
 use domain_builder::spec::EndAction;
@@ -40,6 +42,7 @@ pub fn restart(
     let mut job = prepare(identity, xen, store, state)?;
     let locks = job.lock(state)?;
     check_free(&job, domid, xen, store)?;
+    job.check_devices(domid, store, signals)?;
     signals.hold();
     if signals.seen() {
         return Err(CommandError::Stopped { domid: domid.0 });
@@ -51,6 +54,17 @@ pub fn restart(
     let taken_down = match action {
         EndAction::RenameRestart => set_aside(identity, xen, store, state, halts),
         _ => remove(xen, store, state, identity),
+    };
+    // The domain is gone, and what is left of a device is recorded: whether that is in the new one's
+    // way is seen when that gets its own.
+    let taken_down = match taken_down {
+        Err(CommandError::Device(error @ DeviceError::Remains { .. }))
+            if domain_uuid(xen, domid)? != Some(identity.uuid) =>
+        {
+            tell(format_args!("{}: warning: {}", program::name(), chain(&error)));
+            Ok(())
+        }
+        taken_down => taken_down,
     };
     if let Err(error) = taken_down {
         match domain_uuid(xen, domid)? == Some(identity.uuid) {

@@ -1,6 +1,7 @@
 //! What can be wrong with a disk on the host.
 
 use super::share::User;
+use crate::device::wait::HOTPLUG;
 use std::io;
 use std::path::PathBuf;
 
@@ -82,6 +83,15 @@ pub enum DiskError {
         /// The system's answer.
         #[source]
         source: io::Error,
+    },
+    /// Somebody else attaches a disk, and does not come to an end.
+    #[error(
+        "whoever attaches another disk has held {} for {} s; fuser -v {} tells who that is",
+        path.display(), HOTPLUG.as_secs(), path.display()
+    )]
+    Locked {
+        /// The lock.
+        path: PathBuf,
     },
     /// Something that is looked at to find out who uses a medium.
     #[error("cannot {operation} {}", path.display())]

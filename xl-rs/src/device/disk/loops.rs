@@ -40,7 +40,7 @@ pub fn number(number: u32) -> Result<DeviceNumber, DiskError> {
     Ok(DeviceNumber::of(metadata.rdev()))
 }
 
-/// A loop device over a file that is in the way of who wants to use it.
+/// The loop devices over a file that are in the way of who wants to use it.
 ///
 /// # Errors
 /// [`DiskError::Look`].
@@ -48,7 +48,8 @@ pub fn over(
     file_device: u64,
     file_inode: u64,
     writes: bool,
-) -> Result<Option<(User, DeviceNumber)>, DiskError> {
+) -> Result<Vec<(User, DeviceNumber)>, DiskError> {
+    let mut found = Vec::new();
     for (number, _) in bound()? {
         let device = path(number);
         let opened = open(&device, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
@@ -61,10 +62,10 @@ pub fn over(
         let same = (status.file_device, status.file_inode) == (file_device, file_inode);
         if same && (writes || !status.read_only) {
             let number = self::number(number)?;
-            return Ok(Some((User::Loop { device, writes: !status.read_only }, number)));
+            found.push((User::Loop { device, writes: !status.read_only }, number));
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// The loop devices that serve a file, each with its path as the kernel has it.

@@ -65,6 +65,21 @@ impl Disk {
         Target::open(&self.spec)?;
         Ok(())
     }
+
+    /// Makes sure that nobody but `own`, which goes first, has its medium. Changes nothing.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn check_free(&self, own: Domid, host: &mut Host<'_>) -> Result<(), DeviceError> {
+        if self.spec.has_own_script() {
+            return Ok(());
+        }
+        let target = Target::open(&self.spec)?;
+        let Some(lock) = share::Lock::take(host.interrupt())? else {
+            return Err(DeviceError::Interrupted { device: self.device(own).address });
+        };
+        share::check(&self.spec, &target, Some(own), &lock, host.store)
+    }
 }
 
 impl Plan for Disk {
@@ -106,13 +121,15 @@ impl Plan for Disk {
         }
     }
 
-    fn prepare(&mut self, _: &Device, host: &mut Host<'_>) -> Result<(), DeviceError> {
+    fn prepare(&mut self, device: &Device, host: &mut Host<'_>) -> Result<(), DeviceError> {
         if self.spec.has_own_script() {
             return self.check();
         }
         let target = Target::open(&self.spec)?;
-        let lock = share::Lock::take()?;
-        share::check(&self.spec, &target, &lock, host.store)?;
+        let Some(lock) = share::Lock::take(host.interrupt())? else {
+            return Err(DeviceError::Interrupted { device: device.address });
+        };
+        share::check(&self.spec, &target, None, &lock, host.store)?;
         let claim = match target.medium {
             Medium::File { .. } => Some(loops::take(&target, self.spec.read_only)?),
             Medium::Block(_) => None,

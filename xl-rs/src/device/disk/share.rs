@@ -8,14 +8,19 @@
 use super::spec::DiskSpec;
 use super::target::{DeviceNumber, Medium, Target};
 use super::{DiskError, loops};
+use crate::device::wait::{HOTPLUG, Woken, readable};
 use crate::device::{DeviceError, vdev};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
+use xen_sys::types::Domid;
 use xenstore::client::{Client, Error, Nodes};
 use xenstore::wire::{Reply, Request};
 
@@ -75,32 +80,82 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes it. Whoever holds it has it for as long as a disk is attached.
+    /// Takes it. Whoever holds it has it for as long as a disk is attached: that is told, and waited
+    /// for as long as a script may take. None if `interrupt` can be read sooner.
     ///
     /// # Errors
-    /// [`DiskError::Look`].
-    pub fn take() -> Result<Self, DiskError> {
-        let path = Path::new(LOCKS).join("block");
-        let failed = |operation| {
-            let path = path.clone();
-            move |source| DiskError::Look { operation, path, source }
-        };
-        DirBuilder::new().recursive(true).mode(0o755).create(LOCKS).map_err(failed("make"))?;
+    /// [`DiskError::Look`], [`DiskError::Locked`].
+    pub fn take(interrupt: Option<BorrowedFd<'_>>) -> Result<Option<Self>, DiskError> {
+        Self::take_at(&Path::new(LOCKS).join("block"), interrupt, Instant::now() + HOTPLUG)
+    }
+
+    fn take_at(
+        path: &Path,
+        interrupt: Option<BorrowedFd<'_>>,
+        deadline: Instant,
+    ) -> Result<Option<Self>, DiskError> {
+        let failed = |operation| move |source| look_failed(operation, path, source);
+        let directory = path.parent().unwrap_or(path);
+        DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed("make"))?;
+        let mut told = false;
         loop {
             let mut options = OpenOptions::new();
             let options = options.read(true).write(true).create(true).truncate(false);
-            let file = options.open(&path).map_err(failed("open"))?;
-            match flock(&file, FlockOperation::LockExclusive) {
-                Err(Errno::INTR) => continue,
-                locked => locked.map_err(|errno| failed("lock")(errno.into()))?,
+            let mut file = options.open(path).map_err(failed("open"))?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => {
+                    if !told {
+                        let path = path.display();
+                        tracing::warn!("waiting for who attaches a disk and holds {path}");
+                        told = true;
+                    }
+                    file = match wait(file, interrupt, deadline).map_err(failed("lock"))? {
+                        Waited::Locked(file) => file,
+                        Waited::Signal => return Ok(None),
+                        Waited::Time => return Err(DiskError::Locked { path: path.to_owned() }),
+                    };
+                }
+                Err(errno) => return Err(failed("lock")(errno.into())),
             }
             // Whoever releases it removes the file: then another one has taken its place.
             let own = file.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
-            let there = std::fs::metadata(&path).map(|metadata| (metadata.dev(), metadata.ino()));
+            let there = std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
             if own.is_ok_and(|own| there.is_ok_and(|there| own == there)) {
-                return Ok(Self { path, _file: file });
+                return Ok(Some(Self { path: path.to_owned(), _file: file }));
             }
         }
+    }
+}
+
+/// What ended the waiting for a lock.
+enum Waited {
+    Locked(File),
+    Signal,
+    Time,
+}
+
+/// Locks a file that somebody else has locked. A thread waits: only so can something else end that.
+/// One that is left behind gives the lock back as soon as it has it.
+fn wait(file: File, interrupt: Option<BorrowedFd<'_>>, deadline: Instant) -> io::Result<Waited> {
+    let (ended, end) = UnixStream::pair()?;
+    let waiting = std::thread::Builder::new().spawn(move || {
+        let locked = loop {
+            match flock(&file, FlockOperation::LockExclusive) {
+                Err(Errno::INTR) => {}
+                locked => break locked.map(|()| file),
+            }
+        };
+        drop(end);
+        locked
+    })?;
+    match readable(&ended, interrupt, deadline)? {
+        Woken::Ready => match waiting.join() {
+            Ok(locked) => Ok(Waited::Locked(locked?)),
+            Err(_) => Err(io::ErrorKind::Other.into()),
+        },
+        Woken::Signal => Ok(Waited::Signal),
+        Woken::Time => Ok(Waited::Time),
     }
 }
 
@@ -111,30 +166,33 @@ impl Drop for Lock {
     }
 }
 
-/// Makes sure that a medium can be had as a disk wants it. The lock is held.
+/// Makes sure that a medium can be had as a disk wants it. The lock is held. What `own` has is free:
+/// that domain goes first.
 ///
 /// # Errors
 /// [`DiskError::InUse`]; what cannot be looked at.
 pub fn check(
     spec: &DiskSpec,
     target: &Target,
+    own: Option<Domid>,
     _lock: &Lock,
     store: &mut Client,
 ) -> Result<(), DeviceError> {
     let writes = !spec.read_only;
+    let own = own.map(|domid| domid.to_string());
+    let own = own.as_deref();
     let user = match target.medium {
-        Medium::Block(number) => {
-            let guest = guest(number, writes, store)?;
-            match guest {
-                Some(guest) => Some(guest),
-                None => host(&target.path, number, writes)?,
+        Medium::Block(number) => match in_the_way(&served(store)?, own, number, writes) {
+            Some(guest) => Some(guest),
+            None => host(&target.path, number, writes)?,
+        },
+        Medium::File { device, inode } => {
+            let loops = loops::over(device, inode, writes)?;
+            match loops.is_empty() {
+                true => None,
+                false => behind(&served(store)?, own, loops, writes),
             }
         }
-        Medium::File { device, inode } => match loops::over(device, inode, writes)? {
-            // Who is behind it says more.
-            Some((user, number)) => Some(guest(number, writes, store)?.unwrap_or(user)),
-            None => None,
-        },
     };
     match user {
         None => Ok(()),
@@ -145,8 +203,48 @@ pub fn check(
     }
 }
 
-/// A guest that has a block device, and is in the way.
-fn guest(number: DeviceNumber, writes: bool, store: &mut Client) -> Result<Option<User>, Error> {
+/// A disk that dom0 serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Served {
+    domid: String,
+    devid: String,
+    number: Option<DeviceNumber>,
+    writes: bool,
+}
+
+/// A guest other than `own` that has a block device, and is in the way.
+fn in_the_way(
+    served: &[Served],
+    own: Option<&str>,
+    number: DeviceNumber,
+    writes: bool,
+) -> Option<User> {
+    let mut others = served.iter().filter(|disk| own != Some(&disk.domid));
+    let other = others.find(|disk| disk.number == Some(number) && (writes || disk.writes))?;
+    let vdev = other.devid.parse().map_or_else(|_| other.devid.clone(), vdev::name);
+    Some(User::Guest { domid: other.domid.clone(), vdev, writes: other.writes })
+}
+
+/// Who is in the way of a file, of which loop devices are in the way: the guest behind one says more
+/// than the loop device. One that only `own` has is free.
+fn behind(
+    served: &[Served],
+    own: Option<&str>,
+    loops: Vec<(User, DeviceNumber)>,
+    writes: bool,
+) -> Option<User> {
+    loops.into_iter().find_map(|(user, number)| {
+        let mut disks = served.iter().filter(|disk| disk.number == Some(number));
+        match in_the_way(served, own, number, writes) {
+            Some(guest) => Some(guest),
+            None if own.is_some() && disks.any(|disk| own == Some(&disk.domid)) => None,
+            None => Some(user),
+        }
+    })
+}
+
+/// The disks that dom0 serves.
+fn served(store: &mut Client) -> Result<Vec<Served>, Error> {
     let mut devices = Vec::new();
     let domids = directory(store, BACKENDS)?;
     let requests: Vec<Request> = domids
@@ -175,15 +273,13 @@ fn guest(number: DeviceNumber, writes: bool, store: &mut Client) -> Result<Optio
         Err(error) if !error.is_not_found() => Err(error),
         _ => Ok(String::new()),
     });
-    for (domid, devid) in &devices {
+    let mut served = Vec::with_capacity(devices.len());
+    for (domid, devid) in devices {
         let (Some(device), Some(mode)) = (values.next(), values.next()) else { break };
-        let others_write = mode?.contains('w');
-        if DeviceNumber::of_node(&device?) == Some(number) && (writes || others_write) {
-            let vdev = devid.parse().map_or_else(|_| devid.clone(), vdev::name);
-            return Ok(Some(User::Guest { domid: domid.clone(), vdev, writes: others_write }));
-        }
+        let number = DeviceNumber::of_node(&device?);
+        served.push(Served { domid, devid, number, writes: mode?.contains('w') });
     }
-    Ok(None)
+    Ok(served)
 }
 
 fn directory(store: &mut Client, path: &str) -> Result<Vec<String>, Error> {
@@ -239,6 +335,59 @@ pub(super) fn look_failed(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd as _;
+    use std::time::Duration;
+
+    /// A domain that goes is in nobody's way, unless somebody else has the same.
+    #[test]
+    fn ones_own_is_free() {
+        let number = DeviceNumber { major: 7, minor: 3 };
+        let disk = |domid: &str, writes| Served {
+            domid: domid.to_owned(),
+            devid: String::from("51712"),
+            number: Some(number),
+            writes,
+        };
+        let loops =
+            || vec![(User::Loop { device: PathBuf::from("/dev/loop3"), writes: true }, number)];
+        let check =
+            |served: &[Served], own: Option<&str>, way: Option<&str>, file: Option<&str>| {
+                let name = |user: Option<User>| match user {
+                    Some(User::Guest { domid, .. }) => Some(domid),
+                    other => other.map(|_| String::from("loop")),
+                };
+                let found = name(in_the_way(served, own, number, true));
+                assert_eq!(found.as_deref(), way, "{served:?} {own:?}");
+                let found = name(behind(served, own, loops(), true));
+                assert_eq!(found.as_deref(), file, "{served:?} {own:?}");
+            };
+        check(&[], None, None, Some("loop"));
+        check(&[], Some("5"), None, Some("loop"));
+        check(&[disk("5", true)], None, Some("5"), Some("5"));
+        check(&[disk("5", true)], Some("5"), None, None);
+        check(&[disk("5", false), disk("6", false)], Some("5"), Some("6"), Some("6"));
+    }
+
+    /// Who waits for the lock is neither kept for ever nor deaf.
+    #[test]
+    fn a_lock_is_waited_for_with_a_limit() {
+        let root = std::env::temp_dir().join(format!("xlr-block-lock-{}", std::process::id()));
+        let path = root.join("block");
+        let soon = || Instant::now() + Duration::from_millis(20);
+        let long = || Instant::now() + Duration::from_secs(60);
+        let held = Lock::take_at(&path, None, soon()).unwrap().unwrap();
+        assert!(matches!(Lock::take_at(&path, None, soon()), Err(DiskError::Locked { .. })));
+        let (signal, sender) = UnixStream::pair().unwrap();
+        drop(sender);
+        assert!(Lock::take_at(&path, Some(signal.as_fd()), long()).unwrap().is_none());
+        let other = std::thread::spawn({
+            let path = path.clone();
+            move || Lock::take_at(&path, None, long()).unwrap().is_some()
+        });
+        drop(held);
+        assert!(other.join().unwrap());
+        std::fs::remove_dir_all(root).unwrap();
+    }
 
     #[test]
     fn who_has_mounted_a_device_writes_to_it() {
