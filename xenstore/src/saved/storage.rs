@@ -112,7 +112,7 @@ impl Storage {
             // Room for the frames is taken now, so that a commit finds it: when the storage is full,
             // it is found out here, where the old file still serves.
             let len = bytes.len() as u64;
-            rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, len, frames_max(len))?;
+            reserve(&file, len, frames_max(len))?;
             std::fs::rename(&new, &path)?;
             Ok(file)
         });
@@ -177,6 +177,14 @@ fn frames_max(image_len: u64) -> u64 {
     image_len.max(FRAMES_MIN)
 }
 
+/// Takes room, where the storage (ramfs does not) knows how to.
+fn reserve(file: &File, start: u64, len: u64) -> rustix::io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, start, len) {
+        Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+        result => result,
+    }
+}
+
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600);
@@ -220,6 +228,15 @@ mod tests {
         storage.discard().unwrap();
         assert_eq!(storage.read().unwrap(), None);
         std::fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_storage_that_cannot_reserve_is_used() {
+        // A file of every Linux that takes writes and, like those of ramfs, no reservations.
+        let file = options().open("/proc/self/comm").unwrap();
+        let refused = rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, 0, 1);
+        assert_eq!(refused, Err(rustix::io::Errno::OPNOTSUPP));
+        assert_eq!(reserve(&file, 0, 1), Ok(()));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct SavedLog {
     answers: crc32fast::Hasher,
     /// Whether the file holds everything up to the last commit.
     is_kept: bool,
+    /// Whether a file may be there that an earlier server wrote, and that is true still.
+    is_earlier: bool,
     commits_to_wait: u32,
     /// Whether something was noted that the rings do not tell as well.
     has_news: bool,
@@ -37,6 +39,7 @@ impl SavedLog {
             entries,
             answers,
             is_kept: false,
+            is_earlier: true,
             commits_to_wait: 0,
             has_news: false,
             trouble: None,
@@ -60,7 +63,7 @@ impl SavedLog {
         self.entries.clear();
         self.has_news = false;
         self.answers = crc32fast::Hasher::new();
-        self.is_kept = true;
+        (self.is_kept, self.is_earlier) = (true, false);
         Ok(())
     }
 
@@ -99,6 +102,11 @@ impl Journal for SavedLog {
             self.commits_to_wait = COMMITS_BETWEEN_TRIES;
             self.storage.discard().map_err(io::Error::other)?;
             self.trouble = Some(error);
+        }
+        // From here on somebody may hear of what the file of an earlier server does not tell.
+        if !self.is_kept && self.is_earlier {
+            self.storage.discard().map_err(io::Error::other)?;
+            self.is_earlier = false;
         }
         self.commits_to_wait = self.commits_to_wait.saturating_sub(1);
         self.entries.clear();

@@ -66,6 +66,26 @@ fn a_storage_that_takes_no_image_is_tried_again_after_a_while() {
     std::fs::remove_dir_all(&path).unwrap();
 }
 
+/// What an earlier server left is true until something happens that it does not tell of.
+#[test]
+fn a_file_of_an_earlier_server_does_not_outlive_what_it_tells() {
+    let path = folder("earlier");
+    let mut log = SavedLog::new(Storage::open(&path).unwrap());
+    log.keep(b"image").unwrap();
+    drop(log);
+    let mut log = SavedLog::new(Storage::open(&path).unwrap());
+    // Something that cannot be written over stands in the way of the image.
+    std::fs::create_dir(path.join("state.new")).unwrap();
+    assert!(log.keep(b"later").is_err());
+    log.note(Entry::Sent { connection: GUEST, bytes: 9 });
+    log.commit().unwrap();
+    assert!(path.join("state").exists(), "nothing has happened");
+    request(&mut log);
+    log.commit().unwrap();
+    assert!(!path.join("state").exists(), "a third server would begin with what is not true");
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
 /// Frames longer than the image ask for a new one, so that a file stays a small multiple of its store.
 #[test]
 fn the_file_is_bounded() {
