@@ -13,6 +13,7 @@ use std::time::Duration;
 use thiserror::Error;
 use xen_sys::io::xs_wire::XENSTORE_RING_SIZE;
 
+use super::connection::Connection;
 use super::fault::Fault;
 use super::host::{Found, Host, Identity};
 use super::journal::{Entry, Journal, NoJournal};
@@ -25,7 +26,7 @@ use crate::wire::{HEADER_LEN, Header, Packet};
 use crate::{Domid, Errno};
 
 /// Why a store cannot be taken up again.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Debug, Error)]
 pub enum ReplayError {
     /// The image makes no sense.
     #[error("the image of the store cannot be read")]
@@ -54,6 +55,12 @@ pub enum ReplayError {
         /// Which frame, from 0 on.
         number: usize,
     },
+    /// There is no way to the kernel of this domain, or its ring does not fit. Without its store the
+    /// host is lost, and it never asks for a new beginning.
+    #[error("the ring of this domain's kernel cannot be taken up again{}", .0.as_ref().map_or(
+        ": it cannot be reached, as said above", |_| ""
+    ))]
+    Kernel(#[source] Option<Fault>),
 }
 
 /// No way to anyone.
@@ -211,22 +218,33 @@ impl Revived {
     /// Puts ways to peers in their places and goes on. `existing` are the domains that the hypervisor
     /// has; `link` makes the way to a peer, with the ring that a domain was introduced with. Who gets
     /// none has lost its connection.
+    ///
+    /// # Errors
+    /// The kernel of this domain cannot go on. Nobody was told anything, and nothing was changed.
     pub fn attach<H: Host, J: Journal>(
         self,
         mut host: H,
         journal: J,
         existing: &BTreeMap<Domid, Found>,
         mut link: impl FnMut(&mut H, ConnectionId, Option<Ring>) -> Option<H::Transport>,
-    ) -> Server<H, J> {
+    ) -> Result<Server<H, J>, ReplayError> {
         let mut old = self.server;
         let mut links = BTreeMap::new();
-        for id in old.connections.keys().copied().collect::<Vec<_>>() {
+        let kernel = ConnectionId::Domain(Domid::DOM0);
+        if let Some(connection) = old.connections.get(&kernel) {
+            let link = link(&mut host, kernel, None).ok_or(ReplayError::Kernel(None))?;
+            if !connection.parked {
+                connection.sent_meanwhile(&link).map_err(|why| ReplayError::Kernel(Some(why)))?;
+            }
+            links.insert(kernel, link);
+        }
+        for id in old.connections.keys().copied().filter(|&id| id != kernel).collect::<Vec<_>>() {
             let (ring, here) = match id {
-                ConnectionId::Domain(domid) if domid != Domid::DOM0 => {
+                ConnectionId::Domain(domid) => {
                     let found = existing.get(&domid).map(|found| found.identity);
                     (old.state.ring(domid), found == old.identities.get(&domid).copied())
                 }
-                _ => (None, true),
+                ConnectionId::Socket(_) => (None, true),
             };
             let way = if here { link(&mut host, id, ring) } else { None };
             match way {
@@ -254,7 +272,7 @@ impl Revived {
             server.gone(domid);
         }
         server.domains_changed(existing);
-        server
+        Ok(server)
     }
 }
 
@@ -265,21 +283,28 @@ impl<H: Host, J: Journal> Server<H, J> {
         if connection.parked {
             return Ok(());
         }
-        // A ring that asks for a new beginning gets it in its turn, whatever its positions are.
-        let published = connection.link.published()?;
-        if let Some((taken, sent)) = published.filter(|_| !connection.link.asks_for_reset()) {
-            let not_yet_taken = connection.request_position.wrapping_sub(taken) as usize;
-            let has = sent.wrapping_sub(connection.out.base()) as usize;
-            if not_yet_taken > XENSTORE_RING_SIZE || has > connection.out.waiting().len() {
-                return Err(Fault::Resumed { taken, sent });
-            }
-            self.sent(id, has);
-        }
+        let has = connection.sent_meanwhile(&connection.link)?;
+        self.sent(id, has);
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         // It may wait for a sign of something that it was given before the kill.
         connection.link.notify()?;
         self.mark(id);
         self.ready(id);
         Ok(())
+    }
+}
+
+impl<T> Connection<T> {
+    /// How much of what waits the peer has already, as the way to it says.
+    fn sent_meanwhile<L: Transport>(&self, link: &L) -> Result<usize, Fault> {
+        // A ring that asks for a new beginning gets it in its turn, whatever its positions are.
+        let published = link.published()?.filter(|_| !link.asks_for_reset());
+        let Some((taken, sent)) = published else { return Ok(0) };
+        let not_yet_taken = self.request_position.wrapping_sub(taken) as usize;
+        let has = sent.wrapping_sub(self.out.base()) as usize;
+        if not_yet_taken > XENSTORE_RING_SIZE || has > self.out.waiting().len() {
+            return Err(Fault::Resumed { taken, sent });
+        }
+        Ok(has)
     }
 }

@@ -118,6 +118,30 @@ fn indices_that_lie_fail_their_connection_only() {
     check_lie(REQ_CONS, 0, false);
 }
 
+/// The kernel of this domain cannot be cut off: it would never come back.
+#[test]
+fn the_kernels_ring_fits_or_nothing_begins() {
+    for (index, reached) in [(REQ_CONS, true), (RSP_PROD, true), (REQ_CONS, false)] {
+        let (mut world, mut clients) = prepared();
+        life(&world, &mut clients);
+        if reached {
+            let page = &world.pages[&Domid::DOM0];
+            page.set_word(index, page.word(index).wrapping_add(5));
+        } else {
+            world.pages.remove(&Domid::DOM0);
+        }
+        let before: Vec<_> = world.pages.values().map(|page| page.0.borrow().clone()).collect();
+        let file = world.file.borrow().clone();
+        world.mapped.borrow_mut().clear();
+        let error = world.try_server().map(drop).unwrap_err();
+        assert!(matches!(&error, ReplayError::Kernel(why) if why.is_some() == reached), "{error}");
+        let after: Vec<_> = world.pages.values().map(|page| page.0.borrow().clone()).collect();
+        assert!(before == after, "nobody was told anything");
+        assert_eq!(*world.file.borrow(), file);
+        assert_eq!(*world.mapped.borrow(), [Domid::DOM0], "no other ring was touched");
+    }
+}
+
 /// Damage that checksums do not show: somebody made a file of it.
 #[test]
 fn fuzz_revived() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use xenstore::saved::{append_frame, begin, load};
 use xenstore::server::{
-    Entry, Fault, Found, Host, Identity, Journal, Page, PageRing, Revived, Server,
+    Entry, Fault, Found, Host, Identity, Journal, Page, PageRing, ReplayError, Revived, Server,
 };
 use xenstore::store::{ConnectionId, Effect, Ring, State};
 use xenstore::{Domid, Errno};
@@ -228,12 +228,19 @@ impl World {
 
     /// A server: the first one, or one that takes up what the file says.
     pub fn server(&self) -> TestServer {
+        let mut server = self.try_server().unwrap();
+        self.keep(&mut server);
+        server
+    }
+
+    /// The same, before the first image.
+    pub fn try_server(&self) -> Result<TestServer, ReplayError> {
         let file = self.file.borrow().clone();
-        let mut server = if file.is_empty() {
+        if file.is_empty() {
             let mut server = Server::new(State::new(), self.host(), self.journal());
             let link = self.host().link(Domid::DOM0).unwrap();
             server.attach(ConnectionId::Domain(Domid::DOM0), link, 0, 0);
-            server
+            Ok(server)
         } else {
             let revived = Revived::read(&load(&file).unwrap()).unwrap();
             assert_eq!(revived.state().check(), Vec::<String>::new());
@@ -245,9 +252,7 @@ impl World {
                 }
                 ConnectionId::Socket(_) => None,
             })
-        };
-        self.keep(&mut server);
-        server
+        }
     }
 
     /// A new image in place of the file, as by a rename.

@@ -20,7 +20,8 @@ pub struct XenstoredArgs {
     pub trace_file: Option<PathBuf>,
 
     /// Set a quota of every guest: nodes, watches, transactions, outstanding, transaction-nodes,
-    /// memory, permissions, path-max or node-size; 0 lifts it
+    /// memory, permissions, path-max or node-size; 0 lifts it. A store that is taken up again keeps
+    /// the quotas it has
     #[arg(short = 'Q', long = "quota", value_name = "NAME=NUMBER", value_parser = quota)]
     pub quotas: Vec<(Quota, u32)>,
 

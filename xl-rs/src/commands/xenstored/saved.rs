@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use xenstore::saved::{Contents, Storage, load};
-use xenstore::server::{Entry, Journal, Revived, SavedLog, Server};
+use xenstore::server::{Entry, Journal, ReplayError, Revived, SavedLog, Server};
 
 use super::error::{Unusable, XenstoredError, file};
 use super::host::XenHost;
@@ -37,6 +37,11 @@ pub fn open(directory: &Path) -> Result<(Log, Option<Revived>), XenstoredError> 
         None => None,
     };
     Ok((Log { log: SavedLog::new(storage), boot }, revived))
+}
+
+/// A state that cannot be taken up, in this directory.
+pub fn unusable(directory: &Path, error: ReplayError) -> XenstoredError {
+    XenstoredError::Unusable { path: directory.join("state"), why: Unusable::Contents(error) }
 }
 
 /// The journal of the service.

@@ -1,8 +1,9 @@
 //! The service: its start, and the loop that it spends its life in.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::rc::Rc;
@@ -67,18 +68,23 @@ impl Service {
         epoll::add(&*epoll, &*events, data, EventFlags::IN).map_err(system("wait for events"))?;
         let (log, revived) = saved::open(&arguments.state_directory)?;
         let mut server = match revived {
+            // With its quotas, which CONTROL may have changed since they were given here.
             Some(revived) => {
                 let existing = host.domains()?;
-                revived.attach(host, log, &existing, XenHost::connect_again)
+                let server = revived.attach(host, log, &existing, XenHost::connect_again);
+                server.map_err(|error| saved::unusable(&arguments.state_directory, error))?
             }
-            None => first(host, log)?,
+            None => {
+                let mut server = first(host, log)?;
+                for &(quota, limit) in &arguments.quotas {
+                    server.state_mut().set_limit(quota, limit);
+                }
+                if let Some(bytes) = arguments.quota_soft {
+                    server.state_mut().set_soft_memory(bytes);
+                }
+                server
+            }
         };
-        for &(quota, limit) in &arguments.quotas {
-            server.state_mut().set_limit(quota, limit);
-        }
-        if let Some(bytes) = arguments.quota_soft {
-            server.state_mut().set_soft_memory(bytes);
-        }
         if let Some(end) = &arguments.end_at {
             let wrong = |why: String| std::io::Error::new(std::io::ErrorKind::InvalidInput, why);
             let end = end.parse().map_err(wrong).map_err(system("choose an end"))?;
@@ -228,8 +234,12 @@ fn lock(path: &Path) -> Result<File, XenstoredError> {
         std::fs::create_dir_all(folder).map_err(file("make", folder))?;
     }
     let mut options = File::options();
-    let opened = options.read(true).write(true).create(true).truncate(false).open(path);
+    let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     let mut pid_file = opened.map_err(file("open", path))?;
+    // Who may read it may lock it, and no xenstored could start any more.
+    pid_file
+        .set_permissions(Permissions::from_mode(0o600))
+        .map_err(file("set the rights of", path))?;
     if pid_file.try_lock().is_err() {
         let mut text = String::new();
         // A number that cannot be read is only not shown.
