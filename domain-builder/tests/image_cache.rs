@@ -287,7 +287,7 @@ fn damage_is_noticed() {
         edit_index(dir, |index| index["pad"] = " ".repeat(200_000).into());
     });
     check_damage("index of another version", "stored", |dir| {
-        edit_index(dir, |index| index["version"] = 2.into());
+        edit_index(dir, |index| index["version"] = 1.into());
     });
     check_damage("compression unknown", "stored", |dir| {
         edit_index(dir, |index| index["entries"][0]["compression"] = "lzop".into());

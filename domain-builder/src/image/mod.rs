@@ -25,6 +25,7 @@ mod packed;
 mod pv;
 mod ramdisk;
 mod source;
+mod xz;
 
 pub use cache::CacheOptions;
 pub use cache::error::CacheError;

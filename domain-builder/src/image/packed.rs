@@ -5,6 +5,7 @@
 
 use super::error::Problem;
 use super::lz4_legacy;
+use super::xz;
 use std::io::{self, Read, Write};
 
 /// Bytes decoded between two writes to the sink.
@@ -101,6 +102,12 @@ impl Packed<'_> {
             }
             Format::Lz4Legacy => lz4_legacy::decode(self.data, |block| meter.take(block))
                 .map_err(|error| meter.corrupt(self.format, error))?,
+            Format::Xz => match xz::Single::of(self.data) {
+                Some(single) => single
+                    .decode(MAX_DICTIONARY_KIB, |piece| meter.take(piece))
+                    .map_err(|error| meter.corrupt(self.format, error))?,
+                None => self.pump(&mut meter)?,
+            },
             _ => self.pump(&mut meter)?,
         }
         let decoded_bytes = meter.decoded_bytes;

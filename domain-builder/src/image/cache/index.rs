@@ -8,7 +8,7 @@ use crate::image::source::Identity;
 use serde::{Deserialize, Serialize};
 
 /// Layout of the index file; another number makes it an empty index.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Most kernel files whose content is remembered.
 pub(super) const MAX_SOURCES: usize = 64;
 /// Most decoded kernels that are kept.
@@ -43,7 +43,7 @@ pub(super) struct EntryRecord {
     pub decoded_bytes: u64,
     /// How much of it is stored; pages of zeros are not.
     pub stored_bytes: u64,
-    /// Hash of the decoded kernel.
+    /// Hash of the decoded kernel, of the kind that the writer of entries makes.
     pub decoded_hash: ContentHash,
     /// The entry's own file as it was written.
     pub file: Identity,
@@ -214,7 +214,7 @@ mod tests {
         let other = format!("e803{}", "00".repeat(30));
         let stat = r#""size_bytes":5,"mtime_ns":-3,"ctime_ns":9223372036854775807}"#;
         let want = format!(
-            r#"{{"version":1,"sources":[{{"identity":{{"dev":1,"ino":0,{stat},"hash":"{zeros}"}}],"#
+            r#"{{"version":2,"sources":[{{"identity":{{"dev":1,"ino":0,{stat},"hash":"{zeros}"}}],"#
         ) + &format!(
             r#""entries":[{{"hash":"{zeros}","compression":"xz","decoded_bytes":10,"#
         ) + &format!(

@@ -30,7 +30,7 @@ use super::source::{Identity, Source};
 use directory::{Directory, is_private};
 use error::CacheError;
 use index::{EntryRecord, Index, MAX_INDEX_BYTES};
-use sparse::Sparse;
+use sparse::{Sparse, hash_file};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -233,7 +233,7 @@ impl Cache {
             compression: compression.to_owned(),
             decoded_bytes: finished.decoded_bytes,
             stored_bytes: finished.stored_bytes,
-            decoded_hash: ContentHash(finished.hash),
+            decoded_hash: finished.hash,
             file: Identity::of(&metadata),
             verified_boot: self.boot.clone(),
         })
@@ -343,21 +343,6 @@ fn boot_id() -> String {
     match File::open("/proc/sys/kernel/random/boot_id").and_then(|mut f| f.read_exact(&mut id)) {
         Ok(()) => String::from_utf8_lossy(&id).into_owned(),
         Err(_) => String::new(),
-    }
-}
-
-fn hash_file(mut file: &File) -> io::Result<ContentHash> {
-    let mut hasher = blake3::Hasher::new();
-    let mut chunk = vec![0; 256 << 10];
-    loop {
-        match file.read(&mut chunk) {
-            Ok(0) => return Ok(ContentHash(*hasher.finalize().as_bytes())),
-            Ok(count) => {
-                hasher.update(&chunk[..count]);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }
 
