@@ -7,6 +7,7 @@
 
 use super::lock::{is_at, try_lock, wait};
 use super::{StateError, replace};
+use rustix::fs::FlockOperation;
 use rustix::time::{ClockId, clock_gettime};
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -109,7 +110,8 @@ impl HistoryLock {
                     let path = path.display();
                     tell(format_args!("Waiting for {path}, which another tool holds"));
                 }
-                wait(&file).map_err(|errno| StateError::io("lock", path, errno.into()))?;
+                wait(&file, FlockOperation::LockExclusive)
+                    .map_err(|errno| StateError::io("lock", path, errno.into()))?;
             }
             if is_at(&file, path) {
                 return Ok(Self { path: path.to_owned(), _file: file });

@@ -3,6 +3,10 @@
 //! In: what is to be worked on. Out: [`Lock`], which holds until it is dropped. A lock is a
 //! `flock` on a file of its own, so it ends with the process that holds it, however that ends; the
 //! file goes with the lock. Never waits without saying so.
+//!
+//! The kernel tells of a `flock` only by being asked for one. Whoever merely looks holds another one
+//! meanwhile, on the directory: whoever finds a lock taken tries again under that, and is then sure
+//! that somebody works by it.
 
 use super::{State, StateError, names};
 use rustix::fs::{FlockOperation, flock};
@@ -127,12 +131,13 @@ impl State {
         let mut tell = Some(tell);
         loop {
             let file = open(&path).map_err(|source| StateError::io("open", &path, source))?;
-            if !try_lock(&file, &path)? {
+            if !self.try_for_sure(&file, &path)? {
                 if let Some(tell) = tell.take() {
                     let holder = holder(&path);
                     tell(format_args!("Waiting for {subject}, which {holder} works on"));
                 }
-                wait(&file).map_err(|source| StateError::io("lock", &path, source.into()))?;
+                wait(&file, FlockOperation::LockExclusive)
+                    .map_err(|source| StateError::io("lock", &path, source.into()))?;
             }
             if !is_at(&file, &path) {
                 // Its holder has removed it: another file has taken its place, or none yet.
@@ -152,9 +157,19 @@ impl State {
         subject: Subject<'_>,
         tell: impl FnOnce(fmt::Arguments<'_>),
     ) -> Result<(), StateError> {
-        match self.is_locked(subject)? {
-            true => self.lock(subject, tell).map(drop),
-            false => Ok(()),
+        let path = self.locks().join(subject.file_name());
+        if !self.is_locked(subject)? {
+            return Ok(());
+        }
+        tell(format_args!("Waiting for {subject}, which {} works on", holder(&path)));
+        loop {
+            let Some(file) = existing(&path)? else { return Ok(()) };
+            // Shared: whoever looks meanwhile sees no holder.
+            wait(&file, FlockOperation::LockShared)
+                .map_err(|source| StateError::io("lock", &path, source.into()))?;
+            if is_at(&file, &path) {
+                return Ok(());
+            }
         }
     }
 
@@ -166,7 +181,7 @@ impl State {
         let path = self.locks().join(subject.file_name());
         loop {
             let file = open(&path).map_err(|source| StateError::io("open", &path, source))?;
-            if !try_lock(&file, &path)? {
+            if !self.try_for_sure(&file, &path)? {
                 return Ok(None);
             }
             if is_at(&file, &path) {
@@ -175,17 +190,18 @@ impl State {
         }
     }
 
-    /// Whether a command holds a lock. The lock itself is not touched.
+    /// Whether a command holds a lock. Nobody who wants it notices.
     ///
     /// # Errors
     /// [`StateError::Io`].
     pub fn is_locked(&self, subject: Subject<'_>) -> Result<bool, StateError> {
         let path = self.locks().join(subject.file_name());
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(source) => return Err(StateError::io("open", &path, source)),
-        };
+        if existing(&path)?.is_none() {
+            return Ok(false);
+        }
+        let _looking = self.looking()?;
+        // Opened only now: what a sweep removes meanwhile is not looked at.
+        let Some(file) = existing(&path)? else { return Ok(false) };
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(false),
             Err(Errno::WOULDBLOCK) => Ok(true),
@@ -198,9 +214,12 @@ impl State {
     /// # Errors
     /// [`StateError::Io`].
     pub fn sweep_locks(&self) -> Result<(), StateError> {
-        // Who is to serve consoles looks once whether somebody else does: nobody may seem to.
-        let kept = [Subject::Consoled, Subject::Consoles].map(|subject| subject.file_name());
-        for name in names(&self.locks())?.iter().filter(|name| !kept.contains(name)) {
+        let names = names(&self.locks())?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let _looking = self.looking()?;
+        for name in names {
             let path = self.locks().join(name);
             let Ok(file) = File::open(&path) else { continue };
             if try_lock(&file, &path)? && is_at(&file, &path) {
@@ -208,6 +227,35 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Locks the file unless a command has: one that only looks whether it is locked does not count.
+    fn try_for_sure(&self, file: &File, path: &Path) -> Result<bool, StateError> {
+        if try_lock(file, path)? {
+            return Ok(true);
+        }
+        let _looking = self.looking()?;
+        try_lock(file, path)
+    }
+
+    /// Held by whoever takes locks only to see whether they are held. Never waited under, so whoever
+    /// waits for it waits for no longer than a look takes.
+    fn looking(&self) -> Result<File, StateError> {
+        let path = self.locks();
+        let directory =
+            File::open(&path).map_err(|source| StateError::io("open", &path, source))?;
+        wait(&directory, FlockOperation::LockExclusive)
+            .map_err(|source| StateError::io("lock", &path, source.into()))?;
+        Ok(directory)
+    }
+}
+
+/// Opens the file if there is one.
+fn existing(path: &Path) -> Result<Option<File>, StateError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StateError::io("open", path, source)),
     }
 }
 
@@ -225,9 +273,9 @@ pub(super) fn try_lock(file: &File, path: &Path) -> Result<bool, StateError> {
     }
 }
 
-pub(super) fn wait(file: &File) -> Result<(), Errno> {
+pub(super) fn wait(file: &File, operation: FlockOperation) -> Result<(), Errno> {
     loop {
-        match flock(file, FlockOperation::LockExclusive) {
+        match flock(file, operation) {
             Err(Errno::INTR) => {}
             done => return done,
         }
@@ -360,6 +408,68 @@ mod tests {
                 });
             }
         });
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    /// Looks and sweeps go on all the time, and whoever takes the lock is never told of a holder; nor
+    /// is one seen by those who look, but for the taker.
+    #[test]
+    fn who_only_looks_is_not_noticed() {
+        let (state, root) = state("look");
+        let (free, held) = (Subject::End(1), Subject::End(2));
+        let path = state.locks().join(free.file_name());
+        let done = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while done.load(Ordering::SeqCst) == 0 {
+                        // What a killed command leaves.
+                        std::fs::write(state.locks().join(held.file_name()), "").unwrap();
+                        state.sweep_locks().unwrap();
+                        assert!(!state.is_locked(held).unwrap(), "a look is taken for a holder");
+                        let _ = state.is_locked(free).unwrap();
+                    }
+                });
+            }
+            for _ in 0..2_000 {
+                std::fs::write(&path, "").unwrap();
+                let tell = |text: fmt::Arguments<'_>| panic!("{text}");
+                drop(state.lock(free, tell).unwrap());
+                std::fs::write(&path, "").unwrap();
+                assert!(
+                    state.lock_if_free(free).unwrap().is_some(),
+                    "a look is taken for a holder"
+                );
+            }
+            done.store(1, Ordering::SeqCst);
+        });
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    /// Of two who await an end neither takes the other for who holds it.
+    #[test]
+    fn who_awaits_an_end_holds_nothing() {
+        let (state, root) = state("await");
+        let subject = Subject::End(3);
+        let held = state.lock(subject, quiet).unwrap();
+        let (said, words) = mpsc::channel();
+        let waiters: Vec<_> = (0..2)
+            .map(|_| {
+                let (state, said) = (state.clone(), said.clone());
+                std::thread::spawn(move || {
+                    let tell = |text: fmt::Arguments<'_>| said.send(text.to_string()).unwrap();
+                    state.await_end(subject, tell).unwrap();
+                    assert!(!state.is_locked(subject).unwrap());
+                })
+            })
+            .collect();
+        for _ in &waiters {
+            let words = words.recv().unwrap();
+            assert!(words.contains("the end of domain 3, which process"), "{words}");
+        }
+        assert!(waiters.iter().all(|waiter| !waiter.is_finished()));
+        drop(held);
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
         std::fs::remove_dir_all(root).unwrap();
     }
 
