@@ -47,6 +47,7 @@ use xl::Meant;
 #[command(name = "xlr", bin_name = "xlr", version, long_version = LONG_VERSION.as_str())]
 #[command(after_long_help = EXIT_CODES.as_str())]
 #[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
+#[command(args_override_self = true)]
 pub struct Cli {
     /// What stands before the verb.
     #[command(flatten)]
@@ -240,7 +241,8 @@ fn definition_of(verb: &str) -> Option<clap::Command> {
         _ => return None,
     };
     let verb = arguments(clap::Command::new(verb.to_owned()));
-    Some(Flags::augment_args(clap::Command::new("xlr")).subcommand(verb))
+    let program = clap::Command::new("xlr").args_override_self(true);
+    Some(Flags::augment_args(program).subcommand(verb))
 }
 
 /// Reads a line without fault whose verb is one of those of [`definition_of`]. None for every other:
@@ -376,6 +378,10 @@ mod tests {
             ("create", true),
             ("-v destroy a", true),
             ("destroy -f 5", true),
+            ("-f -f destroy -f -f 5", true),
+            ("create -q -q -p -p -f a.cfg -f b.cfg -njson --dry-run", true),
+            ("create -q a.cfg -- -njson", false),
+            ("create -q -f a.cfg -- -njson=1", true),
             ("create --help", false),
             ("--help create", false),
             ("--version create", false),

@@ -59,9 +59,9 @@ pub enum PlanFormat {
     Json,
 }
 
-/// Reads `-njson` as `-n=json`: clap would take it for five flags.
+/// Reads `-njson` as `-n=json`: clap would take it for five flags. Words after `--` are none.
 pub(super) fn separate_plan_format(arguments: &mut [OsString]) {
-    for argument in arguments {
+    for argument in arguments.iter_mut().take_while(|argument| *argument != "--") {
         let format = argument.to_str().and_then(|text| text.strip_prefix("-n"));
         if let Some(format @ ("json" | "text")) = format {
             *argument = OsString::from(format!("-n={format}"));
