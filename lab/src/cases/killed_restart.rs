@@ -74,9 +74,34 @@ fn restart() -> Verdict {
     dump::unchanged(&before, "a kill between removal and making")
 }
 
+/// Between the record and the UUID the domain loses its devices. The next command ends that, and the
+/// domain is otherwise as it was.
+fn devices_go_first(line: &str) -> Verdict {
+    let medium = "/tmp/cut.img";
+    std::fs::File::create(medium)?.set_len(1 << 20)?;
+    let first = killed_at("3", &format!("{line}\ndisk = [\"{medium},raw,xvda,rw\"]"))?;
+    ensure!(pending()? == 1, "{} records", pending()?);
+    let backend = format!("xenstore-exists /local/domain/0/backend/vbd/{first}/51712");
+    run(&backend)?.success()?;
+    let saved = || Ok::<_, Stop>(std::fs::read_dir("/var/lib/xlr/domains")?.count());
+    let files = saved()?;
+    let said = swept()?;
+    ensure!(saved()? == files - 1, "the file of the UUID that it did not get is left");
+    ensure!(pending()? == 0, "{} records are left: {}", pending()?, said.err);
+    ensure!(run(&backend)?.code != 0, "the disk is still there");
+    ensure!(domid("cut")? == Some(first), "it is gone: {}", said.err);
+    run("/bin/xlr reboot cut")?.success()?;
+    ensure!(domid("cut")?.is_some_and(|second| second != first), "it was not started again");
+    run("/bin/xlr destroy cut")?.success()?;
+    run(&format!("/bin/xlr destroy {first}"))?.success()?;
+    Ok(std::fs::remove_file(medium)?)
+}
+
 fn rename_restart() -> Verdict {
     let before = dump::take()?;
     let line = "on_reboot = \"rename-restart\"";
+    devices_go_first(line)?;
+    dump::unchanged(&before, "a kill before the devices were taken away")?;
     for point in ["1", "2"] {
         let first = killed_at(point, line)?;
         ensure!(pending()? == usize::from(point == "1"), "{} records at {point}", pending()?);

@@ -59,7 +59,8 @@ pub struct Halts {
     /// the points of the attaching of its devices, one device after the other.
     pub stop_before: Option<usize>,
     /// Stop a restart until SIGCONT comes: 0 before the old domain is touched, 1 while it is set aside
-    /// and has its new UUID but not its new name, 2 before the new one is made.
+    /// and has its new UUID but not its new name, 2 before the new one is made, 3 once it is recorded that
+    /// it is set aside, before its devices go.
     pub stop_in_restart: Option<usize>,
 }
 

@@ -1,8 +1,8 @@
 //! A dead domain is kept under another name and UUID, so that a new one can have its own.
 //!
 //! In: a domain that has ended, under its lock. Out: the same with a name that tells when it ended, in
-//! the hypervisor, in xenstore and in what is kept of it. A command that is killed on the way leaves a
-//! record, and the next one goes on from there.
+//! the hypervisor, in xenstore and in what is kept of it, and without its devices, which the new one
+//! gets. A command that is killed on the way leaves a record, and the next one goes on from there.
 
 use super::build::Halts;
 use super::devices::take_down;
@@ -35,29 +35,44 @@ pub fn set_aside(
     }
     let name = store.read_text_optional(domain::name_path(domid))?.unwrap_or_default();
     let new = Uuid::new_v4();
-    // Before the domain has the UUID, for who is killed in between.
-    state.save(domid.0, &state.saved(domid.0, Uuid::from_bytes(identity.uuid))?.of_uuid(new))?;
-    // The new domain gets its disks, which only one can write to.
-    if let Some(&device) = take_down(domid, xen, store).first() {
-        return Err(DeviceError::Remains { device }.into());
-    }
     let held = state.record(Record {
         phase: Phase::SettingAside,
         name: format!("{name}{}", suffix(Timestamp::now(), domid)),
         aside: Some(new),
         ..removal(identity, 0)
     })?;
-    if let Err(error) = xen.set_uuid(domid, new.into_bytes()) {
-        held.finish()?;
-        return Err(error.into());
+    if let Err(error) = give_uuid(identity, new, xen, store, state, halts) {
+        // The record stays if that fails, and the next command does it.
+        let _ = state.forget(domid.0, new).and_then(|()| held.finish());
+        return Err(error);
     }
     halts.stop_restart(1);
     name_aside(&held.record, new, store, state)?;
     Ok(held.finish()?)
 }
 
-/// Finishes what a command was killed at that set a domain aside. One that still has its old UUID is
-/// as it was.
+/// Takes the devices away and gives the UUID: until it has that the domain is not set aside.
+fn give_uuid(
+    identity: &Identity,
+    new: Uuid,
+    xen: &Xen,
+    store: &mut Client,
+    state: &State,
+    halts: Halts,
+) -> Result<(), CommandError> {
+    let domid = identity.domid;
+    // Before the domain has the UUID, for who is killed in between.
+    state.save(domid.0, &state.saved(domid.0, Uuid::from_bytes(identity.uuid))?.of_uuid(new))?;
+    halts.stop_restart(3);
+    // The new domain gets its disks, which only one can write to.
+    if let Some(&device) = take_down(domid, xen, store).first() {
+        return Err(DeviceError::Remains { device }.into());
+    }
+    Ok(xen.set_uuid(domid, new.into_bytes())?)
+}
+
+/// Finishes what a command was killed at that set a domain aside. One that still has its old UUID
+/// stays what it was, a domain that has ended, but without devices: some may have been taken away.
 pub fn finish_aside(
     state: &State,
     held: Held,
@@ -67,8 +82,16 @@ pub fn finish_aside(
     let record = &held.record;
     if let (Some(domid), Some(new)) = (record.domid.map(Domid), record.aside) {
         let marked = Seen::of(store, domid)?.generation == record.generation;
-        if marked && domain_uuid(xen, domid)? == Some(new.into_bytes()) {
+        let uuid = domain_uuid(xen, domid)?.filter(|_| marked).map(Uuid::from_bytes);
+        if uuid == Some(new) {
             name_aside(record, new, store, state)?;
+        } else {
+            if uuid == Some(record.uuid)
+                && let Some(&device) = take_down(domid, xen, store).first()
+            {
+                return Err(DeviceError::Remains { device }.into());
+            }
+            state.forget(domid.0, new)?;
         }
     }
     Ok(held.finish()?)
