@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
-use xl_rs::cli::{self, program};
+use xl_rs::cli::{self, Verb, program};
 use xl_rs::colour;
 use xl_rs::commands;
 use xl_rs::exit::Exit;
@@ -24,7 +24,8 @@ fn main() -> ExitCode {
         }
     };
     let read = parts::clock();
-    start_log(cli.flags.verbose, cli.flags.timestamps);
+    let warns = !matches!(cli.verb, Verb::Create(_) | Verb::Destroy(_));
+    start_log(cli.flags.verbose, cli.flags.timestamps, warns);
     parts::begin(began, read);
     let exit = commands::run(cli);
     parts::tell();
@@ -33,10 +34,11 @@ fn main() -> ExitCode {
 
 /// Sends the log to standard error: what `XLR_LOG` chooses, else what `-v` asks for. Who follows a
 /// command by `-v` reads plain lines; who chooses parts by `XLR_LOG` sees when and where, too. Where
-/// nobody asks there is no log: nothing is said in it that is worth a warning.
-fn start_log(verbose: u8, timestamps: bool) {
+/// nobody asks there are warnings, those of services; a command that does not log any has no log, so
+/// that it starts the sooner: `tests/warnings.rs` keeps warnings out of such commands.
+fn start_log(verbose: u8, timestamps: bool, warns: bool) {
     let chosen = std::env::var("XLR_LOG").ok();
-    if verbose == 0 && chosen.is_none() {
+    if verbose == 0 && chosen.is_none() && !warns {
         return;
     }
     let level = match verbose {

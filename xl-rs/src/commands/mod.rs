@@ -85,6 +85,11 @@ fn tell(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Warns on standard error.
+pub(crate) fn warn(text: impl Display) {
+    tell(format_args!("{}: warning: {text}", program::name()));
+}
+
 fn carry_out(cli: Cli) -> Result<(), CommandError> {
     if cli.flags.dry_run && !matches!(cli.verb, Verb::Create(_) | Verb::VcpuPin(_)) {
         // Before anything is opened: who writes -N must not see a domain go.

@@ -3,6 +3,8 @@
 use super::nodes::{adding, device, list};
 use super::wanted::Given;
 use super::{address, give};
+use crate::commands::error::chain;
+use crate::commands::warn;
 use crate::device::attach::check_driver;
 use crate::device::detach::{Force, remove};
 use crate::device::nodes::making;
@@ -63,7 +65,7 @@ fn give_all(xen: &Xen, sysfs: &Sysfs, domid: Domid, given: &[Given]) -> Result<(
 fn take_all(xen: &Xen, sysfs: &Sysfs, domid: Domid, given: &[Given]) {
     for one in given.iter().rev() {
         if let Err(error) = give::take(xen, sysfs, domid, one.bdf) {
-            tracing::warn!("taken back from domain {domid}: {error}");
+            warn(format_args!("taken back from domain {domid}: {}", chain(&error)));
         }
     }
 }

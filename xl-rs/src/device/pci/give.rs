@@ -1,6 +1,8 @@
 //! What the hypervisor and the kernel do for a function that a domain gets, or that is taken back.
 
 use super::wanted::Given;
+use crate::commands::error::chain;
+use crate::commands::warn;
 use crate::pci::{Bdf, PciError, Sysfs};
 use libxc_safe::{Errno, Xen};
 use xen_sys::types::{Domid, Mfn};
@@ -85,11 +87,7 @@ fn set_regions(
 fn reset(sysfs: &Sysfs, bdf: Bdf) {
     match sysfs.reset(bdf) {
         Ok(true) => {}
-        Ok(false) => tracing::warn!("PCI device {bdf} has no way to be reset"),
-        Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            tracing::warn!("PCI device {bdf} could not be reset: {error}: {cause}");
-        }
+        Ok(false) => warn(format_args!("PCI device {bdf} has no way to be reset")),
+        Err(error) => warn(format_args!("PCI device {bdf} could not be reset: {}", chain(&error))),
     }
 }
