@@ -113,3 +113,11 @@ pub enum StepError {
     #[error("failure asked for by --fail-before-step")]
     Injected,
 }
+
+impl StepError {
+    /// Whether it is about what other domains have at the moment, and not about what is asked for.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::NameTaken { .. } | Self::UuidTaken { .. } | Self::OutOfMemory { .. })
+    }
+}

@@ -45,6 +45,21 @@ fn refused(what: &str, path: &str, code: i32, words: &[&str]) -> Verdict {
     dump::unchanged(&before, what)
 }
 
+/// A create that must fail because of what other domains have at the moment. That may be otherwise when
+/// it counts: a dry run warns, shows the plan and ends well, as xl's does.
+fn in_the_way(what: &str, path: &str, code: i32, words: &[&str]) -> Verdict {
+    let before = dump::take()?;
+    let said = run(&format!("/bin/xlr create -n {path}"))?;
+    judge(&format!("a dry run of {what}"), &said, 0, &[words, &["xlr: warning: now "]].concat())?;
+    ensure!(said.out.contains("create-domain"), "no plan: {}", said.out);
+    let quiet = run(&format!("/bin/xlr create -q -q -n {path}"))?.success()?;
+    ensure!(quiet.err.is_empty() && quiet.out.contains("create-domain"), "quiet: {}", quiet.err);
+    run(&format!("/xen/bin/xl create -n {path}"))?.success()?;
+    let said = run(&format!("/bin/xlr create {path}"))?;
+    judge(what, &said, code, words)?;
+    dump::unchanged(&before, what)
+}
+
 fn judge(what: &str, said: &Said, code: i32, words: &[&str]) -> Verdict {
     ensure!(said.code == code, "{what}: exit code {} and not {code}: {}", said.code, said.err);
     for word in words {
@@ -105,7 +120,7 @@ fn sizes_and_names() -> Verdict {
     refused("ramdisk larger than memory", &path, 3, &["ramdisk", "memory"])?;
     std::fs::remove_file("/tmp/large")?;
     let path = config("bad", &format!("{GUEST}memory = 100000\n"))?;
-    refused("memory beyond what is free", &path, 1, &["needs", "KiB free", "lower memory"])?;
+    in_the_way("memory beyond what is free", &path, 1, &["needs", "KiB free", "lower memory"])?;
     let path = config("bad", &format!("{GUEST}memory = 8\n"))?;
     refused("memory below what the kernel needs", &path, 3, &["memory"])?;
     for (what, text, word) in [
@@ -122,8 +137,20 @@ fn sizes_and_names() -> Verdict {
     }
     let path = config("bad", GUEST)?;
     run(&format!("/bin/xlr create -p {path}"))?.success()?;
-    refused("a name in use", &path, 3, &["called \"bad\" already", "choose another name"])?;
+    in_the_way("a name in use", &path, 3, &["called \"bad\" already", "choose another name"])?;
     run("/bin/xlr destroy bad")?.success()?;
+    let uuid = "uuid = \"11111111-2222-3333-4444-777777777777\"\n";
+    let path = config("bad", &format!("{GUEST}{uuid}"))?;
+    run(&format!("/bin/xlr create -p {path}"))?.success()?;
+    let other = config("other", &format!("{GUEST}{uuid}").replace("\"bad\"", "\"other\""))?;
+    in_the_way("a UUID in use", &other, 3, &["has this UUID already"])?;
+    // Both, and what the configuration alone forbids: that is an error still.
+    let said = run(&format!("/bin/xlr create -n {path}"))?.success()?;
+    let all = ["called \"bad\" already", "has this UUID already"];
+    ensure!(all.iter().all(|word| said.err.contains(word)), "not all is said: {}", said.err);
+    let line = format!("/bin/xlr create -n {path} memory=8");
+    judge(&line, &run(&line)?, 3, &["memory"])?;
+    run("/bin/xlr destroy -f -f bad")?.success()?;
     Ok(())
 }
 

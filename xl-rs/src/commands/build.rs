@@ -157,7 +157,8 @@ impl Job {
     }
 
     /// Whether it could be made now: for who does not make it.
-    pub fn look(&self, xen: &Xen, store: &mut Client) -> Result<(), StepError> {
+    /// What other domains have that it needs may be free later, and is given.
+    pub fn look(&self, xen: &Xen, store: &mut Client) -> Result<Vec<StepError>, StepError> {
         look(&self.plan, &self.kernel, xen, store)
     }
 

@@ -11,7 +11,7 @@ use super::error::CommandError;
 use super::foreground::Foreground;
 use super::remove::prune;
 use super::signals::Signals;
-use super::{print, print_json, tell};
+use super::{print, print_json, tell, warn};
 use crate::cli::{CreateArgs, PlanFormat};
 use crate::config::parse::MAX_LENGTH;
 use crate::config::source::Sources;
@@ -39,7 +39,12 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
             PlanFormat::Text => print(job.plan.to_string().as_bytes())?,
             PlanFormat::Json => print_json(&serde_json::to_value(&job.plan).unwrap_or_default())?,
         }
-        return Ok(job.look(&xen, &mut store)?);
+        for passing in job.look(&xen, &mut store)? {
+            if !arguments.quiet {
+                warn(format_args!("now {passing}"));
+            }
+        }
+        return Ok(());
     }
     job.keeps_mappings = arguments.paused && !arguments.console && !arguments.foreground;
     let state = State::open()?;
