@@ -9,6 +9,7 @@ mod channel;
 mod commands;
 mod console;
 mod create;
+mod differential;
 mod disk;
 mod disk_bad;
 mod ends;
@@ -67,6 +68,7 @@ pub fn all() -> Vec<Case> {
         store_killed::CASES,
         vif::CASES,
         disk_bad::CASES,
+        differential::CASES,
     ]
     .concat()
 }

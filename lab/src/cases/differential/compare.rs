@@ -1,0 +1,180 @@
+//! What counts as the same, and what is known to differ.
+
+use super::generate::Asked;
+use super::{CONNECTIONS, Exchange};
+use std::collections::BTreeMap;
+use xenstore::wire::{MessageType, Packet};
+
+/// C ends a transaction with EAGAIN that ours commits.
+pub const COARSER: &str = "a transaction conflicts where it saw nothing that changed";
+const TRANSIENT: &str = "an event of a node that a transaction both made and removed";
+const ORDER: &str = "the order of the events of one request";
+const MERGED: &str = "C leaves out an event while the same one waits to be sent";
+const UNWATCH: &str = "an UNWATCH of what is no path: ENOENT of C, EINVAL of ours";
+const SPECIAL: &str =
+    "a SET_PERMS of a special path by a guest that may not: EINVAL of C, EACCES of ours";
+
+#[derive(Default)]
+pub struct Differences {
+    pub known: BTreeMap<&'static str, u32>,
+    pub found: Vec<String>,
+    pub errors: u32,
+    pub events: usize,
+}
+
+fn is(packet: &Packet, kind: MessageType) -> bool {
+    packet.header.kind == kind.raw()
+}
+
+/// Whether C refuses a commit for a conflict that ours does not see: C counts a change of any part
+/// of a node that was touched, ours those parts that were seen.
+pub fn is_coarser_conflict(theirs: &Packet, ours: &Packet) -> bool {
+    is(theirs, MessageType::Error) && theirs.payload == b"EAGAIN\0" && !is(ours, MessageType::Error)
+}
+
+fn is_unwatch_of_no_path(asked: &Asked, theirs: &Packet, ours: &Packet) -> bool {
+    asked.kind == MessageType::Unwatch.raw()
+        && theirs.payload == b"ENOENT\0"
+        && ours.payload == b"EINVAL\0"
+}
+
+fn is_refused_special(asked: &Asked, theirs: &Packet, ours: &Packet) -> bool {
+    asked.kind == MessageType::SetPerms.raw()
+        && asked.payload.starts_with(b"@")
+        && theirs.payload == b"EINVAL\0"
+        && ours.payload == b"EACCES\0"
+}
+
+/// The part of a reply's payload that both stores decide alike.
+fn comparable(packet: &Packet) -> &[u8] {
+    match packet.header.message_type() {
+        Some(MessageType::TransactionStart) => &[],
+        // The generation comes first; the two count in their own ways.
+        Some(MessageType::DirectoryPart) => {
+            let nul = packet.payload.iter().position(|&byte| byte == 0);
+            &packet.payload[nul.unwrap_or(0)..]
+        }
+        _ => &packet.payload,
+    }
+}
+
+fn text_until_nul(payload: &[u8]) -> String {
+    let text = payload.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
+
+fn shown<'a>(payloads: impl IntoIterator<Item = &'a Vec<u8>>) -> String {
+    let one = |payload: &Vec<u8>| payload.escape_ascii().to_string();
+    payloads.into_iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+impl Differences {
+    pub fn count(&mut self, what: &'static str) {
+        *self.known.entry(what).or_default() += 1;
+    }
+
+    /// Compares the replies and the events of one round. `absolute` makes a path of a connection
+    /// absolute, `lasts` says whether a node was there before the round's end or is there now.
+    pub fn compare(
+        &mut self,
+        number: u32,
+        round: &[Exchange],
+        replies: &[Packet],
+        events: &[Vec<Packet>; CONNECTIONS],
+        lasts: impl Fn(usize, &str) -> bool,
+    ) {
+        for (index, (exchange, theirs)) in round.iter().zip(replies).enumerate() {
+            let ours = &exchange.ours.reply;
+            self.errors += u32::from(is(ours, MessageType::Error));
+            let same =
+                theirs.header.kind == ours.header.kind && comparable(theirs) == comparable(ours);
+            if !same && is_refused_special(&exchange.asked, theirs, ours) {
+                self.count(SPECIAL);
+            } else if !same && is_unwatch_of_no_path(&exchange.asked, theirs, ours) {
+                self.count(UNWATCH);
+            } else if !same {
+                self.found.push(format!(
+                    "request {}, {:?}: C says {} «{}», ours {} «{}»",
+                    number + index as u32,
+                    exchange.asked,
+                    theirs.header.kind,
+                    theirs.payload.escape_ascii(),
+                    ours.header.kind,
+                    ours.payload.escape_ascii(),
+                ));
+            }
+        }
+        for (connection, events) in events.iter().enumerate() {
+            let theirs: Vec<_> = events.iter().map(|e| e.payload.clone()).collect();
+            self.events += theirs.len();
+            self.compare_events(number, round, connection, &theirs, &lasts);
+        }
+    }
+
+    /// C's events of one connection are in the order of the requests, as ours are.
+    fn compare_events(
+        &mut self,
+        number: u32,
+        round: &[Exchange],
+        connection: usize,
+        theirs: &[Vec<u8>],
+        lasts: &impl Fn(usize, &str) -> bool,
+    ) {
+        let mut left = theirs.iter().peekable();
+        let mut earlier: Vec<&Vec<u8>> = Vec::new();
+        for (index, exchange) in round.iter().enumerate() {
+            let ours: Vec<_> =
+                exchange.ours.events[connection].iter().map(|event| &event.payload).collect();
+            let mut due = ours.clone();
+            let mut in_order = true;
+            let transient = |event: &Vec<u8>| {
+                ends_transaction(&exchange.asked) && !lasts(connection, &text_until_nul(event))
+            };
+            while let Some(event) = left.peek() {
+                match due.iter().position(|one| one == event) {
+                    Some(at) => {
+                        in_order &= at == 0;
+                        due.remove(at);
+                    }
+                    None if transient(event) => self.count(TRANSIENT),
+                    None => break,
+                }
+                left.next();
+            }
+            if !in_order {
+                self.count(ORDER);
+            }
+            // Two watches with one token make the same event twice.
+            let times = |events: &[&Vec<u8>], event| events.iter().filter(|&&e| e == event).count();
+            let again = |event| times(&ours, event) > times(&due, event);
+            let (merged, missing): (Vec<_>, Vec<_>) =
+                due.iter().partition(|event| earlier.contains(event) || again(**event));
+            for _ in &merged {
+                self.count(MERGED);
+            }
+            if !missing.is_empty() {
+                self.found.push(format!(
+                    "request {}, {:?}, connection {connection}: C does not send [{}], but [{}]",
+                    number + index as u32,
+                    exchange.asked,
+                    shown(missing.into_iter().copied()),
+                    shown(theirs),
+                ));
+                return;
+            }
+            earlier.extend(ours);
+        }
+        let more: Vec<_> = left.collect();
+        if !more.is_empty() {
+            let asked: Vec<_> = round.iter().map(|exchange| &exchange.asked).collect();
+            self.found.push(format!(
+                "requests from {number} on, connection {connection}: only C sends [{}]; {asked:?}",
+                shown(more)
+            ));
+        }
+    }
+}
+
+pub fn ends_transaction(asked: &Asked) -> bool {
+    asked.kind == MessageType::TransactionEnd.raw()
+}

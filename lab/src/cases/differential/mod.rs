@@ -1,0 +1,167 @@
+//! The same requests to C xenstored and to the store of `xlr xenstored`: replies and events must agree.
+//!
+//! Two programs of dom0 talk to C xenstored through its socket, two guests through their rings: they
+//! are domains that never run, and the case writes into their ring pages in their place. The other
+//! store is the core of `xlr xenstored` in this process. Requests go out in rounds, each of one
+//! connection; after a round every connection asks something harmless, so that all events of the
+//! round have come.
+//!
+//! Where the two are known to differ (`known`, `compare`), the difference is shown or counted and both
+//! are brought to one state again; any other difference fails the case.
+
+mod compare;
+mod generate;
+mod known;
+mod ours;
+mod theirs;
+
+use crate::case::{Case, Group};
+use crate::dom0::host::{Stop, Verdict, argv, config};
+use crate::{ensure, fail};
+use compare::Differences;
+use generate::{Asked, Generator, Ids};
+use ours::Ours;
+use std::time::Instant;
+use theirs::Theirs;
+use xenstore::Domid;
+use xenstore::wire::{MessageType, Packet};
+
+/// Connections: two programs, two guests.
+pub const CONNECTIONS: usize = 4;
+/// Requests of one round; C admits 20 of a guest that are not settled.
+const ROUND_MAX: usize = 16;
+/// Differences after which the rest would say no more.
+const FOUND_MAX: usize = 20;
+
+/// What a request leads to: its reply, and the events of each connection.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub reply: Packet,
+    pub events: [Vec<Packet>; CONNECTIONS],
+}
+
+/// A request and what ours made of it.
+pub struct Exchange {
+    asked: Asked,
+    ids: Ids,
+    ours: Answer,
+}
+
+/// The cases of this topic.
+pub const CASES: &[Case] = &[
+    Case { wrecks: true, limit_seconds: 200, ..case("store/differential", || compare(2_000)) },
+    Case {
+        wrecks: true,
+        ci: false,
+        limit_seconds: 3_000,
+        ..case("store/long-differential", || compare(100_000))
+    },
+];
+
+const fn case(name: &'static str, run: fn() -> Verdict) -> Case {
+    Case::new(name, Group::Store, run)
+}
+
+fn guest(name: &str) -> Result<Domid, Stop> {
+    let text = format!(
+        "name = \"{name}\"\ntype = \"pv\"\nkernel = \"/guest/xtf/idle\"\nmemory = 8\nvcpus = 1\n"
+    );
+    argv(&["/bin/xlr", "create", "-p", &config(name, &text)?])?.success()?;
+    match crate::dom0::host::domid(name)? {
+        Some(domid) => Ok(Domid(u16::try_from(domid).unwrap_or(0))),
+        None => fail!("{name} is not there"),
+    }
+}
+
+fn compare(requests: u32) -> Verdict {
+    let guests = [guest("first")?, guest("second")?];
+    for (quota, limit) in [("nodes", "40"), ("watches", "10"), ("transactions", "3")] {
+        argv(&["/xen/bin/xenstore-control", "quota", "set", quota, limit])?.success()?;
+    }
+    let mut theirs = Theirs::connect(guests)?;
+    let mut ours = Ours::new(guests);
+    for asked in generate::beginning(guests) {
+        let (replies, _) = theirs.ask_all(asked.connection, &[(&asked, 0)])?;
+        let our_reply = ours.ask(&asked, 0).reply;
+        ensure!(replies[0].payload == our_reply.payload, "{asked:?}: {replies:?}, {our_reply:?}");
+    }
+    known::show(&mut theirs, &ours)?;
+    let mut generator = Generator::new(guests);
+    let mut differences = Differences::default();
+    let (mut number, start) = (0, Instant::now());
+    while number < requests && differences.found.len() < FOUND_MAX {
+        number += round(number, &mut generator, &mut theirs, &mut ours, &mut differences)?;
+    }
+    for (what, count) in &differences.known {
+        eprintln!("known difference, {count} times: {what}");
+    }
+    eprintln!(
+        "{number} requests in {:.1} s, {} replies were errors, {} events, {} requests were moved \
+         out of transactions",
+        start.elapsed().as_secs_f64(),
+        differences.errors,
+        differences.events,
+        generator.moved
+    );
+    for name in ["first", "second"] {
+        argv(&["/bin/xlr", "destroy", name])?;
+    }
+    ensure!(differences.found.is_empty(), "{}", differences.found.join("\n"));
+    Ok(())
+}
+
+/// Some requests of one connection; gives their number.
+fn round(
+    number: u32,
+    generator: &mut Generator,
+    theirs: &mut Theirs,
+    ours: &mut Ours,
+    differences: &mut Differences,
+) -> Result<u32, Stop> {
+    let connection = generator.connection();
+    let mut round: Vec<Exchange> = Vec::new();
+    let mut last_state = ours.clone();
+    // A round ends where what follows depends on what both say.
+    let mut over = false;
+    while !over && round.len() < ROUND_MAX {
+        let asked = generator.next(connection);
+        let ids = generator.ids(&asked);
+        let is_end = compare::ends_transaction(&asked);
+        let changes = is_end || asked.slot.is_none() && asked.writes();
+        over = is_end || asked.kind == MessageType::TransactionStart.raw();
+        if changes {
+            last_state = ours.clone();
+        }
+        let answer = ours.ask(&asked, ids.ours);
+        if changes && !is_end {
+            generator.spoil(&asked, &last_state.changed(ours));
+        }
+        round.push(Exchange { asked, ids, ours: answer });
+    }
+    let packets: Vec<_> = round.iter().map(|one| (&one.asked, one.ids.theirs)).collect();
+    let (replies, events) = theirs.ask_all(connection, &packets).map_err(|stop| {
+        let asked: Vec<_> = round.iter().map(|one| &one.asked).collect();
+        Stop::Failed(format!("requests from {number} on, {asked:?}: {stop:?}"))
+    })?;
+    let (Some(last), Some(reply)) = (round.last_mut(), replies.last()) else { return Ok(0) };
+    if compare::ends_transaction(&last.asked) {
+        if generator.is_spoilt(&last.asked) && compare::is_coarser_conflict(reply, &last.ours.reply)
+        {
+            differences.count(compare::COARSER);
+            *ours = last_state.clone();
+            ours.discard(&last.asked, last.ids.ours);
+            last.ours = Answer { reply: reply.clone(), events: Default::default() };
+        }
+        generator.spoil(&last.asked, &last_state.changed(ours));
+    }
+    let states = [last_state.paths(), ours.paths()];
+    let lasts = |connection: usize, path: &str| {
+        let path = ours.absolute(connection, path);
+        states.iter().any(|paths| paths.contains(&path))
+    };
+    differences.compare(number, &round, &replies, &events, lasts);
+    for (exchange, reply) in round.iter().zip(&replies) {
+        generator.learn(&exchange.asked, reply, &exchange.ours.reply);
+    }
+    Ok(round.len() as u32)
+}
