@@ -240,6 +240,26 @@ pub struct DomainSpec {
     pub hardware: Hardware,
     /// Consoles beyond the first, numbered from 1 on.
     pub channels: Vec<Channel>,
+    /// What xenstored shall grant it, other than by default.
+    pub store_limits: StoreLimits,
+}
+
+/// What xenstored grants one domain, where that differs from what it grants all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreLimits {
+    /// Which of the store's features the domain's ring may show, as a mask over the bits of the
+    /// ring page's feature field; `None` leaves all.
+    pub feature_mask: Option<u32>,
+    /// Quotas by the store's names for them, with the limit; 0 turns a quota off.
+    pub quotas: Vec<(String, u32)>,
+}
+
+impl StoreLimits {
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.feature_mask.is_none() && self.quotas.is_empty()
+    }
 }
 
 impl DomainSpec {
@@ -279,6 +299,7 @@ impl DomainSpec {
             no_suspend_node: false,
             hardware: Hardware::default(),
             channels: Vec::new(),
+            store_limits: StoreLimits::default(),
         }
     }
 }

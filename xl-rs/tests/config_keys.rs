@@ -66,6 +66,8 @@ const EFFECTS: &[(&str, &str, Effect)] = &[
     ("max_maptrack_frames", "max_maptrack_frames=7", Plan(&["max_maptrack_frames"])),
     ("max_grant_version", "max_grant_version=1", Plan(&["max_grant_version"])),
     ("max_event_channels", "max_event_channels=127", Plan(&["max_event_channels"])),
+    ("xenstore_feature_mask", "xenstore_feature_mask=0xfffffffd", Plan(&["store_limits"])),
+    ("xenstore_quota", "xenstore_quota=['nodes=77', 'watches=0x10']", Plan(&["store_limits"])),
     ("nomigrate", "nomigrate=1", Plan(&["no_migrate"])),
     ("tsc_mode", "tsc_mode='native'", Plan(&["tsc_mode"])),
     ("cpuid", "cpuid='host,invtsc=1'", Plan(&["cpuid"])),

@@ -106,6 +106,19 @@ pub enum StepError {
         /// Its scheduler.
         scheduler: &'static str,
     },
+    /// xenstored does not limit single domains, or not in this.
+    #[error(
+        "xenstored did not take the domain's own limit ({what}): C xenstored has limits of single \
+         domains from Xen 4.21 (features) and 4.22 (quotas) on, xlr xenstored has them; remove \
+         xenstore_feature_mask and xenstore_quota, or change the store"
+    )]
+    StoreLimit {
+        /// What was to be limited.
+        what: String,
+        /// The store's answer.
+        #[source]
+        source: xenstore::client::Error,
+    },
     /// Ctrl-C, or whatever else sets the flag.
     #[error("interrupted")]
     Interrupted,

@@ -96,7 +96,7 @@ pub fn replay(
 ) -> Result<Created, StepError> {
     let mut run = Run::new(plan, Bytes::Memory(&prepared.0), xen);
     for (index, step) in plan.steps.iter().enumerate() {
-        if let Step::CheckName { .. } | Step::WriteIdentity { .. } | Step::Introduce { .. } = step {
+        if step.is_for_the_store() {
             continue;
         }
         options.tell(Progress::Begin { index, step, absent: &[] })?;

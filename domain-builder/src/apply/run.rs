@@ -15,7 +15,7 @@ use crate::plan::page_tables::{ENTRIES, page_tables};
 use crate::plan::start_info::{Assigned, shared_info_page};
 use crate::plan::steps::{Affinity, CreateParams, Step, VcpuStart};
 use crate::plan::vcpu::vcpu_context;
-use crate::spec::{HostRange, TscMode};
+use crate::spec::{HostRange, StoreLimits, TscMode};
 use libxc_safe::{
     CpuPolicy, CreateDomain, E820Entry, Leaf, Protection, Scheduler, SchedulerParameters, TscInfo,
     Xen,
@@ -127,6 +127,7 @@ impl<'a> Run<'a> {
         match step {
             Step::CheckName { name } => self.check_name(name, store),
             Step::WriteIdentity { nodes } => self.write_identity(nodes, store),
+            Step::StoreLimits(limits) => self.store_limits(limits, store),
             Step::Introduce { nodes } => self.introduce(nodes, store),
             _ => self.xen_step(step, options),
         }
@@ -364,6 +365,20 @@ impl<'a> Run<'a> {
         let domid = self.existing()?;
         let gfn = Gfn(self.assigned.store_mfn);
         Ok(store.introduce(domid, gfn, Port(self.assigned.store_port))?)
+    }
+
+    fn store_limits(&mut self, limits: &StoreLimits, store: &mut Client) -> Result<(), StepError> {
+        let domid = self.existing()?;
+        if let Some(mask) = limits.feature_mask {
+            let refused = |source| StepError::StoreLimit { what: "features".to_owned(), source };
+            let features = store.get_feature(None).map_err(refused)? & mask;
+            store.set_feature(domid, features).map_err(refused)?;
+        }
+        for (name, limit) in &limits.quotas {
+            let refused = |source| StepError::StoreLimit { what: format!("quota {name}"), source };
+            store.set_quota(Some(domid), name, *limit).map_err(refused)?;
+        }
+        Ok(())
     }
 
     fn event_channels(&mut self, store: Domid, console: Domid) -> Result<(), StepError> {

@@ -451,6 +451,9 @@ fn start_steps(
     if spec.sched.weight.is_some() || spec.sched.cap.is_some() {
         steps.push(Step::SchedParams { weight: spec.sched.weight, cap: spec.sched.cap });
     }
+    if !spec.store_limits.is_default() {
+        steps.push(Step::StoreLimits(spec.store_limits.clone()));
+    }
     steps.push(Step::Introduce { nodes: nodes::contents(&node_plan(spec, host)) });
 }
 

@@ -8,7 +8,7 @@ use super::facts::CpuLeaf;
 use super::layout::Frames;
 use super::memory_map::MapEntry;
 use crate::nodes::StoreOp;
-use crate::spec::{HostRange, TscMode};
+use crate::spec::{HostRange, StoreLimits, TscMode};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -243,6 +243,8 @@ pub enum Step {
         /// Ceiling in percent of one CPU.
         cap: Option<u16>,
     },
+    /// Tells xenstored what it grants this domain alone.
+    StoreLimits(StoreLimits),
     /// Writes all other nodes and introduces the domain to xenstored.
     Introduce {
         /// Requests to xenstored before the introduction.
@@ -251,6 +253,18 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether xenstored is asked for it, and the hypervisor is not.
+    #[must_use]
+    pub const fn is_for_the_store(&self) -> bool {
+        matches!(
+            self,
+            Self::CheckName { .. }
+                | Self::WriteIdentity { .. }
+                | Self::StoreLimits(_)
+                | Self::Introduce { .. }
+        )
+    }
+
     /// Short name for messages.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -284,6 +298,7 @@ impl Step {
             Self::VcpuContext(_) => "vcpu-context",
             Self::SeedGrants { .. } => "seed-grants",
             Self::SchedParams { .. } => "sched-params",
+            Self::StoreLimits(_) => "store-limits",
             Self::Introduce { .. } => "introduce",
         }
     }
@@ -344,6 +359,10 @@ impl fmt::Display for Step {
             Self::SchedParams { weight, cap } => {
                 weight.map_or(Ok(()), |weight| write!(f, "weight={weight} "))?;
                 cap.map_or(Ok(()), |cap| write!(f, "cap={cap}"))
+            }
+            Self::StoreLimits(StoreLimits { feature_mask, quotas }) => {
+                feature_mask.map_or(Ok(()), |mask| write!(f, "features={mask:#x} "))?;
+                quotas.iter().try_for_each(|(name, limit)| write!(f, "{name}={limit} "))
             }
             Self::Introduce { nodes } => write_nodes(f, nodes),
         }

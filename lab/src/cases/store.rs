@@ -2,13 +2,16 @@
 
 use super::{beside_xl, create};
 use crate::case::{Case, Group};
-use crate::dom0::host::{Stop, Verdict, argv, await_text, config, console, run};
+use crate::dom0::dump;
+use crate::dom0::host::{self, Stop, Verdict, argv, await_text, config, console, domid, run};
 use crate::dom0::init;
 use crate::xenstored::Xenstored;
 use crate::{ensure, fail};
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 use std::time::Instant;
+use xen_sys::types::Domid;
+use xenstore::client::Client;
 
 /// A case on `xlr xenstored`.
 const fn ours(name: &'static str, run: fn() -> Verdict) -> Case {
@@ -35,9 +38,57 @@ pub const CASES: &[Case] = &[
     ours("store/attack-partial", || attack("partial")),
     ours("store/attack-flood", || attack("flood")),
     ours("store/attack-sleep", || attack("sleep")),
+    ours("store/limits-of-a-domain", limits),
+    Case::new("store/limits-refused", Group::Store, limits_refused),
     theirs("store/xlr-on-ocaml", Xenstored::Ocaml, create::hpc),
     theirs("store/beside-xl-on-ocaml", Xenstored::Ocaml, beside_xl::mixed),
 ];
+
+/// A guest with limits of its own.
+fn limited() -> Result<String, Stop> {
+    config(
+        "limited",
+        "name = \"limited\"\ntype = \"pv\"\nkernel = \"/guest/xtf/idle\"\nmemory = 8\n\
+         xenstore_feature_mask = 0x5\nxenstore_quota = [ \"nodes=77\", \"watches=0x10\" ]\n",
+    )
+}
+
+/// The store grants a domain what its configuration says, and others what it granted before.
+fn limits() -> Verdict {
+    run(&format!("/bin/xlr create -q -p {}", limited()?))?.success()?;
+    let failed = |error: xenstore::client::Error| Stop::Failed(error.to_string());
+    let mut store = Client::connect().map_err(failed)?;
+    let Some(domid) = domid("limited")?.and_then(|domid| u16::try_from(domid).ok()).map(Domid)
+    else {
+        fail!("there is no domain called limited")
+    };
+    let mut quota = |whose, name| store.get_quota(whose, name).map_err(failed);
+    let own = (quota(Some(domid), "nodes")?, quota(Some(domid), "watches")?);
+    ensure!(own == ("77".to_owned(), "16".to_owned()), "its quotas are {own:?}");
+    let all = (quota(None, "nodes")?, quota(None, "watches")?);
+    ensure!(all == ("1000".to_owned(), "128".to_owned()), "everybody's quotas are {all:?}");
+    let features = store.get_feature(Some(domid)).map_err(failed)?;
+    ensure!(features == 5, "its features are {features:#x}");
+    run("/bin/xlr destroy limited")?.success()?;
+    let unknown = argv(&["/bin/xlr", "create", "-q", &limited()?, "xenstore_quota=['nono=1']"])?;
+    let unknown = unknown.failure()?;
+    ensure!(unknown.err.contains("quota nono"), "{}", unknown.err);
+    ensure!(host::domid("limited")?.is_none(), "a refused domain is there");
+    Ok(())
+}
+
+/// A store that cannot limit a single domain: said so, and no domain is left.
+fn limits_refused() -> Verdict {
+    let line = format!("/bin/xlr create -q {}", limited()?);
+    // What earlier cases left to the next create goes with this one.
+    run(&line)?.failure()?;
+    let before = dump::take()?;
+    let refused = run(&line)?.failure()?;
+    for word in ["limited", "store-limits", "4.21", "xenstore_quota", "nothing was left behind"] {
+        ensure!(refused.err.contains(word), "no {word:?} in {}", refused.err);
+    }
+    dump::unchanged(&before, "a create that the store refused")
+}
 
 /// A line for the C tools, and what they are to say.
 fn says(line: &str, expected: &str) -> Verdict {

@@ -358,9 +358,7 @@ impl Job {
 /// What the time of a step is spent on.
 fn part_of(step: &Step) -> Part {
     match step {
-        Step::CheckName { .. } | Step::WriteIdentity { .. } | Step::Introduce { .. } => {
-            Part::Requests
-        }
+        step if step.is_for_the_store() => Part::Requests,
         Step::LoadKernel { .. }
         | Step::LoadRamdisk { .. }
         | Step::SharedInfo

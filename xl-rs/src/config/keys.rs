@@ -39,7 +39,6 @@ const NO_BOOTLOADER: &str = "there is no bootloader";
 const NO_SHIM: &str = "there is no PV shim";
 const DEVICE: &str = "devices of this kind are not supported by this version of xlr";
 const XSM: &str = "labels count under a Flask policy (XSM) only, and xlr makes no domain under one";
-const STORE: &str = "xenstored's limits are not set by this version of xlr";
 
 const fn key(name: &'static str, fate: Fate) -> Key {
     Key { name, fate }
@@ -99,8 +98,8 @@ pub const KEYS: &[Key] = &[
     key("xend_suspend_evtchn_compat", Honoured),
     key("vmtrace_buf_kb", Refused("Xen traces HVM and PVH guests only")),
     key("vpmu", Ignored(ARM)),
-    key("xenstore_feature_mask", Refused(STORE)),
-    key("xenstore_quota", Refused(STORE)),
+    key("xenstore_feature_mask", Honoured),
+    key("xenstore_quota", Honoured),
     key("disk", Honoured),
     key("vif", Honoured),
     key("vif2", Ignored(LEGACY)),

@@ -11,10 +11,12 @@ use super::hardware::hardware;
 use super::keys::{self, Fate};
 use super::reader::{At, Reader, as_text};
 use super::settings::{Setting, Settings};
+use super::store_limits::store_limits;
 use super::tree::{Kind, Span, Value};
 use crate::printable;
 use domain_builder::spec::{
-    Channel, Connection, CpuidBits, EndAction, EndActions, Hardware, SchedParams, TscMode,
+    Channel, Connection, CpuidBits, EndAction, EndActions, Hardware, SchedParams, StoreLimits,
+    TscMode,
 };
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -102,6 +104,8 @@ pub struct DomainConfig {
     pub hardware: Hardware,
     /// `channel`.
     pub channels: Vec<Channel>,
+    /// `xenstore_feature_mask`, `xenstore_quota`.
+    pub store_limits: StoreLimits,
 }
 
 /// Gives the settings their meaning. `None` if one of the problems is an error.
@@ -146,6 +150,7 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
     let (pci, hardware) = hardware(&mut reader);
     devices.pci = pci;
     let channels = channels(&mut reader);
+    let store_limits = store_limits(&mut reader);
     for (key, what) in [("name", "the domain's name"), ("kernel", "the guest's kernel")] {
         if reader.get(key).is_none() {
             let missing = Problem::missing(format!("{key} is not set"));
@@ -190,6 +195,7 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
             devices,
             hardware,
             channels,
+            store_limits,
         }),
         _ => None,
     };

@@ -16,6 +16,7 @@ pub mod reader;
 pub mod resolve;
 pub mod settings;
 pub mod source;
+pub mod store_limits;
 pub mod tree;
 
 use diagnostic::{Problem, Severity};

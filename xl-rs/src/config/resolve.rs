@@ -65,6 +65,7 @@ impl DomainConfig {
             channels: self.channels,
             no_suspend_node: self.no_suspend_node,
             hardware: self.hardware,
+            store_limits: self.store_limits,
         })
     }
 }
