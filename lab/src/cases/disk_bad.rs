@@ -22,6 +22,7 @@ pub const CASES: &[Case] = &[
     Case::new("disk/silent-backend", Group::Toolstack, silent_backend),
     Case::new("disk/lying-frontend", Group::Toolstack, lying_frontend),
     Case::new("disk/kept", Group::Toolstack, kept),
+    Case::new("disk/loop-held", Group::Toolstack, loop_held),
     Case::new("disk/killed", Group::Toolstack, killed),
     Case::new("disk/scripts", Group::Toolstack, scripts),
 ];
@@ -291,6 +292,38 @@ fn kept() -> Verdict {
     run("/bin/xlr block-detach -f keeper xvda")?.success()?;
     unchanged(&before, "a disk that was kept")?;
     destroy("keeper")
+}
+
+/// A loop device that somebody has open is not free: the nodes stay, and another detach finishes. One
+/// that serves another file by now is nobody's to free.
+fn loop_held() -> Verdict {
+    let file = medium("looped", 1)?;
+    let id = paused("looper", "")?;
+    let before = dump::take()?;
+    let attach = ["/bin/xlr", "block-attach", "looper", "/tmp/looped.img,raw,xvda,rw"];
+    let detach = ["/bin/xlr", "block-detach", "-f", "looper", "xvda"];
+    let backend = format!("/local/domain/0/backend/vbd/{id}/51712");
+    let node = || -> Result<String, Stop> {
+        let read = run(&format!("/usr/bin/xenstore-read {backend}/node"))?.success()?;
+        Ok(read.out.trim().to_owned())
+    };
+    argv(&attach)?.success()?;
+    let device = std::fs::File::open(node()?)?;
+    fails(&detach, "cannot free /dev/loop")?;
+    ensure!(run("/bin/xlr block-list looper")?.success()?.out.contains("51712"), "it is gone");
+    drop(device);
+    argv(&detach)?.success()?;
+    unchanged(&before, "a loop device that somebody had open")?;
+
+    argv(&attach)?.success()?;
+    let device = node()?;
+    argv(&["/usr/bin/xenstore-write", &format!("{backend}/loop-file"), "1:1"])?.success()?;
+    argv(&detach)?.success()?;
+    fails(&attach, &format!("{device} is over it for writing"))?;
+    run(&format!("/bin/losetup -d {device}"))?.success()?;
+    unchanged(&before, "another file's loop device")?;
+    destroy("looper")?;
+    Ok(std::fs::remove_file(file)?)
 }
 
 /// What a command leaves that is killed in the middle of an attach goes with the next command, and so

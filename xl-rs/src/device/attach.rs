@@ -30,13 +30,13 @@ pub trait Plan {
     }
 
     /// The host's side, once the backend waits for it: what the backend's half gets with it. What is
-    /// taken goes with the plan until [`Plan::keep`].
+    /// taken goes with the plan until nodes, which are written here, say what to free.
     ///
     /// # Errors
     /// [`DeviceError`]: what was done is undone.
     fn connect(&mut self, device: &Device, host: &mut Host<'_>) -> Result<Entries, DeviceError>;
 
-    /// The nodes say what was taken: it stays when the plan goes, for [`super::detach`] to free.
+    /// All nodes are written: others may look at them again.
     ///
     /// # Errors
     /// [`DeviceError`].
@@ -52,7 +52,7 @@ pub enum Point {
     Begin,
     /// The nodes are there.
     Nodes,
-    /// The host's side is done, and no node tells so.
+    /// The host's side is done, and the backend does not know it yet.
     Connected,
     /// All is done.
     End,

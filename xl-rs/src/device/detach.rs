@@ -91,8 +91,14 @@ fn finish(address: &Address, force: Force, host: &mut Host<'_>) -> Result<(), De
         Kind::Pci => pci::release(address, host),
         Kind::Console => Ok(()),
     };
-    clean(address, host)?;
-    freed
+    if let Err(error) = freed {
+        // What is still held is found by the other nodes: they stay until it is free.
+        match host.store.rm(address.frontend_path()) {
+            Err(error) if !error.is_not_found() => return Err(error.into()),
+            _ => return Err(error),
+        }
+    }
+    clean(address, host)
 }
 
 /// Whether no driver of dom0's kernel has a backend of dom0's: it never had one, or the guest has taken

@@ -20,6 +20,31 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+/// A file that a loop device serves, by its file system's number and its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// As `stat` gives it.
+    pub device: u64,
+    /// As `stat` gives it.
+    pub inode: u64,
+}
+
+impl Served {
+    /// As a node has it: hexadecimal.
+    #[must_use]
+    pub fn node(self) -> String {
+        format!("{:x}:{:x}", self.device, self.inode)
+    }
+
+    /// What such a node says.
+    #[must_use]
+    pub fn of_node(text: &str) -> Option<Self> {
+        let (device, inode) = text.split_once(':')?;
+        let number = |text: &str| u64::from_str_radix(text, 16).ok();
+        Some(Self { device: number(device)?, inode: number(inode)? })
+    }
+}
+
 /// Takes one for a file.
 ///
 /// # Errors
@@ -92,11 +117,12 @@ fn file_of(number: u32) -> Option<String> {
     std::fs::read_to_string(attribute).ok().map(|text| text.trim_end().to_owned())
 }
 
-/// Frees the loop device that a disk's `node` names, if it still serves a file. Waits until it is free.
+/// Frees the loop device that a disk's `node` names, if it still serves its file: where that is not
+/// known, as of a disk that xl attached, any. Waits until it is free.
 ///
 /// # Errors
 /// [`DiskError::Free`].
-pub fn free(node: &Path) -> Result<(), DiskError> {
+pub fn free(node: &Path, own: Option<Served>) -> Result<(), DiskError> {
     let Some(number) = number_in(node) else { return Ok(()) };
     let Some(file) = file_of(number) else { return Ok(()) };
     let failed =
@@ -104,9 +130,18 @@ pub fn free(node: &Path) -> Result<(), DiskError> {
     // Before it is freed, so that no event is missed.
     let events = events().map_err(|errno| failed(errno.into()))?;
     let opened = open(path(number), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let cleared = opened.map(File::from).and_then(clear);
+    let cleared = opened.map(File::from).and_then(|device| {
+        let status = status(&device)?;
+        let now = Served { device: status.file_device, inode: status.file_inode };
+        // Somebody has freed it, and somebody else has taken it since.
+        if own.is_some_and(|own| own != now) {
+            return Ok(false);
+        }
+        clear(device).map(|()| true)
+    });
     match cleared {
-        Ok(()) => {}
+        Ok(true) => {}
+        Ok(false) => return Ok(()),
         Err(Errno::NXIO | Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(failed(errno.into())),
     }
@@ -156,6 +191,15 @@ fn drain(events: &OwnedFd) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_noted() {
+        let served = Served { device: 0xfd01, inode: u64::MAX };
+        assert_eq!(Served::of_node(&served.node()), Some(served));
+        for text in ["", ":", "1", "1:", "1:x", "1:2:3"] {
+            assert_eq!(Served::of_node(text), None, "{text:?}");
+        }
+    }
 
     #[test]
     fn only_loop_devices_are_freed() {

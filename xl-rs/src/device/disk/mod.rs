@@ -22,6 +22,7 @@ use super::attach::Plan;
 use super::script::{self, Action, Script};
 use super::{Address, Device, DeviceError, Entries, Host, Kind, XenbusState};
 use host_sys::loops::Claim;
+use loops::Served;
 use std::path::{Path, PathBuf};
 use target::Medium;
 use xen_sys::types::Domid;
@@ -139,33 +140,63 @@ impl Plan for Disk {
     }
 
     fn connect(&mut self, device: &Device, host: &mut Host<'_>) -> Result<Entries, DeviceError> {
-        let Some(held) = &self.held else {
+        let Some(held) = &mut self.held else {
             run_script(&device.address, &self.spec.script, Action::Add, host)?;
             return Ok(Vec::new());
         };
-        let mut entries = Vec::with_capacity(3);
-        let (number, path) = match (&held.claim, held.target.medium) {
-            (Some(claim), _) => {
+        let (number, path) = match (held.claim.take(), held.target.medium) {
+            (Some(claim), Medium::File { device: file_device, inode: file_inode }) => {
                 let path = host_sys::loops::path(claim.number());
-                entries.push(("node", path.display().to_string()));
-                (loops::number(claim.number())?, path)
+                let number = loops::number(claim.number())?;
+                note(
+                    &device.address,
+                    &path,
+                    Served { device: file_device, inode: file_inode },
+                    host,
+                )?;
+                // Killed until here, the kernel frees it; from here on the nodes say what to free.
+                let failed = |errno: rustix::io::Errno| DiskError::Loop {
+                    path: held.target.path.clone(),
+                    source: errno.into(),
+                };
+                claim.keep().map_err(failed)?;
+                (number, path)
             }
-            (None, Medium::Block(number)) => (number, held.target.path.clone()),
+            (_, Medium::Block(number)) => (number, held.target.path.clone()),
             // What is a file has a loop device since it was prepared.
-            (None, Medium::File { .. }) => return Ok(entries),
+            (None, Medium::File { .. }) => return Ok(Vec::new()),
         };
-        entries.push(("physical-device", number.node()));
-        entries.push(("physical-device-path", path.display().to_string()));
-        Ok(entries)
+        Ok(vec![
+            ("physical-device", number.node()),
+            ("physical-device-path", path.display().to_string()),
+        ])
     }
 
     fn keep(&mut self) -> Result<(), DeviceError> {
-        let Some(Held { target, claim: Some(claim), .. }) = self.held.take() else {
-            return Ok(());
-        };
-        let kept = claim.keep();
-        Ok(kept.map_err(|errno| DiskError::Loop { path: target.path, source: errno.into() })?)
+        self.held = None;
+        Ok(())
     }
+}
+
+/// Which file a loop device serves, beside its name: a number says little once it was given away.
+const LOOP_FILE: &str = "loop-file";
+
+/// Notes the loop device of a disk, and the file that it serves, where no guest can write.
+fn note(
+    address: &Address,
+    path: &Path,
+    file: Served,
+    host: &mut Host<'_>,
+) -> Result<(), DeviceError> {
+    let backend = address.backend_path();
+    let requests = [
+        Request::write(format!("{backend}/node"), path.display().to_string()),
+        Request::write(format!("{backend}/{LOOP_FILE}"), file.node()),
+    ];
+    let requests = requests.into_iter().collect::<Result<Vec<_>, _>>();
+    let requests = requests.map_err(xenstore::client::Error::from)?;
+    host.store.batch_all(&requests)?;
+    Ok(())
 }
 
 fn run_script(
@@ -186,9 +217,9 @@ pub fn release(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError
     if address.backend != Domid::DOM0 {
         return Ok(());
     }
-    let (backend, libxl) = (address.backend_path(), address.libxl_path());
+    let backend = address.backend_path();
     let requests =
-        [Request::read(format!("{libxl}/script")), Request::read(format!("{backend}/node"))];
+        ["script", "node", LOOP_FILE].map(|node| Request::read(format!("{backend}/{node}")));
     let requests = requests.into_iter().collect::<Result<Vec<_>, _>>();
     let requests = requests.map_err(xenstore::client::Error::from)?;
     let mut values = Vec::with_capacity(requests.len());
@@ -199,6 +230,7 @@ pub fn release(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError
             _ => None,
         });
     }
+    let file = values.pop().flatten().as_deref().and_then(Served::of_node);
     let node = values.pop().flatten();
     match values.pop().flatten() {
         Some(script) if spec::is_own_script(&script) => {
@@ -212,7 +244,7 @@ pub fn release(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError
             }
         }
         _ => match node {
-            Some(node) => Ok(loops::free(&PathBuf::from(node))?),
+            Some(node) => Ok(loops::free(&PathBuf::from(node), file)?),
             None => Ok(()),
         },
     }
