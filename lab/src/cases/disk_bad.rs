@@ -282,7 +282,7 @@ fn lying_frontend() -> Verdict {
 /// A guest that does not let go of a disk keeps it; it is named, and taken away by force.
 fn kept() -> Verdict {
     let _file = medium("kept", 1)?;
-    let _ = paused("keeper", "")?;
+    let id = paused("keeper", "")?;
     let before = dump::take()?;
     run("/bin/xlr block-attach keeper /tmp/kept.img,raw,xvda,rw")?.success()?;
     let detach = ["/bin/xlr", "block-detach", "keeper", "xvda"];
@@ -291,6 +291,20 @@ fn kept() -> Verdict {
     ensure!(run("/bin/xlr block-list keeper")?.success()?.out.contains("51712"), "it is gone");
     run("/bin/xlr block-detach -f keeper xvda")?.success()?;
     unchanged(&before, "a disk that was kept")?;
+
+    // Killed while it waited: the next command goes on, once the guest has let go.
+    run("/bin/xlr block-attach keeper /tmp/kept.img,raw,xvda,rw")?.success()?;
+    let mut child = init::command("/bin/xlr").args(&detach[1..]).spawn()?;
+    let state = format!("/local/domain/0/backend/vbd/{id}/51712/state");
+    await_node_is(&state, "5")?;
+    kill_process(Pid::from_child(&child), Signal::KILL).map_err(std::io::Error::from)?;
+    child.wait()?;
+    let closed = format!("/local/domain/{id}/device/vbd/51712/state");
+    argv(&["/usr/bin/xenstore-write", &closed, "6"])?.success()?;
+    await_node_is(&state, "6")?;
+    let said = swept()?;
+    ensure!(said.err.contains("Removed what was left of disk xvda"), "{}", said.err);
+    unchanged(&before, "a detach that was killed")?;
     destroy("keeper")
 }
 
@@ -336,12 +350,18 @@ fn killed() -> Verdict {
         let attach = ["block-attach", "--stop-at", point, "victim", "/tmp/killed.img,raw,xvda,rw"];
         stopped(&attach)?.kill()?;
         let said = swept()?;
-        let left = point != "0";
-        ensure!(
-            !left || said.err.contains("Removed what was left of disk xvda"),
-            "{point}: {}",
-            said.err
-        );
+        let words = match point {
+            "0" => "",
+            "3" => "is attached: only its command had not come to its end",
+            _ => "Removed what was left of disk xvda",
+        };
+        ensure!(said.err.contains(words), "{point}: {}", said.err);
+        if point == "3" {
+            // All was done, and the guest may use it already.
+            let list = run("/bin/xlr block-list victim")?.success()?.out;
+            ensure!(list.contains("51712"), "it is gone: {list}");
+            run("/bin/xlr block-detach -f victim xvda")?.success()?;
+        }
         unchanged(&before, &format!("an attach that was killed at {point}"))?;
     }
     destroy("victim")?;

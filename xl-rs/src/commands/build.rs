@@ -38,7 +38,7 @@ use domain_builder::plan::facts::HostFacts;
 use domain_builder::plan::steps::Step;
 use domain_builder::plan::{Plan, plan};
 use domain_builder::spec::{Channel, Connection, DomainSpec};
-use domain_builder::undo::{self, UndoError};
+use domain_builder::undo::{self, Identity, UndoError};
 use jiff::Zoned;
 use libxc_safe::{ForeignMapping, Xen};
 use rustix::process::{Signal, getpid, kill_process};
@@ -341,6 +341,7 @@ impl Job {
             brought: absent.iter().map(ToString::to_string).collect(),
             aside: None,
             devices: Vec::new(),
+            detach: None,
         }
     }
 
@@ -436,9 +437,25 @@ impl Made {
         let (domid, uuid) = (self.created.domid.0, Uuid::from_bytes(self.created.uuid));
         // From here on it is to go even if it runs already, and even if this is killed.
         let noted = self.held.update(|record| record.phase = Phase::Removing);
+        let generation = Some(self.created.generation);
+        let identity = Identity { domid: self.created.domid, uuid: self.created.uuid, generation };
         let devices = match self.has_devices {
-            true => take_down(self.created.domid, xen, store),
-            false => Vec::new(),
+            true => take_down(&identity, xen, store),
+            false => Ok(Vec::new()),
+        };
+        let devices = match devices {
+            Ok(devices) => devices,
+            Err(error) => {
+                // What its devices hold is known by its nodes alone: all stays, and so does the record.
+                tell_failure(noted);
+                tell(format_args!(
+                    "{}: domain {domid} is left, and recorded: the next create, destroy or the like \
+                     removes it if it can: {}",
+                    program::name(),
+                    chain(&error)
+                ));
+                return;
+            }
         };
         let left = undo::remove(xen, store, &self.created.leftover());
         forget(state, domid, uuid);

@@ -15,6 +15,7 @@ use crate::device::pci::Taker;
 use crate::device::vif::Interface;
 use crate::device::vif::nic::nics;
 use crate::device::{Address, Host, list};
+use domain_builder::undo::{DestroyError, Identity, Seen};
 use libxc_safe::Xen;
 use uuid::Uuid;
 use xen_sys::types::Domid;
@@ -94,19 +95,32 @@ pub fn attach_all(
 
 /// Takes the devices of a domain down before it goes; it stops first. Gives those that could not be
 /// removed, which is told.
-pub fn take_down(domid: Domid, xen: &Xen, store: &mut Client) -> Vec<Address> {
-    match list::devices(domid, store) {
-        Ok(devices) => {
-            if !devices.is_empty() {
-                stop(domid, xen);
-            }
-            remove(&devices, store)
-        }
-        Err(error) => {
-            warn(&error);
-            Vec::new()
-        }
+///
+/// # Errors
+/// [`DestroyError::Another`]: nothing was done. Where it is not known what devices there are, or there
+/// are others that only xl can take down, domain and nodes have to stay: they name what is held.
+pub fn take_down(
+    identity: &Identity,
+    xen: &Xen,
+    store: &mut Client,
+) -> Result<Vec<Address>, CommandError> {
+    let domid = identity.domid;
+    let another = xen.domain_info(domid)?.is_some_and(|info| info.uuid != identity.uuid);
+    let other_creation = match identity.generation {
+        Some(own) => !Seen::of(store, domid)?.may_be(own),
+        None => false,
+    };
+    if another || other_creation {
+        return Err(DestroyError::Another { domid }.into());
     }
+    let mut listed = list::devices(domid, store)?;
+    let known = std::mem::take(&mut listed.known);
+    if !known.is_empty() {
+        stop(domid, xen);
+    }
+    let left = remove(&known, store);
+    listed.all(domid)?;
+    Ok(left)
 }
 
 /// A domain that cannot be stopped loses its devices all the same.

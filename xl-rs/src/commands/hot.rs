@@ -96,9 +96,18 @@ impl Hot {
     /// Detaches a device.
     pub fn detach(&mut self, address: &Address, force: bool) -> Result<(), CommandError> {
         self.signals.hold();
-        let mut host = Host::new(&mut self.store, Some(self.signals.came()));
         let force = if force { Force::Taken } else { Force::Asked };
-        Ok(remove(address, force, &mut host)?)
+        let record = self.state.record(Record { detach: Some(force), ..self.record(*address) })?;
+        let mut host = Host::new(&mut self.store, Some(self.signals.came()));
+        let removed = remove(address, force, &mut host);
+        // What could not be freed is the next command's, unless the guest or the user said no.
+        if matches!(
+            removed,
+            Ok(()) | Err(DeviceError::InUse { .. } | DeviceError::Interrupted { .. })
+        ) {
+            record.finish()?;
+        }
+        Ok(removed?)
     }
 
     fn record(&self, address: Address) -> Record {

@@ -42,10 +42,11 @@ pub fn remove(
     let (what, has_devices) = undo::destroyable(xen, store, identity)?;
     if has_devices {
         // Some may be of a kind that only xl can take down: told before anything is done.
-        list::devices(domid, store)?;
+        list::devices(domid, store)?.all(domid)?;
     }
     let held = state.record(removal(identity, what.console_domid))?;
-    let devices = if has_devices { take_down(domid, xen, store) } else { Vec::new() };
+    // Where that fails all stays, and so does the record.
+    let devices = if has_devices { take_down(identity, xen, store)? } else { Vec::new() };
     let left = undo::remove(xen, store, &what);
     forget(state, domid.0, Uuid::from_bytes(identity.uuid));
     let devices_left = devices.first().copied();
@@ -69,6 +70,7 @@ pub fn removal(identity: &Identity, console_domid: u16) -> Record {
         brought: Vec::new(),
         aside: None,
         devices: Vec::new(),
+        detach: None,
     }
 }
 

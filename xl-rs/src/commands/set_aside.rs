@@ -9,7 +9,7 @@ use super::devices::take_down;
 use super::error::CommandError;
 use super::remove::{domain_uuid, removal};
 use super::{domain, tell};
-use crate::device::DeviceError;
+use crate::device::{DeviceError, list};
 use crate::state::record::{Held, Phase, Record};
 use crate::state::{State, StateError, userdata};
 use domain_builder::undo::{DestroyError, Identity, Seen};
@@ -35,6 +35,8 @@ pub fn set_aside(
     }
     let name = store.read_text_optional(domain::name_path(domid))?.unwrap_or_default();
     let new = Uuid::new_v4();
+    // Some may be of a kind that only xl can take down: told before anything is done.
+    list::devices(domid, store)?.all(domid)?;
     let held = state.record(Record {
         phase: Phase::SettingAside,
         name: format!("{name}{}", suffix(Timestamp::now(), domid)),
@@ -65,7 +67,7 @@ fn give_uuid(
     state.save(domid.0, &state.saved(domid.0, Uuid::from_bytes(identity.uuid))?.of_uuid(new))?;
     halts.stop_restart(3);
     // The new domain gets its disks, which only one can write to.
-    if let Some(&device) = take_down(domid, xen, store).first() {
+    if let Some(&device) = take_down(identity, xen, store)?.first() {
         return Err(DeviceError::Remains { device }.into());
     }
     Ok(xen.set_uuid(domid, new.into_bytes())?)
@@ -86,8 +88,10 @@ pub fn finish_aside(
         if uuid == Some(new) {
             name_aside(record, new, store, state)?;
         } else {
+            let (own, generation) = (record.uuid.into_bytes(), record.generation);
+            let identity = Identity { domid, uuid: own, generation };
             if uuid == Some(record.uuid)
-                && let Some(&device) = take_down(domid, xen, store).first()
+                && let Some(&device) = take_down(&identity, xen, store)?.first()
             {
                 return Err(DeviceError::Remains { device }.into());
             }

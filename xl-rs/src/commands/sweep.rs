@@ -10,12 +10,16 @@ use super::error::{CommandError, chain};
 use super::remove::leftover;
 use super::{set_aside, tell};
 use crate::cli::program;
+use crate::device::detach::{Force, remove};
+use crate::device::disk;
+use crate::device::{Address, DeviceError, Host, Kind};
 use crate::state::lock::{Lock, Subject};
 use crate::state::record::{Held, Phase, Record};
 use crate::state::xl_lock::XlLock;
 use crate::state::{State, StateError, userdata};
 use domain_builder::undo::{self, Identity, Seen};
 use libxc_safe::{DomainInfo, Xen};
+use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::Client;
 
@@ -91,7 +95,8 @@ fn guard(state: &State, held: &Held) -> Result<Option<(Lock, XlLock)>, CommandEr
     Ok(XlLock::share_if_free()?.map(|xl| (lock, xl)))
 }
 
-/// Takes away a device whose attaching or detaching was cut short. Its domain is left alone.
+/// Takes away a device whose attaching or detaching was cut short; one that is attached stays, and one
+/// that its guest was asked for goes only if the guest lets it go. Its domain is left alone.
 fn finish_device(
     state: &State,
     mut held: Held,
@@ -101,7 +106,9 @@ fn finish_device(
     let record = &held.record;
     let Some(domid) = record.domain() else { return Ok(held.finish()?) };
     let Some(_lock) = state.lock_if_free(Subject::Domain(domid.0))? else { return Ok(()) };
-    let own = match xen.domain_info(domid)? {
+    let info = xen.domain_info(domid)?;
+    let alive = info.as_ref().is_some_and(|info| !info.dying);
+    let own = match info {
         // Nobody's number: what is left there is its own.
         None => true,
         Some(info) => {
@@ -113,14 +120,69 @@ fn finish_device(
     if !own {
         return Ok(held.finish()?);
     }
-    let devices = devices::remove(&record.devices, store);
-    if !devices.is_empty() {
-        return Ok(held.update(|record| record.devices = devices)?);
-    }
-    for device in &record.devices {
+    let mut left = Vec::new();
+    for &device in &record.devices {
+        match (record.detach, alive) {
+            (None, true) if Host::undisturbed(store).is_attached(&device)? => {
+                note_attached(&device, record.uuid, store)?;
+                tell(format_args!(
+                    "{device} is attached: only its command had not come to its end"
+                ));
+                continue;
+            }
+            (Some(Force::Asked), true) => {
+                match remove(&device, Force::Asked, &mut Host::undisturbed(store)) {
+                    Ok(()) => {}
+                    // It stays the guest's.
+                    Err(error @ DeviceError::InUse { .. }) => {
+                        warn(&error.into());
+                        continue;
+                    }
+                    Err(error) => {
+                        warn(&error.into());
+                        left.push(device);
+                        continue;
+                    }
+                }
+            }
+            _ => {
+                let still = devices::remove(&[device], store);
+                if !still.is_empty() {
+                    left.extend(still);
+                    continue;
+                }
+            }
+        }
+        if alive && record.detach.is_some() {
+            note_detached(&device, record.uuid)?;
+        }
         tell(format_args!("Removed what was left of {device}"));
     }
+    if !left.is_empty() {
+        return Ok(held.update(|record| record.devices = left)?);
+    }
     Ok(held.finish()?)
+}
+
+/// A disk counts as one that its command has attached.
+fn note_attached(device: &Address, uuid: Uuid, store: &mut Client) -> Result<(), CommandError> {
+    if device.kind != Kind::Vbd {
+        return Ok(());
+    }
+    let disks = disk::present(device.domid, store)?;
+    match disks.iter().find(|disk| disk.devid == device.devid) {
+        Some(disk) => Ok(userdata::add_disk(device.domid, uuid, disk)?),
+        None => Ok(()),
+    }
+}
+
+fn note_detached(device: &Address, uuid: Uuid) -> Result<(), CommandError> {
+    let (domid, devid) = (device.domid, device.devid);
+    Ok(match device.kind {
+        Kind::Vbd => userdata::remove_disk(domid, uuid, devid)?,
+        Kind::Vif => userdata::remove_interface(domid, uuid, devid)?,
+        Kind::Pci | Kind::Console => {}
+    })
 }
 
 fn finish(state: &State, held: Held, xen: &Xen, store: &mut Client) -> Result<(), CommandError> {
@@ -155,10 +217,22 @@ fn finish(state: &State, held: Held, xen: &Xen, store: &mut Client) -> Result<()
         }
         Verdict::Remove(domid) => domid,
     };
+    let Some(_lock) = state.lock_if_free(Subject::Domain(domid.0))? else { return Ok(()) };
     let mut devices = Vec::new();
     let own = xen.domain_info(domid)?.is_none_or(|info| info.uuid == record.uuid.into_bytes());
     if own {
-        devices = take_down(domid, xen, store);
+        let (uuid, generation) = (record.uuid.into_bytes(), record.generation);
+        match take_down(&Identity { domid, uuid, generation }, xen, store) {
+            Ok(left) => devices = left,
+            Err(error) => {
+                // Its nodes alone say what its devices hold: they stay, and so does the record.
+                let mut held = held;
+                held.update(|record| {
+                    (record.phase, record.domid) = (Phase::Removing, Some(domid.0));
+                })?;
+                return Err(error);
+            }
+        }
     }
     let left = undo::remove(xen, store, &leftover(record, domid));
     if own {
@@ -243,7 +317,6 @@ fn without_store(state: &State, mut held: Held, xen: &Xen) -> Result<(), Command
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
 
     #[test]
     fn a_record_removes_its_own_and_nothing_else() {
@@ -258,6 +331,7 @@ mod tests {
                 brought: Vec::new(),
                 aside: None,
                 devices: Vec::new(),
+                detach: None,
             };
             let found = found.iter().map(|&(domid, ran, may_be)| Found {
                 domid: Domid(domid),

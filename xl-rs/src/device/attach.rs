@@ -131,6 +131,37 @@ fn make_nodes(device: &Device, host: &mut Host<'_>) -> Result<(), DeviceError> {
     })
 }
 
+impl Host<'_> {
+    /// Whether a device was attached, and nobody has begun to detach it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn is_attached(&mut self, address: &Address) -> Result<bool, DeviceError> {
+        let backend = address.backend_path();
+        let requests = ["hotplug-status", "online", "state"]
+            .map(|node| Request::read(format!("{backend}/{node}")))
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(xenstore::client::Error::from)?;
+        let mut values = Vec::with_capacity(requests.len());
+        for reply in self.store.batch(&requests)? {
+            values.push(match reply {
+                Ok(Reply::Value(value)) => value,
+                Err(error) if !error.is_not_found() => return Err(error.into()),
+                _ => Vec::new(),
+            });
+        }
+        Ok(is_whole(&values) && !unserved(address))
+    }
+}
+
+/// Whether `hotplug-status`, `online` and `state` are those of a device that is attached.
+fn is_whole(values: &[Vec<u8>]) -> bool {
+    let [status, online, state] = values else { return false };
+    let works = XenbusState::InitWait..=XenbusState::Connected;
+    status == b"connected" && online == b"1" && works.contains(&XenbusState::of(state))
+}
+
 fn serve(
     plan: &mut dyn Plan,
     device: &Device,
@@ -180,5 +211,26 @@ fn await_ready(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError
             error: host.backend_error(address)?,
             limit: INIT,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_attached_is_whole() {
+        let check = |values: [&str; 3], whole: bool| {
+            let bytes = values.map(|value| value.as_bytes().to_vec());
+            assert_eq!(is_whole(&bytes), whole, "{values:?}");
+        };
+        check(["connected", "1", "2"], true);
+        check(["connected", "1", "4"], true);
+        // Not yet, or not any more.
+        check(["", "1", "2"], false);
+        check(["error", "1", "2"], false);
+        check(["connected", "0", "5"], false);
+        check(["connected", "1", "6"], false);
+        check(["connected", "1", ""], false);
     }
 }

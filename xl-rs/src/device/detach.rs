@@ -10,13 +10,15 @@
 
 use super::wait::DESTROY;
 use super::{Address, DeviceError, Host, Kind, XenbusState, disk, nodes, pci, vif};
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use xen_sys::types::Domid;
 use xenstore::client::Nodes;
 use xenstore::wire::{Reply, Request};
 
 /// Whether the guest has a say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Force {
     /// It is asked, and may refuse.
     Asked,

@@ -8,12 +8,33 @@ use xen_sys::types::Domid;
 use xenstore::client::{Client, Error, Nodes};
 use xenstore::wire::{Reply, Request};
 
+/// What devices a domain has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Those that xlr can take down.
+    pub known: Vec<Address>,
+    /// The kinds of others: what belongs to them is not known.
+    pub foreign: Vec<String>,
+}
+
+impl Listed {
+    /// Those that it can, if that is all.
+    ///
+    /// # Errors
+    /// [`DeviceError::Foreign`].
+    pub fn all(self, domid: Domid) -> Result<Vec<Address>, DeviceError> {
+        match self.foreign.is_empty() {
+            true => Ok(self.known),
+            false => Err(DeviceError::Foreign { domid, kinds: self.foreign }),
+        }
+    }
+}
+
 /// All devices of a domain, but for the console that every domain has.
 ///
 /// # Errors
-/// [`DeviceError::Foreign`] if there are some of a kind that xlr does not know: what belongs to them
-/// is not known either.
-pub fn devices(domid: Domid, store: &mut Client) -> Result<Vec<Address>, DeviceError> {
+/// Those of the store; [`DeviceError::BadCopy`].
+pub fn devices(domid: Domid, store: &mut Client) -> Result<Listed, DeviceError> {
     let root = format!("/libxl/{domid}/device");
     let mut found = Vec::new();
     let mut foreign = Vec::new();
@@ -30,13 +51,13 @@ pub fn devices(domid: Domid, store: &mut Client) -> Result<Vec<Address>, DeviceE
             found.push(address);
         }
     }
-    if foreign.is_empty() { Ok(found) } else { Err(DeviceError::Foreign { domid, kinds: foreign }) }
+    Ok(Listed { known: found, foreign })
 }
 
 /// The devices of one kind.
 ///
 /// # Errors
-/// As [`devices`].
+/// As [`devices`], and [`DeviceError::Foreign`].
 pub fn devices_of(
     kind: Kind,
     domid: Domid,
@@ -44,7 +65,7 @@ pub fn devices_of(
 ) -> Result<Vec<Address>, DeviceError> {
     let (mut found, mut foreign) = (Vec::new(), Vec::new());
     of_kind(kind, domid, store, &mut found, &mut foreign)?;
-    if foreign.is_empty() { Ok(found) } else { Err(DeviceError::Foreign { domid, kinds: foreign }) }
+    Listed { known: found, foreign }.all(domid)
 }
 
 fn of_kind(

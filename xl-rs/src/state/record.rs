@@ -8,6 +8,7 @@
 use super::lock::{is_at, try_lock};
 use super::{State, StateError, names, read};
 use crate::device::Address;
+use crate::device::detach::Force;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -56,6 +57,9 @@ pub struct Record {
     /// Devices that are to go, beside those that its nodes name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<Address>,
+    /// How they are being detached, where they are not being attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detach: Option<Force>,
 }
 
 impl Record {
@@ -211,6 +215,7 @@ mod tests {
             brought: vec![String::from("/vm")],
             aside: None,
             devices: Vec::new(),
+            detach: None,
         }
     }
 

@@ -19,6 +19,7 @@ pub use spec::{DiskSpec, Unsupported};
 pub use target::Target;
 
 use super::attach::Plan;
+use super::list::{Frontend, devices_of, frontends};
 use super::script::{self, Action, Script};
 use super::{Address, Device, DeviceError, Entries, Host, Kind, XenbusState};
 use host_sys::loops::Claim;
@@ -26,7 +27,7 @@ use loops::Served;
 use std::path::{Path, PathBuf};
 use target::Medium;
 use xen_sys::types::Domid;
-use xenstore::client::Nodes;
+use xenstore::client::{Client, Nodes};
 use xenstore::wire::{Reply, Request};
 
 /// What a 64-bit PV guest's frontend and its backend agree on (`io/protocols.h`).
@@ -206,6 +207,34 @@ fn run_script(
     host: &mut Host<'_>,
 ) -> Result<(), DeviceError> {
     Script { path: Path::new(path), action, address, environment: &[("script", path)] }.run(host)
+}
+
+/// The disks that a domain has, by what the toolstack noted of them when it attached them. Whether the
+/// guest may trust their backend is not among that.
+///
+/// # Errors
+/// [`DeviceError`].
+pub fn present(domid: Domid, store: &mut Client) -> Result<Vec<DiskSpec>, DeviceError> {
+    const NODES: [&str; 7] =
+        ["params", "script", "dev", "mode", "device-type", "direct-io-safe", "discard-enable"];
+    let devices = devices_of(Kind::Vbd, domid, store)?;
+    let noted = frontends(&devices, &NODES, store)?;
+    let disk = |(address, frontend): (&Address, Frontend)| {
+        let mut nodes = frontend.own.into_iter().map(Option::unwrap_or_default);
+        let mut next = || nodes.next().unwrap_or_default();
+        DiskSpec {
+            target: next(),
+            script: next(),
+            vdev: next(),
+            devid: address.devid,
+            read_only: !next().contains('w'),
+            cdrom: next() == "cdrom",
+            direct_io_safe: next() == "1",
+            discard: next() == "1",
+            trusted: true,
+        }
+    };
+    Ok(devices.iter().zip(noted).map(disk).collect())
 }
 
 /// Gives back what the host has for a disk whose backend has ended, by what its nodes say. Those of a
