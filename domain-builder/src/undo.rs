@@ -201,6 +201,8 @@ impl Seen {
         let requests = [
             Request::directory(&root)?,
             Request::directory(format!("{root}/device"))?,
+            // xl keeps PCI devices nowhere else, also those that it gave to a domain of xlr's.
+            Request::directory(format!("/local/domain/0/backend/pci/{domid}"))?,
             Request::read(format!("{root}/{MARKER}"))?,
             Request::read(format!("{root}/device/console/0/backend"))?,
         ];
@@ -209,7 +211,7 @@ impl Seen {
             match reply {
                 Ok(Reply::Directory(names)) => lists.push(names),
                 Ok(Reply::Value(value)) => texts.push(Some(value)),
-                Err(error) if error.is_not_found() && lists.len() < 2 => lists.push(Vec::new()),
+                Err(error) if error.is_not_found() && lists.len() < 3 => lists.push(Vec::new()),
                 Err(error) if error.is_not_found() => texts.push(None),
                 Err(error) => return Err(error),
                 Ok(_) => {}
@@ -221,14 +223,11 @@ impl Seen {
             .map(|text| text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
         let known = lists.next().is_some_and(|names| !names.is_empty());
         let devices = lists.next().unwrap_or_default();
+        let pci = lists.next().unwrap_or_default();
         let marker = texts.next().flatten();
         let backend = texts.next().flatten().unwrap_or_default();
         let number = backend.strip_prefix("/local/domain/").and_then(|rest| rest.split('/').next());
-        let mut has_devices = devices.iter().any(|kind| kind != "console");
-        if known && marker.is_none() && !has_devices {
-            // Another toolstack's: xl keeps PCI devices nowhere else.
-            has_devices = store.exists(format!("/local/domain/0/backend/pci/{domid}"))?;
-        }
+        let has_devices = !pci.is_empty() || devices.iter().any(|kind| kind != "console");
         Ok(Self {
             has_devices,
             console_domid: number.and_then(|number| number.parse().ok()).unwrap_or(0),
