@@ -147,9 +147,14 @@ fn ends() -> Verdict {
     let before = dump::take()?;
     let mut guest = Guest::create("ends", &disks)?;
     guest.sh("echo ends-$((40+2)) | dd of=/dev/xvda bs=512 conv=sync && sync")?;
+    // One that came since is there after a reboot, too, as under xl.
+    let later = medium("later", 1)?;
+    run(&format!("/bin/xlr block-attach ends {later},raw,xvdb,r"))?.success()?;
     run("/bin/xlr reboot ends")?.success()?;
     let Some(domid) = domid("ends")? else { crate::fail!("it was not started again") };
-    await_node_is(&format!("/local/domain/0/backend/vbd/{domid}/51712/state"), "4")?;
+    for devid in [51712, 51728] {
+        await_node_is(&format!("/local/domain/0/backend/vbd/{domid}/{devid}/state"), "4")?;
+    }
     run("/bin/xlr shutdown -w ends")?.success()?;
     unchanged(&before, "a guest that was shut down")?;
     ensure!(holds(&path, b"ends-42")?, "the file does not have it");

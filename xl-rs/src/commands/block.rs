@@ -6,14 +6,13 @@
 use super::domain;
 use super::error::CommandError;
 use super::hot::Hot;
-use super::{print, print_json, tell};
+use super::{kept_disks, print, print_json, tell};
 use crate::cli::{BlockAttachArgs, BlockDetachArgs, DeviceListArgs};
 use crate::config::device::disk;
 use crate::device::disk::{Disk, DiskSpec};
 use crate::device::list::{Frontend, devices_of, frontends};
 use crate::device::{Kind, vdev};
 use crate::output::disks::{DiskRow, table};
-use crate::state::userdata;
 use libxc_safe::Xen;
 use xen_sys::types::Domid;
 use xenstore::client::Client;
@@ -31,8 +30,7 @@ pub fn attach(arguments: &BlockAttachArgs) -> Result<(), CommandError> {
     plan.check()?;
     let mut hot = Hot::open(&arguments.domain)?;
     hot.attach(&mut plan, arguments.stop_at)?;
-    userdata::add_disk(hot.domid(), hot.uuid(), &spec)?;
-    Ok(())
+    kept_disks::add(hot.domid(), hot.uuid(), &spec, hot.state())
 }
 
 /// Runs `block-detach`.
@@ -46,8 +44,7 @@ pub fn detach(arguments: &BlockDetachArgs) -> Result<(), CommandError> {
     let missing = missing();
     let address = hot.find(Kind::Vbd, devid)?.ok_or(missing)?;
     hot.detach(&address, arguments.force)?;
-    userdata::remove_disk(hot.domid(), hot.uuid(), devid)?;
-    Ok(())
+    kept_disks::remove(hot.domid(), hot.uuid(), devid, hot.state())
 }
 
 /// Runs `block-list`.

@@ -58,6 +58,12 @@ impl Hot {
         Uuid::from_bytes(self.info.uuid)
     }
 
+    /// What is kept of it.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
     /// Where a device is, if the domain has it.
     pub fn find(&mut self, kind: Kind, devid: u32) -> Result<Option<Address>, DeviceError> {
         let domid = self.domid();

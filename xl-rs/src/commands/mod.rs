@@ -24,6 +24,7 @@ mod generate;
 mod host;
 mod hot;
 mod info;
+mod kept_disks;
 mod list;
 mod memory;
 mod network;

@@ -11,6 +11,7 @@
 
 use super::build::{Halts, Job, Made, configuration, tell_kept};
 use super::error::{CommandError, chain};
+use super::kept_disks::quoted;
 use super::remove::{domain_uuid, remove};
 use super::set_aside::set_aside;
 use super::signals::Signals;
@@ -131,14 +132,7 @@ fn as_it_was(domid: Domid, xen: &Xen, store: &mut Client) -> Result<String, Comm
 
 /// A line of xl.cfg.
 fn assignment(key: &str, value: &str) -> String {
-    let mut line = format!("{key} = \"");
-    for character in value.chars() {
-        if matches!(character, '"' | '\\') {
-            line.push('\\');
-        }
-        line.push(character);
-    }
-    line + "\"\n"
+    format!("{key} = {}\n", quoted(value))
 }
 
 /// Name and UUID must be the old domain's, or nobody's.

@@ -8,7 +8,7 @@ use super::build;
 use super::devices::{self, take_down};
 use super::error::{CommandError, chain};
 use super::remove::leftover;
-use super::{set_aside, tell};
+use super::{kept_disks, set_aside, tell};
 use crate::cli::program;
 use crate::device::detach::{Force, remove};
 use crate::device::disk;
@@ -124,7 +124,7 @@ fn finish_device(
     for &device in &record.devices {
         match (record.detach, alive) {
             (None, true) if Host::undisturbed(store).is_attached(&device)? => {
-                note_attached(&device, record.uuid, store)?;
+                note_attached(&device, record.uuid, store, state)?;
                 tell(format_args!(
                     "{device} is attached: only its command had not come to its end"
                 ));
@@ -154,7 +154,7 @@ fn finish_device(
             }
         }
         if alive && record.detach.is_some() {
-            note_detached(&device, record.uuid)?;
+            note_detached(&device, record.uuid, state)?;
         }
         tell(format_args!("Removed what was left of {device}"));
     }
@@ -165,24 +165,29 @@ fn finish_device(
 }
 
 /// A disk counts as one that its command has attached.
-fn note_attached(device: &Address, uuid: Uuid, store: &mut Client) -> Result<(), CommandError> {
+fn note_attached(
+    device: &Address,
+    uuid: Uuid,
+    store: &mut Client,
+    state: &State,
+) -> Result<(), CommandError> {
     if device.kind != Kind::Vbd {
         return Ok(());
     }
     let disks = disk::present(device.domid, store)?;
     match disks.iter().find(|disk| disk.devid == device.devid) {
-        Some(disk) => Ok(userdata::add_disk(device.domid, uuid, disk)?),
+        Some(disk) => kept_disks::add(device.domid, uuid, disk, state),
         None => Ok(()),
     }
 }
 
-fn note_detached(device: &Address, uuid: Uuid) -> Result<(), CommandError> {
+fn note_detached(device: &Address, uuid: Uuid, state: &State) -> Result<(), CommandError> {
     let (domid, devid) = (device.domid, device.devid);
-    Ok(match device.kind {
-        Kind::Vbd => userdata::remove_disk(domid, uuid, devid)?,
-        Kind::Vif => userdata::remove_interface(domid, uuid, devid)?,
-        Kind::Pci | Kind::Console => {}
-    })
+    match device.kind {
+        Kind::Vbd => kept_disks::remove(domid, uuid, devid, state),
+        Kind::Vif => Ok(userdata::remove_interface(domid, uuid, devid)?),
+        Kind::Pci | Kind::Console => Ok(()),
+    }
 }
 
 fn finish(state: &State, held: Held, xen: &Xen, store: &mut Client) -> Result<(), CommandError> {

@@ -39,6 +39,14 @@ impl Saved {
         Self { uuid, ..self }
     }
 
+    /// The same with one more text, in place of the one that had this name.
+    #[must_use]
+    pub fn with(mut self, name: &str, text: String) -> Self {
+        self.texts.retain(|(other, _)| other != name);
+        self.texts.push((name.to_owned(), text.into_bytes()));
+        self
+    }
+
     /// The texts again.
     #[must_use]
     pub fn sources(&self) -> Sources {

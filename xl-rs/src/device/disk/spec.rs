@@ -77,6 +77,28 @@ impl DiskSpec {
         })
     }
 
+    /// A description of which [`Self::of`] makes the same disk.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let access = if self.read_only { "r" } else { "w" };
+        let mut text = format!("format=raw,vdev={},access={access}", self.vdev);
+        for (flag, other, set) in
+            [("discard", "no-discard", self.discard), ("trusted", "untrusted", self.trusted)]
+        {
+            text.push_str(&format!(",{}", if set { flag } else { other }));
+        }
+        for (flag, set) in [("cdrom", self.cdrom), ("direct-io-safe", self.direct_io_safe)] {
+            if set {
+                text.push_str(&format!(",{flag}"));
+            }
+        }
+        if self.has_own_script() {
+            text.push_str(&format!(",script={}", self.script));
+        }
+        // It takes all that follows: commas and colons are its own.
+        text + ",target=" + &self.target
+    }
+
     /// Whether a script serves it that does something else than what is built in.
     #[must_use]
     pub fn has_own_script(&self) -> bool {
@@ -188,6 +210,19 @@ mod tests {
         assert!(of("/t,raw,xvda,r,discard").unwrap().discard);
         assert!(!of("/t,raw,xvda,w,untrusted").unwrap().trusted);
         assert!(of("/t,raw,xvda,w,backend=0,backendtype=phy,no-colo").is_ok());
+    }
+
+    #[test]
+    fn a_disk_reads_back() {
+        for text in [
+            "/t,raw,xvda,rw",
+            "/t,,hdc:cdrom,r",
+            "vdev=51712,script=own,no-discard,untrusted,direct-io-safe,target=a:b,c=d",
+            "/t,raw,sdb1,r,discard",
+        ] {
+            let spec = of(text).unwrap();
+            assert_eq!(of(&spec.text()), Ok(spec.clone()), "{text}: {}", spec.text());
+        }
     }
 
     #[test]
