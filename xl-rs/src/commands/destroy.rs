@@ -5,6 +5,7 @@ use super::signals::Signals;
 use super::{domain, remove, tell};
 use crate::cli::DestroyArgs;
 use crate::cli::number::digits;
+use crate::config::load;
 use crate::state::lock::Subject;
 use crate::state::{State, StateError};
 use domain_builder::undo::{self, Identity};
@@ -42,8 +43,8 @@ fn spare_dom0(info: &DomainInfo) -> Result<(), CommandError> {
     }
 }
 
-/// Where xenstored cannot be reached: a domain that xlr made has no devices to detach, so it can be
-/// destroyed, if its number is given; its nodes are removed later.
+/// Where xenstored cannot be reached: a domain that xlr made can be destroyed, if its number is given;
+/// its nodes, which say what its devices hold, are removed later, and so is that.
 fn without_store(
     xen: &Xen,
     given: &str,
@@ -61,6 +62,9 @@ fn without_store(
         Err(error) => return Err(error.into()),
     };
     let generation = Some(saved.generation);
+    // Where the configuration cannot be read any more, nothing is promised.
+    let config = load(saved.sources()).config;
+    let has_devices = config.is_none_or(|config| !config.devices.is_empty());
     let identity = Identity { domid: info.domid, uuid: info.uuid, generation };
     // Noted first: killed in between, the next command destroys it.
     let held = state.record(remove::removal(&identity, 0))?;
@@ -69,9 +73,13 @@ fn without_store(
         return Err(error.into());
     }
     super::build::forget(&state, domid, uuid);
+    let devices = match has_devices {
+        true => ", and what its devices need is still held (loop devices, interfaces, PCI devices)",
+        false => "",
+    };
     tell(format_args!(
-        "Domain {domid} is destroyed. Its nodes are still in xenstore, which cannot be reached; \
-         recorded: the next create, destroy or the like that reaches it removes them"
+        "Domain {domid} is destroyed. Its nodes are still in xenstore, which cannot be reached\
+         {devices}; recorded: the next create, destroy or the like that reaches it removes them"
     ));
     Ok(())
 }
