@@ -8,6 +8,7 @@
 use super::spec::DiskSpec;
 use super::target::{DeviceNumber, Medium, Target};
 use super::{DiskError, loops};
+use crate::commands::warn;
 use crate::device::wait::{HOTPLUG, Woken, readable};
 use crate::device::{DeviceError, vdev};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
@@ -107,7 +108,7 @@ impl Lock {
                 Err(Errno::WOULDBLOCK) => {
                     if !told {
                         let path = path.display();
-                        tracing::warn!("waiting for who attaches a disk and holds {path}");
+                        warn(format_args!("waiting for who attaches a disk and holds {path}"));
                         told = true;
                     }
                     file = match wait(file, interrupt, deadline).map_err(failed("lock"))? {
