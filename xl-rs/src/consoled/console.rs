@@ -100,7 +100,31 @@ impl<P: Page> Console<P> {
             (self.readable, self.writable, self.hung_up) = (true, true, false);
             turn.client = true;
         }
-        let Some(link) = &mut self.link else { return Ok(turn) };
+        self.hand_on(&mut turn)?;
+        if self.link.is_none() {
+            return Ok(turn);
+        }
+        let Some(endpoint) = &mut self.endpoint else { return Ok(turn) };
+        let had = endpoint.peer().is_some();
+        endpoint.reap(self.hung_up);
+        // Another client may wait for its place.
+        turn.more |= had && endpoint.peer().is_none();
+        Ok(turn)
+    }
+
+    /// Moves what waits before the ring goes. Clients neither come nor go: that is for a turn, whose
+    /// new client is watched.
+    ///
+    /// # Errors
+    /// As those of a turn.
+    pub fn last_words(&mut self) -> Result<(), TurnError> {
+        self.hand_on(&mut Turn::default())
+    }
+
+    fn hand_on(&mut self, turn: &mut Turn) -> Result<(), TurnError> {
+        let (Some(endpoint), Some(link)) = (&mut self.endpoint, &mut self.link) else {
+            return Ok(());
+        };
         let mut moved = false;
         if self.writable {
             let mut buffer = [0; OUT_BYTES];
@@ -132,10 +156,54 @@ impl<P: Page> Console<P> {
             }
         }
         turn.notify = moved.then_some(link.port);
-        let had = endpoint.peer().is_some();
-        endpoint.reap(self.hung_up);
-        // Another client may wait for its place.
-        turn.more |= had && endpoint.peer().is_none();
-        Ok(turn)
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consoled::Key;
+    use domain_builder::spec::Connection;
+    use std::cell::RefCell;
+    use std::os::unix::net::UnixStream;
+
+    /// A ring with nothing in it.
+    struct Still(RefCell<Vec<u8>>);
+
+    impl Page for Still {
+        fn index(&self, offset: usize) -> Result<u32, Error> {
+            let page = self.0.borrow();
+            Ok(u32::from_ne_bytes(page[offset..offset + 4].try_into().expect("4 bytes")))
+        }
+        fn set_index(&self, offset: usize, value: u32) -> Result<(), Error> {
+            self.copy_to(offset, &value.to_ne_bytes())
+        }
+        fn copy_from(&self, offset: usize, bytes: &mut [u8]) -> Result<(), Error> {
+            bytes.copy_from_slice(&self.0.borrow()[offset..offset + bytes.len()]);
+            Ok(())
+        }
+        fn copy_to(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
+            self.0.borrow_mut()[offset..offset + bytes.len()].copy_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    /// A client that comes as the ring goes is met by the next turn, which tells to watch it.
+    #[test]
+    fn last_words_meet_no_client() {
+        let path = std::env::temp_dir().join(format!("consoled-last-{}", std::process::id()));
+        let key = Key { domid: 1, number: 2 };
+        let mut console = Console::new(1, String::from("marker"));
+        let opened = Endpoint::open(key, &Connection::Socket(path.clone()));
+        console.endpoint = Some(opened.expect("opens"));
+        let ring = Ring::take_up(Still(RefCell::new(vec![0; 4096]))).expect("maps");
+        console.link = Some(Link { ring, port: Port(1) });
+        let _client = UnixStream::connect(&path).expect("connects");
+        console.last_words().expect("nothing is said");
+        let peer =
+            |console: &Console<Still>| console.endpoint.as_ref().and_then(Endpoint::peer).is_some();
+        assert!(!peer(&console));
+        assert!(console.turn().expect("a turn").client && peer(&console));
     }
 }

@@ -5,7 +5,7 @@ use super::console::{Console, Link, Turn, TurnError};
 use super::endpoint::Endpoint;
 use super::nodes::{self, BACKENDS, Changed, Seen};
 use super::ring::Ring;
-use super::state::{Sight, Step, next};
+use super::state::{Sight, Step, next, until_rest};
 use super::{ConsoledError, Key};
 use crate::state::State;
 use crate::state::lock::{Lock, Subject};
@@ -97,8 +97,7 @@ impl Daemon {
         watch(&daemon.epoll, &daemon.channels, CHANNELS, level)?;
         watch(&daemon.epoll, &daemon.store, STORE, level)?;
         watch(&daemon.epoll, &daemon.signals, SIGNALS, level)?;
-        daemon.store.watch(BACKENDS, "backends")?;
-        daemon.store.watch("@releaseDomain", GONE)?;
+        daemon.watch_store()?;
         daemon.look_at_all()?;
         daemon.settle_changed()?;
         daemon.serving = Some(state.lock(Subject::Consoles, |_| {})?);
@@ -117,20 +116,52 @@ impl Daemon {
     /// [`ConsoledError`] that is of no single console.
     pub fn run(&mut self) -> Result<(), ConsoledError> {
         loop {
-            self.take_news()?;
-            self.settle_changed()?;
-            for key in std::mem::take(&mut self.ready) {
-                self.turn(key)?;
-            }
-            if self.wait()? {
-                return self.leave();
+            match self.round() {
+                Ok(true) => return self.leave(),
+                Ok(false) => {}
+                Err(error) if error.is_store_lost() => self.reconnect(&error)?,
+                Err(error) => return Err(error),
             }
         }
     }
 
+    /// Does what there is to do, and waits; tells whether a signal came.
+    fn round(&mut self) -> Result<bool, ConsoledError> {
+        self.take_news()?;
+        self.settle_changed()?;
+        for key in std::mem::take(&mut self.ready) {
+            self.turn(key)?;
+        }
+        self.wait()
+    }
+
+    /// Connects to the store anew and looks at everything again. Rings and endpoints are none of the
+    /// store's and go on.
+    fn reconnect(&mut self, lost: &ConsoledError) -> Result<(), ConsoledError> {
+        tracing::warn!("connects anew: {}", crate::commands::error::chain(lost));
+        // The old connection's descriptor leaves the set as it is closed.
+        self.store = Client::connect()?;
+        watch(&self.epoll, &self.store, STORE, epoll::EventFlags::IN)?;
+        self.watch_store()?;
+        for key in self.consoles.keys() {
+            self.store.watch(format!("{}/state", nodes::frontend(*key)), "frontend")?;
+        }
+        self.look_at_all()?;
+        // Turns that the loss has cut short.
+        self.ready.extend(self.consoles.keys());
+        self.bury()
+    }
+
+    fn watch_store(&mut self) -> Result<(), ConsoledError> {
+        self.store.watch(BACKENDS, "backends")?;
+        self.store.watch("@releaseDomain", GONE)?;
+        Ok(())
+    }
+
     /// Waits, unless there is something to do; tells whether a signal came.
     fn wait(&mut self) -> Result<bool, ConsoledError> {
-        let busy = !self.ready.is_empty() || self.store.events_waiting() > 0;
+        let busy =
+            !self.ready.is_empty() || !self.changed.is_empty() || self.store.events_waiting() > 0;
         let none = Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
         match epoll::wait(
@@ -235,62 +266,64 @@ impl Daemon {
     }
 
     fn settle_changed(&mut self) -> Result<(), ConsoledError> {
-        while let Some(key) = self.changed.pop_first() {
-            match self.settle(key) {
+        for key in std::mem::take(&mut self.changed) {
+            let settled = until_rest(|| self.step(key));
+            match settled {
+                Ok(true) => {}
+                Ok(false) => drop(self.changed.insert(key)),
                 Err(error) if error.is_of_one() => self.give_up(key, &error)?,
-                settled => settled?,
+                Err(error) => {
+                    // Of this one nothing more is known than before.
+                    self.changed.insert(key);
+                    return Err(error);
+                }
             }
         }
         Ok(())
     }
 
-    /// Carries out what a console's nodes ask for, until they ask for nothing.
-    fn settle(&mut self, key: Key) -> Result<(), ConsoledError> {
-        loop {
-            let seen = nodes::look(&mut self.store, key)?;
-            let other = |console: &Console<_>| {
-                seen.as_ref().is_none_or(|seen| seen.marker != console.marker)
-            };
-            if self.consoles.get(&key).is_some_and(other) {
-                self.remove(key)?;
-            }
-            let Some(seen) = seen else { return Ok(()) };
-            if !self.consoles.contains_key(&key) {
-                self.add(key, &seen)?;
-            }
-            let Some(console) = self.consoles.get_mut(&key) else { return Ok(()) };
-            let step = next(Sight {
-                backend: seen.backend,
-                online: seen.online,
-                frontend: seen.frontend,
-                open: console.endpoint.is_some(),
-                connected: console.link.is_some(),
-                broken: console.broken,
-                failed: console.failed,
-            });
-            let there = match step {
-                Step::Rest => return Ok(()),
-                Step::Open => self.open(key, &seen)?,
-                Step::Offer => self.say(key, XenbusStateInitWait)?,
-                Step::Connect => {
-                    self.connect(key, &seen)?;
-                    self.say(key, XenbusStateConnected)?
-                }
-                Step::Close => {
-                    self.unlink(key)?;
-                    self.say(key, XenbusStateClosed)?
-                }
-                Step::SayClosed => self.say(key, XenbusStateClosed)?,
-                Step::Forgive => {
-                    console.broken = false;
-                    true
-                }
-            };
-            if !there {
-                // It went while we looked; that is an event of its own.
-                return Ok(());
-            }
+    /// Carries out what a console's nodes ask for; tells whether they ask for nothing more.
+    fn step(&mut self, key: Key) -> Result<bool, ConsoledError> {
+        let seen = nodes::look(&mut self.store, key)?;
+        let other =
+            |console: &Console<_>| seen.as_ref().is_none_or(|seen| seen.marker != console.marker);
+        if self.consoles.get(&key).is_some_and(other) {
+            self.remove(key)?;
         }
+        let Some(seen) = seen else { return Ok(true) };
+        if !self.consoles.contains_key(&key) {
+            self.add(key, &seen)?;
+        }
+        let Some(console) = self.consoles.get_mut(&key) else { return Ok(true) };
+        let step = next(Sight {
+            backend: seen.backend,
+            online: seen.online,
+            frontend: seen.frontend,
+            open: console.endpoint.is_some(),
+            connected: console.link.is_some(),
+            broken: console.broken,
+            failed: console.failed,
+        });
+        let there = match step {
+            Step::Rest => return Ok(true),
+            Step::Open => self.open(key, &seen)?,
+            Step::Offer => self.say(key, XenbusStateInitWait)?,
+            Step::Connect => {
+                self.connect(key, &seen)?;
+                self.say(key, XenbusStateConnected)?
+            }
+            Step::Close => {
+                self.unlink(key)?;
+                self.say(key, XenbusStateClosed)?
+            }
+            Step::SayClosed => self.say(key, XenbusStateClosed)?,
+            Step::Forgive => {
+                console.broken = false;
+                true
+            }
+        };
+        // If it went while we looked, that is an event of its own.
+        Ok(!there)
     }
 
     fn say(&mut self, key: Key, state: u32) -> Result<bool, ConsoledError> {
@@ -355,7 +388,7 @@ impl Daemon {
         let Some(console) = self.consoles.get_mut(&key) else { return Ok(()) };
         if !console.broken {
             // A guest that lies at the end has nothing left to say.
-            let _ = console.turn();
+            let _ = console.last_words();
         }
         if let Some(link) = console.link.take() {
             self.by_port.remove(&link.port);
@@ -385,16 +418,24 @@ impl Daemon {
     /// A console that cannot be served: it is closed and all others go on. Said once: a guest could
     /// fill the log otherwise.
     fn give_up(&mut self, key: Key, error: &ConsoledError) -> Result<(), ConsoledError> {
-        let Some(console) = self.consoles.get_mut(&key) else { return Ok(()) };
+        let Some(console) = self.consoles.get_mut(&key) else {
+            tracing::warn!("{key} is not taken up: {}", crate::commands::error::chain(error));
+            return Ok(());
+        };
         // Dom0's side does not become better by itself; a guest may.
-        console.failed |= console.endpoint.is_none();
+        console.failed |= error.is_of_endpoint();
         console.broken = true;
         if !std::mem::replace(&mut console.told, true) {
             tracing::warn!("{}", crate::commands::error::chain(error));
         }
         self.unlink(key)?;
-        self.say(key, XenbusStateClosed)?;
-        Ok(())
+        match self.say(key, XenbusStateClosed) {
+            Err(error) if error.is_of_one() => {
+                tracing::warn!("{key}: {}", crate::commands::error::chain(&error));
+                Ok(())
+            }
+            said => said.map(drop),
+        }
     }
 
     fn turn(&mut self, key: Key) -> Result<(), ConsoledError> {

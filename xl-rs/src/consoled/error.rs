@@ -86,13 +86,27 @@ impl ConsoledError {
     /// Whether it is about one console alone, and all others go on.
     #[must_use]
     pub fn is_of_one(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Endpoint { .. }
-                | Self::Taken { .. }
-                | Self::NoNumber { .. }
-                | Self::Connect { .. }
-                | Self::Broken { .. }
-        )
+            | Self::Taken { .. }
+            | Self::NoNumber { .. }
+            | Self::Connect { .. }
+            | Self::Broken { .. } => true,
+            // Whoever is refused, or comes late at each of its tries, has a store all the same.
+            Self::Store(error) => !error.is_disconnected() && !error.is_unavailable(),
+            _ => false,
+        }
+    }
+
+    /// Whether the connection to the store is gone.
+    #[must_use]
+    pub fn is_store_lost(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_disconnected())
+    }
+
+    /// Whether dom0's side of a console cannot be opened.
+    #[must_use]
+    pub const fn is_of_endpoint(&self) -> bool {
+        matches!(self, Self::Endpoint { .. } | Self::Taken { .. })
     }
 }

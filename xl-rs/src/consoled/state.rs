@@ -86,9 +86,43 @@ pub fn next(sight: Sight) -> Step {
     }
 }
 
+/// More steps than a guest needs that stays with what it says.
+const STEPS: usize = 8;
+
+/// Takes steps until one tells that nothing is left to do; tells whether that was so. A guest that
+/// answers each by another state has to wait for all others in between.
+///
+/// # Errors
+/// The first of a step.
+pub fn until_rest<E>(mut step: impl FnMut() -> Result<bool, E>) -> Result<bool, E> {
+    for _ in 0..STEPS {
+        if step()? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn steps_have_an_end() {
+        let mut taken = 0;
+        let mut check = |rest_at: usize, expected: (bool, usize)| {
+            taken = 0;
+            let rested = until_rest(|| {
+                taken += 1;
+                Ok::<_, ()>(taken == rest_at)
+            });
+            assert_eq!((rested.expect("no error"), taken), expected, "{rest_at}");
+        };
+        check(1, (true, 1));
+        check(STEPS, (true, STEPS));
+        check(usize::MAX, (false, STEPS));
+        assert_eq!(until_rest(|| Err::<bool, _>("lost")), Err("lost"));
+    }
 
     const GOOD: Sight = Sight {
         backend: XenbusStateConnected,
@@ -192,7 +226,7 @@ mod tests {
                         Step::Forgive => sight.broken = false,
                     }
                     steps += 1;
-                    assert!(steps < 8, "{backend} {frontend} {bits}: {sight:?}");
+                    assert!(steps < STEPS, "{backend} {frontend} {bits}: {sight:?}");
                 }
             }
         }
