@@ -30,6 +30,7 @@ const INTENDED: &[(&str, &str)] = &[
     ("/local/domain/0/backend/vbd/D/51712/loop-file", FREED),
     ("/local/domain/0/backend/vbd/D/5632/loop-file", FREED),
     ("/libxl/D/device/pci", "the toolstack's copy, which xl makes for every other kind of device"),
+    ("/libxl/pci/0000-00-04-0/owner", "which domain of this number a function belongs to"),
 ];
 
 /// Nodes of xl's that xlr has not, below the domain or dom0, and the reason.

@@ -7,9 +7,13 @@
 use super::notes::{self, Note};
 use super::sysfs::PCIBACK;
 use super::{Bdf, PciError, Sysfs};
+use crate::commands::error::chain;
+use crate::commands::warn;
 use crate::pci::function::Role;
 use libxc_safe::{Errno, Xen};
 use std::collections::BTreeMap;
+use xen_sys::types::Domid;
+use xen_sys::xen::DOMID_INVALID;
 use xenstore::client::Client;
 
 /// Longest name of a device, as xl has it.
@@ -213,9 +217,13 @@ impl Host<'_> {
         if held.as_deref() != Some(PCIBACK) && (held.is_some() || noted.is_none()) {
             return Err(PciError::NotAssignable { bdf, driver: held });
         }
+        self.check_own(bdf)?;
+        // While it still reaches no memory: whatever a guest has begun with it ends here.
+        self.sysfs.stop_mastering(bdf)?;
+        reset(&self.sysfs, bdf);
         match self.xen.release_device(bdf.into()) {
             // It never came into quarantine: set aside by the kernel's command line, or half-way.
-            Err(error) if error.errno() == Some(Errno::NODEV) => {}
+            Err(error) if error.errno() == Some(Errno::NODEV) => self.check_own(bdf)?,
             released => released.map_err(|source| PciError::Xen { bdf, source })?,
         }
         if held.is_some() {
@@ -242,6 +250,12 @@ impl Host<'_> {
         Ok(self.sysfs.driver_of(bdf)?.map_or(Removed::Driverless, Removed::To))
     }
 
+    /// Makes sure that by Xen's word no guest has a function: it is dom0's, or in quarantine.
+    fn check_own(&self, bdf: Bdf) -> Result<(), PciError> {
+        let tested = self.xen.test_assign_device(Domid(DOMID_INVALID), bdf.into());
+        tested.map_err(|source| PciError::StillGiven { bdf, source })
+    }
+
     fn check_name(&mut self, bdf: Bdf, name: &str) -> Result<(), PciError> {
         let visible = name.bytes().all(|byte| byte.is_ascii_graphic());
         if name.is_empty() || name.len() > NAME_MAX || !visible {
@@ -264,6 +278,19 @@ impl Host<'_> {
             return Ok(());
         }
         Err(PciError::VirtualFunctions { bdf, functions })
+    }
+}
+
+/// Puts a function into the state it has after power-on. Some know no reset: they are given all the
+/// same, as under xl, and the user is told.
+pub fn reset(sysfs: &Sysfs, bdf: Bdf) {
+    match sysfs.reset(bdf) {
+        Ok(true) => {}
+        Ok(false) => warn(format_args!(
+            "PCI device {bdf} has no way to be reset, so that it may remember what its last user \
+             did to it"
+        )),
+        Err(error) => warn(format_args!("PCI device {bdf} could not be reset: {}", chain(&error))),
     }
 }
 

@@ -222,6 +222,18 @@ pub enum PciError {
         #[source]
         source: libxc_safe::Error,
     },
+    /// A guest has it, as the hypervisor says, and nothing else does.
+    #[error(
+        "PCI device {bdf} is not this host's: Xen has given it to a domain, or keeps it for itself, \
+         though xenstore knows of none; destroy the domain that uses it, or restart the host"
+    )]
+    StillGiven {
+        /// The device.
+        bdf: Bdf,
+        /// What it says.
+        #[source]
+        source: libxc_safe::Error,
+    },
     /// The hypervisor, before any device.
     #[error(transparent)]
     Hypervisor(libxc_safe::Error),

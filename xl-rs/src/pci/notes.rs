@@ -4,6 +4,7 @@
 use super::{Bdf, PciError};
 use libxc_safe::Xen;
 use std::collections::BTreeMap;
+use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
 use xenstore::wire::{Reply, Request};
@@ -24,6 +25,8 @@ pub enum Note {
     Name,
     /// The domain that it belongs to.
     Owner,
+    /// That domain and its UUID, as numbers of domains come again. xl has no such note.
+    OwnerUuid,
 }
 
 impl Note {
@@ -32,6 +35,7 @@ impl Note {
             Self::Driver => "driver_path",
             Self::Name => "name",
             Self::Owner => "domid",
+            Self::OwnerUuid => "owner",
         }
     }
 
@@ -82,6 +86,47 @@ pub fn write(
     Ok(())
 }
 
+/// Notes whose a function is about to be.
+///
+/// # Errors
+/// Those of the hypervisor and of the store.
+pub fn own(xen: &Xen, store: &mut Client, bdf: Bdf, domid: Domid) -> Result<(), PciError> {
+    let info = xen.domain_info(domid).map_err(|source| PciError::Xen { bdf, source })?;
+    let uuid = info.map(|info| owner_uuid(domid.0, info.uuid));
+    store.transaction(|transaction| {
+        transaction.write(Note::Owner.path(bdf), domid.to_string())?;
+        match &uuid {
+            Some(uuid) => transaction.write(Note::OwnerUuid.path(bdf), uuid.as_str()),
+            None => Ok(()),
+        }
+    })?;
+    Ok(())
+}
+
+/// It is nobody's any more.
+///
+/// # Errors
+/// Those of the store.
+pub fn disown(store: &mut Client, bdf: Bdf) -> Result<(), PciError> {
+    write(store, bdf, Note::OwnerUuid, None)?;
+    write(store, bdf, Note::Owner, None)
+}
+
+fn owner_uuid(domid: u16, uuid: [u8; 16]) -> String {
+    format!("{domid} {}", Uuid::from_bytes(uuid))
+}
+
+/// Whether a note means the domain that has its number now. One without a UUID is taken at its word,
+/// and a UUID beside another number is older than that.
+fn means(domid: u16, note: Option<&str>, uuid: [u8; 16]) -> bool {
+    match note.and_then(|note| note.split_once(' ')) {
+        Some((number, _)) if number == domid.to_string() => {
+            note == Some(owner_uuid(domid, uuid).as_str())
+        }
+        _ => true,
+    }
+}
+
 /// The name of every function that has one.
 ///
 /// # Errors
@@ -116,7 +161,12 @@ pub fn owners(xen: &Xen, store: &mut Client) -> Result<BTreeMap<Bdf, u16>, PciEr
         known.iter().map(|bdf| Request::read(Note::Owner.path(*bdf))).collect();
     let replies = store.batch(&requests.map_err(xenstore::client::Error::from)?)?;
     for (bdf, reply) in known.into_iter().zip(replies) {
-        if let Some(domid) = text(reply)?.and_then(|domid| domid.parse::<u16>().ok()) {
+        let Some(domid) = text(reply)?.and_then(|domid| domid.parse::<u16>().ok()) else {
+            continue;
+        };
+        let note = read(store, bdf, Note::OwnerUuid)?;
+        let info = xen.domain_info(Domid(domid)).map_err(|source| PciError::Xen { bdf, source })?;
+        if info.is_some_and(|info| means(domid, note.as_deref(), info.uuid)) {
             owners.insert(bdf, domid);
         }
     }
@@ -165,5 +215,25 @@ fn text(reply: Result<Reply, xenstore::client::Error>) -> Result<Option<String>,
         Ok(_) => Ok(None),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_came_again_owns_nothing() {
+        let (now, before) = ([7; 16], [8; 16]);
+        let check = |note: Option<String>, expected: bool| {
+            assert_eq!(means(3, note.as_deref(), now), expected, "{note:?}");
+        };
+        check(None, true);
+        check(Some(owner_uuid(3, now)), true);
+        check(Some(owner_uuid(3, before)), false);
+        check(Some(String::from("3 nonsense")), false);
+        // xl has given it to another one since.
+        check(Some(owner_uuid(4, before)), true);
+        check(Some(String::from("nonsense")), true);
     }
 }

@@ -6,10 +6,16 @@
 use super::{Bdf, PciError};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// The driver that holds devices for guests, by the name of its directory.
 pub const PCIBACK: &str = "pciback";
+
+/// Where the command register is in configuration space.
+const COMMAND: u64 = 4;
+/// Its bit that lets the function reach memory by itself.
+const COMMAND_MASTER: u16 = 1 << 2;
 
 /// The directory of the PCI bus.
 #[derive(Clone, Debug)]
@@ -147,6 +153,21 @@ impl Sysfs {
         write(&self.driver(PCIBACK).join("permissive"), &bdf.to_string())
     }
 
+    /// Keeps a function from reaching memory by itself until a driver lets it again.
+    ///
+    /// # Errors
+    /// [`PciError::Io`].
+    pub fn stop_mastering(&self, bdf: Bdf) -> Result<(), PciError> {
+        let path = self.device(bdf).join("config");
+        let done = OpenOptions::new().read(true).write(true).open(&path).and_then(|file| {
+            let mut command = [0; 2];
+            file.read_exact_at(&mut command, COMMAND)?;
+            let stopped = u16::from_le_bytes(command) & !COMMAND_MASTER;
+            file.write_all_at(&stopped.to_le_bytes(), COMMAND)
+        });
+        done.map_err(|source| PciError::io("clear bus mastering in", path, source))
+    }
+
     /// Puts a function into the state it has after power-on, if the kernel knows a way; says whether
     /// it does.
     ///
@@ -194,4 +215,23 @@ fn write(path: &Path, text: &str) -> Result<(), PciError> {
     open()
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(|source| PciError::io("write to", path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_bit_of_the_command_is_cleared() {
+        let root = std::env::temp_dir().join(format!("pci-command-{}", std::process::id()));
+        let bdf: Bdf = "0000:00:04.0".parse().expect("an address");
+        let sysfs = Sysfs { root: root.clone() };
+        std::fs::create_dir_all(sysfs.device(bdf)).expect("makes a folder");
+        let config = sysfs.device(bdf).join("config");
+        std::fs::write(&config, [0x86, 0x80, 1, 2, 0x47, 0x05, 0xff, 0xff]).expect("writes");
+        sysfs.stop_mastering(bdf).expect("is there");
+        let found = std::fs::read(&config).expect("reads");
+        assert_eq!(found, [0x86, 0x80, 1, 2, 0x43, 0x05, 0xff, 0xff]);
+        std::fs::remove_dir_all(root).expect("removes");
+    }
 }

@@ -8,7 +8,7 @@ use super::{
 use crate::cases::nodes;
 use crate::dom0::dump;
 use crate::dom0::guest::Guest;
-use crate::dom0::host::{Stop, Verdict, config, run};
+use crate::dom0::host::{Stop, Verdict, argv, config, run};
 use crate::ensure;
 use std::fs;
 
@@ -89,12 +89,33 @@ pub fn refused_to_guests() -> Verdict {
     refused(&format!("/bin/xlr pci-detach plain {CARD}"), &["has no PCI device 0000:00:04.0"])?;
     // Its kernel has no driver for the bus: it never lets go.
     refused(&format!("/bin/xlr pci-detach owner {CARD}"), &["does not answer", "xen-pcifront"])?;
+    hidden(CARD)?;
     run("/bin/xlr destroy owner")?.success()?;
     let words = ["was made without passthrough", "passthrough = \"enabled\""];
     refused(&format!("/bin/xlr pci-attach plain {CARD}"), &words)?;
     run("/bin/xlr destroy plain")?.success()?;
     given_back(CARD, Some("e1000e"))?;
     dump::unchanged(&before, "a domain with a card that it did not drive")
+}
+
+/// Whatever xenstore says: Xen's word counts, and a number that came again owns nothing.
+fn hidden(bdf: &str) -> Verdict {
+    let (node, domid) = (bdf.replace([':', '.'], "-"), run("/bin/xlr domid owner")?.success()?.out);
+    let (notes, domid) = (format!("/libxl/pci/{node}"), domid.trim());
+    let count = format!("/local/domain/0/backend/pci/{domid}/0/num_devs");
+    let owner = run(&format!("/usr/bin/xenstore-read {notes}/owner"))?.success()?.out;
+    ensure!(owner.starts_with(&format!("{domid} ")), "{owner:?} is not of domain {domid}");
+    let remove = format!("/bin/xlr pci-assignable-remove -r {bdf}");
+    run(&format!("/usr/bin/xenstore-write {count} 0"))?.success()?;
+    // The note alone tells whose it is.
+    refused(&remove, &["belongs to domain"])?;
+    let other = format!("{domid} 00000000-0000-0000-0000-000000000001");
+    argv(&["/usr/bin/xenstore-write", &format!("{notes}/owner"), &other])?.success()?;
+    let said = refused(&remove, &["Xen has given it to a domain"])?;
+    ensure!(!said.err.contains("belongs to"), "{}", said.err);
+    argv(&["/usr/bin/xenstore-write", &format!("{notes}/owner"), owner.trim()])?.success()?;
+    run(&format!("/usr/bin/xenstore-write {count} 1"))?.success()?;
+    Ok(())
 }
 
 /// A card that dom0 drives is seized for a guest, which drives it; then dom0 does so again.

@@ -19,7 +19,7 @@ use xenstore::wire::Request;
 /// Gives a domain its first functions. It may run or not: its driver is not waited for, dom0's is.
 ///
 /// # Errors
-/// [`DeviceError`]; the functions are set aside, as they were.
+/// [`DeviceError`]; the functions are set aside, as they were, but for those that are told to be left.
 pub fn attach_first(
     xen: &Xen,
     domid: Domid,
@@ -29,14 +29,11 @@ pub fn attach_first(
 ) -> Result<(), DeviceError> {
     let (address, sysfs) = (address(domid), Sysfs::default());
     check_driver(&address)?;
-    let done = give_all(xen, &sysfs, domid, given).and_then(|()| {
-        let made = make(&address, name, given, host);
-        if made.is_err() {
-            take_all(xen, &sysfs, domid, given);
-        }
-        made
-    });
-    done?;
+    give_all(xen, &sysfs, domid, given, host)?;
+    if let Err(error) = make(&address, name, given, host) {
+        take_all(xen, &sysfs, domid, given, host);
+        return Err(error);
+    }
     let shown = await_state(&address, host, |state| match state {
         XenbusState::Initialised | XenbusState::Connected => Some(true),
         XenbusState::Closing | XenbusState::Closed | XenbusState::Unknown => Some(false),
@@ -51,10 +48,20 @@ pub fn attach_first(
     })
 }
 
-fn give_all(xen: &Xen, sysfs: &Sysfs, domid: Domid, given: &[Given]) -> Result<(), DeviceError> {
+/// Each is noted to be the domain's before it is: whoever is killed in between leaves no function that
+/// a guest has and nobody knows of.
+fn give_all(
+    xen: &Xen,
+    sysfs: &Sysfs,
+    domid: Domid,
+    given: &[Given],
+    host: &mut Host<'_>,
+) -> Result<(), DeviceError> {
     for (at, one) in given.iter().enumerate() {
-        if let Err(error) = give::give(xen, sysfs, domid, one) {
-            take_all(xen, sysfs, domid, &given[..=at]);
+        let done = notes::own(xen, host.store, one.bdf, domid)
+            .and_then(|()| give::give(xen, sysfs, domid, one));
+        if let Err(error) = done {
+            take_all(xen, sysfs, domid, &given[..=at], host);
             return Err(error.into());
         }
     }
@@ -62,10 +69,13 @@ fn give_all(xen: &Xen, sysfs: &Sysfs, domid: Domid, given: &[Given]) -> Result<(
 }
 
 /// Takes back, the last one first. What fails is told: the first failure is what counts.
-fn take_all(xen: &Xen, sysfs: &Sysfs, domid: Domid, given: &[Given]) {
+fn take_all(xen: &Xen, sysfs: &Sysfs, domid: Domid, given: &[Given], host: &mut Host<'_>) {
     for one in given.iter().rev() {
-        if let Err(error) = give::take(xen, sysfs, domid, one.bdf) {
-            warn(format_args!("taken back from domain {domid}: {}", chain(&error)));
+        let taken = give::take(xen, sysfs, domid, one.bdf)
+            .and_then(|()| notes::disown(host.store, one.bdf));
+        if let Err(error) = taken {
+            let (bdf, error) = (one.bdf, chain(&error));
+            warn(format_args!("domain {domid} keeps PCI device {bdf} until it ends: {error}"));
         }
     }
 }
@@ -140,16 +150,13 @@ fn attach_one(
     let (address, sysfs) = (address(domid), Sysfs::default());
     await_connected(&address, host)?;
     let number = list(host.store, domid)?.len();
-    if let Err(error) = give::give(xen, &sysfs, domid, given) {
-        take_all(xen, &sysfs, domid, std::slice::from_ref(given));
-        return Err(error.into());
-    }
+    give_all(xen, &sysfs, domid, std::slice::from_ref(given), host)?;
     let done = change(&address, given, number, host).and_then(|()| await_connected(&address, host));
     let Err(error) = done else { return Ok(()) };
-    // The guest has not taken it: it never was there.
-    let undone = withdraw(&address, given.bdf, number, &mut Host::undisturbed(host.store));
-    take_all(xen, &sysfs, domid, std::slice::from_ref(given));
-    match undone {
+    // The guest has not taken it: it never was there. Its nodes stay if it cannot be taken back.
+    let taken = give::take(xen, &sysfs, domid, given.bdf).map_err(DeviceError::from);
+    let mut host = Host::undisturbed(host.store);
+    match taken.and_then(|()| withdraw(&address, given.bdf, number, &mut host)) {
         Ok(()) => Err(error),
         Err(left) => Err(DeviceError::Left { error: Box::new(error), left: Box::new(left) }),
     }
@@ -182,7 +189,7 @@ fn withdraw(
     super::detach::forget(address, number, host)?;
     let state = XenbusState::Connected.number().to_string();
     host.store.write(format!("{}/state", address.backend_path()), state)?;
-    notes::write(host.store, bdf, notes::Note::Owner, None)?;
+    notes::disown(host.store, bdf)?;
     Ok(())
 }
 

@@ -5,8 +5,7 @@ use super::nodes::{PARTS, list};
 use super::{address, give};
 use crate::device::detach::{Force, remove};
 use crate::device::{Address, DeviceError, Host, XenbusState};
-use crate::pci::notes::{self, Note};
-use crate::pci::{Bdf, PciError, Sysfs};
+use crate::pci::{Bdf, PciError, Sysfs, notes};
 use libxc_safe::Xen;
 use xen_sys::types::Domid;
 use xenstore::client::Nodes;
@@ -23,18 +22,31 @@ pub fn detach(xen: &Xen, domid: Domid, bdf: Bdf, host: &mut Host<'_>) -> Result<
         return Err(PciError::NotGiven { bdf, domid: domid.0 }.into());
     };
     await_connected(&address, host)?;
-    ask(&address, number, host)?;
-    if let Err(error) = await_connected(&address, host) {
-        keep(&address, number, host)?;
-        return Err(error);
+    if !has_let_go(&address, number, host)? {
+        ask(&address, number, host)?;
+        if let Err(error) = await_connected(&address, host) {
+            keep(&address, number, host)?;
+            return Err(error);
+        }
     }
-    let taken = give::take(xen, &Sysfs::default(), domid, bdf);
+    if let Err(error) = give::take(xen, &Sysfs::default(), domid, bdf) {
+        // Its nodes and its note stay for the next try, in which xen-pciback has nothing to do.
+        states(&address, number, XenbusState::Closed, XenbusState::Connected, host)?;
+        return Err(error.into());
+    }
     forget(&address, number, host)?;
-    notes::write(host.store, bdf, Note::Owner, None)?;
+    notes::disown(host.store, bdf)?;
     if listed.len() == 1 {
         remove(&address, Force::Asked, host)?;
     }
-    Ok(taken?)
+    Ok(())
+}
+
+/// Whether the guest has done its part already, for somebody who could not do the rest.
+fn has_let_go(address: &Address, number: usize, host: &mut Host<'_>) -> Result<bool, DeviceError> {
+    let state = host.store.read_optional(format!("{}/state-{number}", address.backend_path()))?;
+    let state = state.as_deref().map(XenbusState::of);
+    Ok(matches!(state, Some(XenbusState::Closing | XenbusState::Closed)))
 }
 
 /// Asks the guest to let go of a function.
@@ -102,9 +114,10 @@ pub fn release(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError
     let (xen, sysfs) = (Xen::open().map_err(PciError::Hypervisor)?, Sysfs::default());
     let mut first = Ok(());
     for one in listed.iter().rev() {
-        let taken = give::take(&xen, &sysfs, address.domid, one.bdf);
-        let noted = notes::write(host.store, one.bdf, Note::Owner, None);
-        first = first.and(taken).and(noted);
+        // The note of one that cannot be taken stays: it is the domain's until that ends.
+        let taken = give::take(&xen, &sysfs, address.domid, one.bdf)
+            .and_then(|()| notes::disown(host.store, one.bdf));
+        first = first.and(taken);
     }
     Ok(first?)
 }

@@ -1,8 +1,7 @@
 //! What the hypervisor and the kernel do for a function that a domain gets, or that is taken back.
 
 use super::wanted::Given;
-use crate::commands::error::chain;
-use crate::commands::warn;
+use crate::pci::assignable::reset;
 use crate::pci::{Bdf, PciError, Sysfs};
 use libxc_safe::{Errno, Xen};
 use xen_sys::types::{Domid, Mfn};
@@ -30,11 +29,11 @@ pub fn give(xen: &Xen, sysfs: &Sysfs, domid: Domid, given: &Given) -> Result<(),
     Ok(())
 }
 
-/// Takes a function from a domain and puts it into quarantine. Everything is tried; the first failure
-/// is told. What was not given, or went with the domain, is no failure.
+/// Takes a function from a domain and puts it into quarantine. What was not given, or went with the
+/// domain, is no failure.
 ///
 /// # Errors
-/// [`PciError`].
+/// [`PciError`]; the domain is to be taken for its owner, as it has the function or leave to use it.
 pub fn take(xen: &Xen, sysfs: &Sysfs, domid: Domid, bdf: Bdf) -> Result<(), PciError> {
     let gone = |error: &libxc_safe::Error| {
         matches!(error.errno(), Some(Errno::SRCH | Errno::NODEV | Errno::INVAL))
@@ -44,7 +43,7 @@ pub fn take(xen: &Xen, sysfs: &Sysfs, domid: Domid, bdf: Bdf) -> Result<(), PciE
         _ => Ok(()),
     };
     // It reaches no memory from here on, whatever it was told to do.
-    let taken = xen_done(xen.deassign_device(domid, bdf.into()));
+    xen_done(xen.deassign_device(domid, bdf.into()))?;
     let regions = set_regions(xen, sysfs, domid, bdf, false);
     let regions = match regions {
         Err(PciError::Xen { source, .. }) if gone(&source) => Ok(()),
@@ -58,7 +57,7 @@ pub fn take(xen: &Xen, sysfs: &Sysfs, domid: Domid, bdf: Bdf) -> Result<(), PciE
         other => other.map(drop),
     };
     reset(sysfs, bdf);
-    taken.and(regions).and(irq)
+    regions.and(irq)
 }
 
 fn set_regions(
@@ -81,13 +80,4 @@ fn set_regions(
         done.map_err(|source| PciError::Xen { bdf, source })?;
     }
     Ok(())
-}
-
-/// Some devices know no reset: they are given all the same, as under xl.
-fn reset(sysfs: &Sysfs, bdf: Bdf) {
-    match sysfs.reset(bdf) {
-        Ok(true) => {}
-        Ok(false) => warn(format_args!("PCI device {bdf} has no way to be reset")),
-        Err(error) => warn(format_args!("PCI device {bdf} could not be reset: {}", chain(&error))),
-    }
 }

@@ -6,7 +6,6 @@ use super::address;
 use super::wanted::Given;
 use crate::device::{Device, DeviceError, XenbusState};
 use crate::pci::Bdf;
-use crate::pci::notes::Note;
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
 use xenstore::wire::{Reply, Request};
@@ -44,7 +43,7 @@ pub(super) fn device(domid: Domid, name: &str) -> Device {
     }
 }
 
-/// The requests that add function number `number`, and note whose it is.
+/// The requests that add function number `number`.
 pub(super) fn adding(
     domid: Domid,
     given: &Given,
@@ -65,12 +64,11 @@ pub(super) fn adding(
     parts.extend(given.name.clone().map(|name| ("name", name)));
     parts.push(("opts", options));
     parts.push(("state", XenbusState::Initialising.number().to_string()));
-    let mut requests = Vec::with_capacity(parts.len() + 2);
+    let mut requests = Vec::with_capacity(parts.len() + 1);
     for (part, value) in parts {
         requests.push(Request::write(format!("{backend}/{part}-{number}"), value)?);
     }
     requests.push(Request::write(format!("{backend}/num_devs"), (number + 1).to_string())?);
-    requests.push(Request::write(Note::Owner.path(given.bdf), domid.to_string())?);
     Ok(requests)
 }
 
