@@ -24,6 +24,7 @@ use super::attach::Plan;
 use super::script::{self, Action, Script};
 use super::wait::{DESTROY, HOTPLUG, INIT, Woken, readable, wait_failed};
 use super::{Address, Device, DeviceError, Entries, Host, Kind, XenbusState};
+use crate::commands::warn;
 use crate::config::device::vif::Mode;
 use crate::netlink::{Departures, Rtnetlink};
 use std::path::{Path, PathBuf};
@@ -102,6 +103,13 @@ impl Plan for Interface {
         let mut ready = host::ready(&self.nic).map_err(&failed)?;
         ready.check_name(&self.nic).map_err(&failed)?;
         self.ready = Some(ready);
+        if let Some(ip) = unfiltered(&self.nic) {
+            warn(format_args!(
+                "{}: ip={ip} keeps no other address out on a bridge, as no packet filter is set \
+                 up; filter on the bridge with nft, or write script=vif-route",
+                device.address
+            ));
+        }
         Ok(())
     }
 
@@ -128,6 +136,11 @@ impl Plan for Interface {
         }
         Ok(Entries::new())
     }
+}
+
+/// Addresses that xl's script would let pass alone, and nobody else's.
+fn unfiltered(nic: &Nic) -> Option<&str> {
+    nic.ip.as_deref().filter(|ip| nic.mode == Mode::Bridged && !ip.trim().is_empty())
 }
 
 /// The script that has to run for an interface, if one has: the user's own, or xl's where somebody has
@@ -279,5 +292,23 @@ fn await_gone(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError>
                 return Err(VifError::Stays { device: *address, name, limit: DESTROY }.into());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::device::vif::wanted;
+
+    #[test]
+    fn addresses_that_nothing_enforces() {
+        let check = |text: &str, expected: Option<&str>| {
+            let nic = Nic::new(&wanted(text).expect("good"), 0, uuid::Uuid::nil());
+            assert_eq!(unfiltered(&nic), expected, "{text}");
+        };
+        check("bridge=xenbr0,ip=10.0.0.2 10.0.0.3", Some("10.0.0.2 10.0.0.3"));
+        check("bridge=xenbr0", None);
+        check("script=vif-route,ip=10.0.0.2", None);
+        check("script=/root/own,ip=10.0.0.2", None);
     }
 }
