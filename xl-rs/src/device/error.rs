@@ -138,6 +138,9 @@ pub enum DeviceError {
     /// A network interface's own.
     #[error(transparent)]
     Vif(#[from] VifError),
+    /// What is kept of the domain could not be changed.
+    #[error(transparent)]
+    State(#[from] crate::state::StateError),
 }
 
 impl DeviceError {

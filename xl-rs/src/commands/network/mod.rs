@@ -7,12 +7,14 @@ use super::error::CommandError;
 use super::hot::Hot;
 use super::{domain, print, print_json, tell};
 use crate::cli::{DeviceListArgs, NetworkAttachArgs, NetworkDetachArgs};
-use crate::config::device::vif::wanted;
+use crate::config::device::vif::{Vif, wanted};
+use crate::device::attach::Plan;
 use crate::device::vif::{Interface, Mac, Nic};
-use crate::device::{Address, DeviceError, Host, Kind, XenbusState, list};
+use crate::device::{Address, Device, DeviceError, Entries, Host, Kind, XenbusState, list};
 use crate::output::interfaces::table;
 use crate::state::userdata;
 use libxc_safe::Xen;
+use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::Client;
 
@@ -30,9 +32,49 @@ pub fn attach(arguments: &NetworkAttachArgs) -> Result<(), CommandError> {
         None => free(hot.domid(), &mut hot.store)?,
     };
     let nic = Nic::new(&vif, devid, hot.uuid());
-    hot.attach(&mut Interface::new(nic.clone()), arguments.stop_at)?;
-    userdata::add_interface(hot.domid(), hot.uuid(), &vif, &nic)?;
-    Ok(())
+    let (domid, uuid) = (hot.domid(), hot.uuid());
+    let interface = Interface::new(nic.clone());
+    let mut noted = Noted { interface, vif, nic, domid, uuid, done: false };
+    let attached = hot.attach(&mut noted, arguments.stop_at);
+    if attached.is_err()
+        && noted.done
+        && let Err(error) = userdata::remove_interface(domid, uuid, devid)
+    {
+        tell(super::error::chain(&error));
+    }
+    attached.map(drop)
+}
+
+/// An interface that is noted in the domain's configuration as the last step of its attach: one that
+/// cannot be noted is undone.
+struct Noted {
+    interface: Interface,
+    vif: Vif,
+    nic: Nic,
+    domid: Domid,
+    uuid: Uuid,
+    done: bool,
+}
+
+impl Plan for Noted {
+    fn device(&self, domid: Domid) -> Device {
+        self.interface.device(domid)
+    }
+
+    fn prepare(&mut self, device: &Device, host: &mut Host<'_>) -> Result<(), DeviceError> {
+        self.interface.prepare(device, host)
+    }
+
+    fn connect(&mut self, device: &Device, host: &mut Host<'_>) -> Result<Entries, DeviceError> {
+        self.interface.connect(device, host)
+    }
+
+    fn keep(&mut self) -> Result<(), DeviceError> {
+        self.interface.keep()?;
+        userdata::add_interface(self.domid, self.uuid, &self.vif, &self.nic)?;
+        self.done = true;
+        Ok(())
+    }
 }
 
 /// The number after the largest that there is, as under xl.
