@@ -22,6 +22,8 @@ use super::attach::Plan;
 use super::list::{Frontend, devices_of, frontends};
 use super::script::{self, Action, Script};
 use super::{Address, Device, DeviceError, Entries, Host, Kind, XenbusState};
+use crate::commands::error::chain;
+use crate::commands::warn;
 use host_sys::loops::Claim;
 use loops::Served;
 use std::path::{Path, PathBuf};
@@ -266,7 +268,7 @@ pub fn release(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError
             match run_script(address, &script, Action::Remove, host) {
                 // As under xl: one that had nothing to give back keeps no device.
                 Err(DeviceError::Script(error)) => {
-                    tracing::warn!(device = %address, %error, "its script failed");
+                    warn(format_args!("{address}: its script failed: {}", chain(&error)));
                     Ok(())
                 }
                 done => done,

@@ -24,6 +24,7 @@ use super::attach::Plan;
 use super::script::{self, Action, Script};
 use super::wait::{DESTROY, HOTPLUG, INIT, Woken, readable, wait_failed};
 use super::{Address, Device, DeviceError, Entries, Host, Kind, XenbusState};
+use crate::commands::error::chain;
 use crate::commands::warn;
 use crate::config::device::vif::Mode;
 use crate::netlink::{Departures, Rtnetlink};
@@ -238,7 +239,7 @@ pub fn release(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError
     match run_offline(address, host) {
         Err(error @ (DeviceError::Script(_) | DeviceError::Wait { .. })) => {
             // As under xl: nothing could be done about it later, and the interface goes all the same.
-            tracing::warn!("{address}: {error}");
+            warn(format_args!("{address}: {}", chain(&error)));
         }
         done => done?,
     }
