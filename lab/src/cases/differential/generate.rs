@@ -4,7 +4,7 @@ use super::CONNECTIONS;
 use super::ours::Spoilt;
 use std::fmt;
 use xenstore::Domid;
-use xenstore::wire::{MessageType, Packet};
+use xenstore::wire::{MessageType, PAYLOAD_MAX, Packet};
 
 /// Transactions of one connection that are open at once, as far as requests mean them.
 const SLOTS: usize = 4;
@@ -199,6 +199,8 @@ impl Generator {
         if self.below(100) == 0 {
             asked.kind = self.pick(&[MessageType::WatchEvent.raw(), 20, 27, 40, 0xffff]);
         }
+        // A longer one is the end of a connection.
+        asked.payload.truncate(PAYLOAD_MAX);
         if self.looks_at_what_changed(&asked) {
             asked.slot = None;
             self.moved += 1;
