@@ -494,7 +494,7 @@ fn neutral_end(text: &str, domid: u32) -> String {
     let (mut out, mut skipped) = (String::new(), false);
     for line in text.lines() {
         let line = line.split_once(": vifD").map_or(line, |(number, _)| &line[number.len() + 2..]);
-        if !line.contains("inet6") && !(skipped && line.contains("valid_lft")) {
+        if !(line.contains("inet6") || skipped && line.contains("valid_lft")) {
             out.push_str(line);
             out.push('\n');
         }
