@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn lines_end_with_their_code() {
-        assert_eq!(ending(b"a\r\nb\r\nxlr-guest: done 0\r\nnext"), Some(("a\nb\n".into(), 0, 26)));
+        assert_eq!(ending(b"a\r\nb\r\nxlr-guest: done 0\r\nnext"), Some(("a\nb\n".into(), 0, 25)));
         assert_eq!(ending(b"xlr-guest: done 127\n"), Some((String::new(), 127, 20)));
         assert_eq!(
             ending(b"a\xffb xlr-guest: done 1\n").map(|(_, code, used)| (code, used)),
