@@ -7,12 +7,14 @@ use crate::dom0::init;
 use crate::xenstored::Xenstored;
 use crate::{ensure, fail};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use xenstore::client::{Client, DEVICE, Nodes as _};
+use xenstore::saved::load;
 
 const PID_FILE: &str = "/run/xen/xenstored.pid";
 
@@ -63,12 +65,17 @@ fn server(end: Option<(&str, u32)>) -> Result<Child, Stop> {
 
 /// Ends the server that dom0's init started.
 fn end_first() -> Verdict {
+    end_by(Signal::KILL)
+}
+
+/// Ends the server that the process file names.
+fn end_by(signal: Signal) -> Verdict {
     let pid: i32 = std::fs::read_to_string(PID_FILE)?.trim().parse().unwrap_or(0);
     let Some(pid) = Pid::from_raw(pid) else { fail!("{PID_FILE} names no process") };
-    kill_process(pid, Signal::KILL).map_err(std::io::Error::from)?;
+    kill_process(pid, signal).map_err(std::io::Error::from)?;
     let deadline = Instant::now() + Duration::from_secs(10);
     while test_kill_process(pid).is_ok() {
-        ensure!(Instant::now() < deadline, "xenstored survived SIGKILL");
+        ensure!(Instant::now() < deadline, "xenstored survived {signal:?}");
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
@@ -201,6 +208,16 @@ fn damaged() -> Verdict {
     std::fs::write(path, &bytes)?;
     argv(&["/bin/xlr", "xenstored", "--pid-file", PID_FILE])?.success()?;
     argv(&["xenstore-write", "/lab/after", "damage"])?.success()?;
+    // Another version may take up what an ordinary end leaves: there is no request to do again.
+    end_by(Signal::TERM)?;
+    let bytes = std::fs::read(path)?;
+    let left = load(&bytes).map_err(|error| Stop::Failed(error.to_string()))?;
+    ensure!(left.frames.is_empty(), "{} frames after SIGTERM", left.frames.len());
+    argv(&["/bin/xlr", "xenstored", "--pid-file", PID_FILE])?.success()?;
+    let said = argv(&["xenstore-read", "/lab/after"])?.success()?;
+    ensure!(said.out == "damage\n", "after SIGTERM: {}", said.out);
+    let mode = std::fs::metadata(PID_FILE)?.permissions().mode() & 0o777;
+    ensure!(mode == 0o600, "{PID_FILE} has mode {mode:o}");
     Ok(())
 }
 

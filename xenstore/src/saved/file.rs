@@ -5,7 +5,7 @@ use thiserror::Error;
 /// Begins every file.
 const MAGIC: &[u8; 8] = b"xlrstore";
 /// The form of images and entries. A file with another number is not read.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Bytes before the image: the magic, the form, and length and checksum of the image.
 const HEAD_LEN: usize = 28;
 /// Bytes before the entries of a frame.
@@ -20,7 +20,7 @@ pub enum LoadError {
     /// Another version wrote it.
     #[error(
         "it has form {found}, and this program reads form {FORMAT}: start the program that wrote it, \
-         stop it in good order, and try again"
+         end it with SIGTERM, and try again"
     )]
     Form {
         /// The form that the file says it has.

@@ -22,11 +22,11 @@ pub struct Connection<T> {
     pub(super) listed: bool,
     /// Whether there is something to tell it after the next commit.
     pub(super) unsettled: bool,
-    /// Whether its peer has to hear of a new beginning after the next commit.
-    pub(super) was_reset: bool,
+    /// The features to advertise when both its streams begin anew, after the next commit.
+    pub(super) was_reset: Option<u32>,
     /// Whether the transport was asked to tell when there is room.
     pub(super) awaits_room: bool,
-    /// When it was seen with bytes waiting and none taken.
+    /// When the first message was seen waiting that another guest answers for.
     pub(super) stuck_since: Option<Duration>,
 }
 
@@ -42,7 +42,7 @@ impl<T> Connection<T> {
             held_back: false,
             listed: false,
             unsettled: false,
-            was_reset: false,
+            was_reset: None,
             awaits_room: false,
             stuck_since: None,
         }

@@ -32,7 +32,7 @@ pub enum Fault {
     #[error(transparent)]
     TooLong(#[from] ParseError),
     /// The peer does not take what is sent to it.
-    #[error("{waiting_bytes} bytes wait for it, and it takes none")]
+    #[error("{waiting_bytes} bytes wait for it, and it does not take them in time")]
     Unread {
         /// What waits.
         waiting_bytes: usize,

@@ -22,7 +22,7 @@ pub enum Entry<'a> {
     Partial {
         /// Whose.
         connection: ConnectionId,
-        /// All of the packet that is there.
+        /// Those that came now.
         bytes: &'a [u8],
     },
     /// Bytes have left the head of a connection's queue, since the commit before.

@@ -3,6 +3,7 @@
 mod saved;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::Domid;
 
@@ -23,6 +24,10 @@ pub struct Queue {
     reader: Option<Domid>,
     /// Messages that other guests answer for.
     owed: usize,
+    /// Messages at the head for which [`Queue::owed_since`] has noted the time.
+    timed: usize,
+    /// The time of the first message that other guests answer for, once it was looked for.
+    oldest: Option<Duration>,
     /// Events since the last reply, and since anything was sent.
     recent: BTreeSet<Box<[u8]>>,
 }
@@ -34,6 +39,8 @@ pub struct Message {
     pub left: usize,
     /// The guest whose request led to it, which has to answer for it until it is sent.
     pub origin: Option<Domid>,
+    /// When it was first seen waiting, if another guest answers for it.
+    pub since: Option<Duration>,
 }
 
 impl Queue {
@@ -100,7 +107,31 @@ impl Queue {
     fn push(&mut self, message: &[u8], origin: Option<Domid>) {
         self.owed += usize::from(self.is_owed(origin));
         self.bytes.extend_from_slice(message);
-        self.messages.push_back(Message { left: message.len(), origin });
+        self.messages.push_back(Message { left: message.len(), origin, since: None });
+    }
+
+    /// The last two messages are of one request, and the second one answers for both.
+    pub fn answer_once(&mut self) {
+        let before = self.messages.len().checked_sub(2);
+        if let Some(message) = before.and_then(|at| self.messages.get_mut(at)) {
+            let origin = message.origin.take();
+            self.owed -= usize::from(self.is_owed(origin));
+        }
+    }
+
+    /// Since when the first message waits that another guest answers for. Those that came since it was
+    /// asked last wait from `now` on: what is taken meanwhile gives none of them more time.
+    pub fn owed_since(&mut self, now: Duration) -> Option<Duration> {
+        let reader = self.reader;
+        let owed = |message: &Message| message.origin.is_some() && message.origin != reader;
+        for message in self.messages.range_mut(self.timed..) {
+            message.since = owed(message).then_some(now);
+        }
+        self.timed = self.messages.len();
+        if self.oldest.is_none() {
+            self.oldest = self.messages.iter().find(|m| owed(m)).and_then(|m| m.since);
+        }
+        self.oldest
     }
 
     fn is_owed(&self, origin: Option<Domid>) -> bool {
@@ -126,7 +157,11 @@ impl Queue {
             count -= first.left;
             let origin = first.origin;
             self.messages.pop_front();
-            self.owed -= usize::from(self.is_owed(origin));
+            self.timed = self.timed.saturating_sub(1);
+            if self.is_owed(origin) {
+                self.owed -= 1;
+                self.oldest = None;
+            }
             gone(origin);
         }
         if self.sent == self.bytes.len() {
@@ -144,6 +179,7 @@ impl Queue {
     /// A guest is gone: nobody answers for its messages any more.
     pub fn forget(&mut self, origin: Domid) {
         let owed = self.is_owed(Some(origin));
+        self.oldest = None;
         for message in &mut self.messages {
             if message.origin == Some(origin) {
                 message.origin = None;

@@ -49,7 +49,7 @@ pub enum ReplayError {
     /// The requests of a frame have other answers than they had.
     #[error(
         "the requests of frame {number} would be answered in another way than they were: another \
-         version of this program wrote it; start that version, end it in good order, and try again"
+         version of this program wrote it; start that version, end it with SIGTERM, and try again"
     )]
     Differs {
         /// Which frame, from 0 on.
@@ -136,6 +136,9 @@ impl Revived {
         for (number, frame) in contents.frames.iter().enumerate() {
             let mut input = Reader::new(frame.entries);
             revived.server.host.answers = crc32fast::Hasher::new();
+            // A frame was written after what the one before it led to.
+            let connections = revived.server.connections.values_mut();
+            connections.for_each(|connection| connection.was_reset = None);
             while !input.is_empty() {
                 let mut packet = Packet { header: Header::default(), payload: Vec::new() };
                 let entry = Entry::restore(&mut input, &mut packet)
@@ -233,7 +236,7 @@ impl Revived {
         let kernel = ConnectionId::Domain(Domid::DOM0);
         if let Some(connection) = old.connections.get(&kernel) {
             let link = link(&mut host, kernel, None).ok_or(ReplayError::Kernel(None))?;
-            if !connection.parked {
+            if !connection.parked && connection.was_reset.is_none() {
                 connection.sent_meanwhile(&link).map_err(|why| ReplayError::Kernel(Some(why)))?;
             }
             links.insert(kernel, link);
@@ -250,7 +253,10 @@ impl Revived {
             match way {
                 Some(link) => drop(links.insert(id, link)),
                 None if matches!(id, ConnectionId::Socket(_)) => old.fail(id, &Fault::Closed),
-                None => old.drop_connection(id),
+                None => {
+                    old.drop_connection(id);
+                    old.state.reset(id);
+                }
             }
         }
         let mut server = Server::new(old.state, host, journal);
@@ -283,8 +289,18 @@ impl<H: Host, J: Journal> Server<H, J> {
         if connection.parked {
             return Ok(());
         }
-        let has = connection.sent_meanwhile(&connection.link)?;
-        self.sent(id, has);
+        match (connection.sent_meanwhile(&connection.link), connection.was_reset) {
+            // The killed server had begun anew with it.
+            (Ok(has), Some(features)) => {
+                connection.was_reset = None;
+                connection.link.advertise(features)?;
+                self.sent(id, has);
+            }
+            (Ok(has), None) => self.sent(id, has),
+            // It had not, or not wholly.
+            (Err(Fault::Resumed { .. }), Some(_)) => {}
+            (Err(fault), _) => return Err(fault),
+        }
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
         // It may wait for a sign of something that it was given before the kill.
         connection.link.notify()?;

@@ -84,14 +84,6 @@ impl<P: Page> PageRing<P> {
         Ok((self.page.load(REQ_CONS)?, self.page.load(RSP_PROD)?))
     }
 
-    /// Advertises features.
-    ///
-    /// # Errors
-    /// The page cannot be reached.
-    pub fn advertise(&self, features: u32) -> Result<(), Fault> {
-        self.page.store(FEATURES, features)
-    }
-
     /// The page.
     pub const fn page(&self) -> &P {
         &self.page
@@ -149,13 +141,18 @@ impl<P: Page> Transport for PageRing<P> {
     }
 
     fn reset(&mut self, features: u32) -> Result<(), Fault> {
-        for index in [REQ_CONS, REQ_PROD, RSP_CONS, RSP_PROD] {
+        self.advertise(features)?;
+        // The server's first index last: as long as it is what it was, the ring is not empty yet.
+        for index in [REQ_PROD, RSP_CONS, RSP_PROD, REQ_CONS] {
             self.page.store(index, 0)?;
         }
-        self.page.store(ERROR, XENSTORE_ERROR_NONE)?;
-        self.page.store(FEATURES, features)?;
         self.published = 0;
         Ok(())
+    }
+
+    fn advertise(&mut self, features: u32) -> Result<(), Fault> {
+        self.page.store(ERROR, XENSTORE_ERROR_NONE)?;
+        self.page.store(FEATURES, features)
     }
 
     fn reset_done(&mut self) -> Result<(), Fault> {

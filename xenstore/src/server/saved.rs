@@ -66,16 +66,16 @@ impl<H: Host, J: Journal> Server<H, J> {
 impl<T> Connection<T> {
     /// The same streams, with another way to the peer.
     pub(super) fn with_link<L>(self, link: L) -> Connection<L> {
-        let Self { parser, request_position, out, parked, .. } = self;
-        Connection { parser, parked, ..Connection::new(link, request_position, out) }
+        let Self { parser, request_position, out, parked, was_reset, .. } = self;
+        Connection { parser, parked, was_reset, ..Connection::new(link, request_position, out) }
     }
 
-    /// Takes the beginning of a request as it was taken before; `None` when it is none.
+    /// Takes further bytes of a request as they were taken before; `None` when they end it.
     pub(super) fn take_partial(&mut self, bytes: &[u8]) -> Option<()> {
-        let mut new = bytes.strip_prefix(self.parser.held())?;
+        let mut rest = bytes;
         // Positions are modulo 2³².
-        self.request_position = self.request_position.wrapping_add(new.len() as u32);
-        self.parser.advance(&mut new).ok()?.is_none().then_some(())
+        self.request_position = self.request_position.wrapping_add(bytes.len() as u32);
+        self.parser.advance(&mut rest).ok()?.is_none().then_some(())
     }
 
     /// Takes a request as it was taken before.

@@ -45,7 +45,7 @@ impl<H: Host, J: Journal> Server<H, J> {
     pub const HOLD_BACK_BYTES: usize = 64 << 10;
     /// Waiting bytes at which a connection is cut off whose memory no quota binds.
     pub const QUEUE_BYTES: usize = 16 << 20;
-    /// How long a reader may take nothing while guests wait for it.
+    /// How long a message may wait for its reader while another guest answers for it.
     pub const UNREAD_SECONDS: u64 = 20;
 
     /// A server of `state`, which no peer has a connection to yet.
@@ -196,11 +196,15 @@ impl<H: Host, J: Journal> Server<H, J> {
     /// Serves one connection for one turn.
     fn turn(&mut self, id: ConnectionId) -> Result<(), Fault> {
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        if connection.was_reset.is_some() {
+            // What its ring says ends with the commit.
+            return Ok(());
+        }
         if connection.link.asks_for_reset() {
             self.begin_anew(id, None)?;
         }
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
-        if connection.parked {
+        if connection.parked || connection.was_reset.is_some() {
             return Ok(());
         }
         let mut received = std::mem::take(&mut self.received);
@@ -232,7 +236,7 @@ impl<H: Host, J: Journal> Server<H, J> {
                 self.ready(id);
                 break;
             }
-            let before = input.len();
+            let (before, held) = (input.len(), connection.parser.held().len());
             let packet = connection.parser.advance(&mut input)?;
             // Positions are modulo 2³².
             let taken = (before - input.len()) as u32;
@@ -243,7 +247,7 @@ impl<H: Host, J: Journal> Server<H, J> {
                     self.answer(id, &packet);
                 }
                 None => {
-                    let bytes = connection.parser.held();
+                    let bytes = connection.parser.held().get(held..).unwrap_or_default();
                     self.journal.note(Entry::Partial { connection: id, bytes });
                 }
             }
@@ -324,8 +328,9 @@ impl<H: Host, J: Journal> Server<H, J> {
             }
         }
         let origin = cause.and_then(guest);
+        let mut reached = BTreeSet::new();
         for event in changes.events {
-            self.deliver(event, origin);
+            self.deliver(event, origin, &mut reached);
         }
     }
 
@@ -341,6 +346,10 @@ impl<H: Host, J: Journal> Server<H, J> {
             self.attach(ConnectionId::Domain(domid), link, 0, 0);
         });
         self.journal.note(Entry::Connected { domid, identity, ring, result });
+        if result.is_err() {
+            // Its old ring is gone all the same; the next INTRODUCE tries again.
+            self.state.reset(ConnectionId::Domain(domid));
+        }
         let outcome = self.state.connected(domid, ring, result);
         if let Some(reply) = &outcome.reply {
             self.reply(introducer, header, reply);
@@ -348,8 +357,15 @@ impl<H: Host, J: Journal> Server<H, J> {
         self.follow(Some(introducer), header, outcome.changes);
     }
 
-    /// Queues an event. `origin` is the guest that has to answer for it.
-    fn deliver(&mut self, event: Event, origin: Option<Domid>) {
+    /// Queues an event. `origin` is the guest that has to answer for it: once per request and
+    /// connection, since the reader decides how many watches see the same change. `reached` are the
+    /// connections that got an event of this request.
+    fn deliver(
+        &mut self,
+        event: Event,
+        origin: Option<Domid>,
+        reached: &mut BTreeSet<ConnectionId>,
+    ) {
         let id = event.connection;
         let Some(connection) = self.connections.get_mut(&id).filter(|c| !c.parked) else { return };
         self.encoded.clear();
@@ -364,7 +380,11 @@ impl<H: Host, J: Journal> Server<H, J> {
             return;
         }
         if let Some(domid) = origin {
-            self.state.queued(domid, 1, 0);
+            if reached.insert(id) {
+                self.state.queued(domid, 1, 0);
+            } else {
+                connection.out.answer_once();
+            }
         }
         if let Some(domid) = guest(id) {
             self.state.queued(domid, 0, signed(self.encoded.len()));
@@ -401,15 +421,13 @@ impl<H: Host, J: Journal> Server<H, J> {
             }
         };
         let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
-        let listed = connection.listed;
-        connection.link.reset(features)?;
         connection.parser = crate::wire::Parser::new();
         connection.request_position = 0;
         connection.out = Queue::at(0, guest(id));
         connection.parked = false;
         connection.held_back = false;
-        connection.was_reset = true;
-        connection.listed = listed;
+        // The ring itself after the commit: who is killed before leaves it as the file has it.
+        connection.was_reset = Some(features);
         self.mark(id);
         Ok(())
     }

@@ -33,10 +33,14 @@ impl<H: Host, J: Journal> Server<H, J> {
         if connection.parked {
             return Ok(());
         }
-        let mut notify = connection.link.taken(connection.request_position)?;
-        if std::mem::take(&mut connection.was_reset) {
+        if let Some(features) = connection.was_reset.take() {
+            connection.link.reset(features)?;
             connection.link.reset_done()?;
+            // Nothing was taken from it since.
+            self.ready(id);
         }
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        let mut notify = connection.link.taken(connection.request_position)?;
         let mut sent = 0;
         let sending = loop {
             let (at, waiting) = connection.out.not_sent(sent);
@@ -62,7 +66,7 @@ impl<H: Host, J: Journal> Server<H, J> {
             connection.awaits_room = waits;
         }
         if waits || connection.stuck_since.is_some() {
-            self.watch_reader(id, sent > 0);
+            self.watch_reader(id);
         }
         self.resume(id);
         Ok(())
@@ -82,16 +86,16 @@ impl<H: Host, J: Journal> Server<H, J> {
         }
     }
 
-    /// Notes since when a reader has taken nothing of what another guest answers for. The kernel of
+    /// Notes since when a reader has left what another guest answers for. The kernel of
     /// this domain is waited for however long it takes: without its store the host is lost.
-    fn watch_reader(&mut self, id: ConnectionId, progress: bool) {
+    fn watch_reader(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let kernel = id == ConnectionId::Domain(Domid::DOM0);
         if kernel || !connection.out.holds_up_others() {
             connection.stuck_since = None;
             self.stuck.remove(&id);
-        } else if progress || connection.stuck_since.is_none() {
-            connection.stuck_since = Some(self.host.now());
+        } else {
+            connection.stuck_since = connection.out.owed_since(self.host.now());
             self.stuck.insert(id);
         }
     }

@@ -70,6 +70,14 @@ pub trait Transport {
         Ok(())
     }
 
+    /// Advertises features on a connection that has nothing against it.
+    ///
+    /// # Errors
+    /// The connection is at its end.
+    fn advertise(&mut self, _features: u32) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Tells a peer that has asked for a new beginning that it has come.
     ///
     /// # Errors

@@ -142,6 +142,33 @@ fn the_kernels_ring_fits_or_nothing_begins() {
     }
 }
 
+/// A ring that is introduced once more while it is in use, by a server that is killed at any step of it.
+#[test]
+fn a_ring_begins_anew_once_whenever_the_kill_comes() {
+    let mut kills = 0;
+    for first in 1..60 {
+        let (world, mut clients) = prepared();
+        read(&mut clients[1], "/local/domain/1");
+        life(&world, &mut clients);
+        let (domid, gfn, port) = (Domid(1), Gfn(1), Port(1));
+        clients[0].ask(0, &Request::Introduce { domid, gfn, port });
+        world.kill.after(first);
+        // The guest is suspended meanwhile.
+        kills += u32::from(life(&world, &mut clients[..1]));
+        world.kill.after(0);
+        life(&world, &mut clients[..1]);
+        assert_eq!(*world.faults.borrow(), [], "killed after {first} steps");
+        assert!(clients.iter().all(Client::is_done));
+        let page = &world.pages[&domid];
+        assert_eq!((page.word(REQ_CONS), page.word(RSP_PROD)), (0, 0));
+        clients[1] = Client::new(page, "/none");
+        read(&mut clients[1], "/local/domain/1");
+        life(&world, &mut clients);
+        assert_eq!(last_reply(&clients[1]), Reply::Value(b"home".to_vec()));
+    }
+    assert!(kills > 10, "{kills}");
+}
+
 /// Damage that checksums do not show: somebody made a file of it.
 #[test]
 fn fuzz_revived() {

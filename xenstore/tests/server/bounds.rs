@@ -201,6 +201,49 @@ fn who_holds_up_others_for_too_long_is_cut_off() {
     assert!(setting.guests[1].outgoing.is_empty(), "guest 1 goes on");
 }
 
+/// A reader that takes a byte now and then gets no more time for what waits behind it.
+#[test]
+fn who_drips_is_cut_off_in_time() {
+    let mut setting = Setting::new(3, 0);
+    one_floods_two(&mut setting);
+    for second in (0..TestServer::UNREAD_SECONDS).step_by(5) {
+        setting.now.set(Duration::from_secs(second));
+        let page = &setting.guests[2].page;
+        page.set(RSP_CONS, page.word(RSP_CONS).wrapping_add(1));
+        setting.turn(2);
+        setting.server.expire();
+    }
+    assert!(setting.server.host_mut().faults.is_empty());
+    setting.now.set(Duration::from_secs(TestServer::UNREAD_SECONDS));
+    setting.server.expire();
+    assert_eq!(setting.server.host_mut().faults.len(), 1);
+}
+
+/// The reader decides how many watches see a change; who makes it answers for one.
+#[test]
+fn many_watches_of_one_reader_count_once_per_request() {
+    let mut setting = Setting::new(2, 0);
+    let data = "/local/domain/1/data";
+    setting.control(&Request::Mkdir(path(data)));
+    let permissions = "n1,r2".parse().unwrap();
+    setting.control(&Request::SetPerms { path: path(data), permissions });
+    for number in 0..40 {
+        setting.call(2, &watch(data, &number.to_string()));
+    }
+    setting.guests[2].pull();
+    for count in 1..=3 {
+        setting.call(1, &write("data/n", "x"));
+        let usage = setting.server.state().usage(Domid(1)).unwrap();
+        assert_eq!(usage.outstanding, count);
+    }
+    for _ in 0..100 {
+        setting.guests[2].pull();
+        setting.turn(2);
+    }
+    assert_eq!(setting.server.state().usage(Domid(1)).unwrap().outstanding, 0);
+    assert_eq!(setting.server.next_expiry(), None);
+}
+
 /// The kernel of this host is never cut off for being slow: guests wait for it.
 #[test]
 fn the_kernel_is_waited_for() {

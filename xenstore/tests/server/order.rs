@@ -1,6 +1,8 @@
 //! Nobody hears of anything before it is committed.
 
 use crate::world::*;
+use xenstore::wire::Request;
+use xenstore::{Domid, Gfn, Port};
 
 #[test]
 fn the_commit_comes_before_the_indices_move() {
@@ -32,6 +34,35 @@ fn one_commit_serves_all_that_a_round_did() {
     setting.server.round().unwrap();
     assert_eq!(setting.notes.commits.get() - commits, 1);
     assert_eq!(setting.notes.requests.get() - requests, 10);
+}
+
+/// A ring that is introduced once more is what it was until the journal has it.
+#[test]
+fn without_a_commit_no_ring_begins_anew() {
+    let mut setting = Setting::new(1, 0);
+    setting.call(1, &write("x", "value"));
+    let page = setting.guests[1].page.clone();
+    let before = page.bytes.borrow().clone();
+    let (domid, gfn, port) = (Domid(1), Gfn(1), Port(1));
+    setting.guests[0].ask(0, &Request::Introduce { domid, gfn, port });
+    setting.guests[0].push();
+    setting.notes.broken.set(true);
+    setting.server.ready(setting.guests[0].id);
+    assert!(setting.server.round().is_err());
+    assert!(*page.bytes.borrow() == before);
+}
+
+/// However small the pieces of a request are, each byte is noted once.
+#[test]
+fn what_came_before_is_not_noted_again() {
+    let mut setting = Setting::new(1, 0);
+    setting.guests[1].ask(0, &write("x", &"v".repeat(900)));
+    let all = std::mem::take(&mut setting.guests[1].outgoing);
+    for byte in &all[..all.len() - 1] {
+        setting.guests[1].outgoing.push(*byte);
+        setting.turn(1);
+    }
+    assert_eq!(setting.notes.partial_bytes.get(), all.len() - 1);
 }
 
 #[test]

@@ -169,6 +169,14 @@ fn introductions() {
     assert_eq!(setting.introduce(9), Reply::Error(Errno::Einval.into()));
     assert!(setting.server.connection(ConnectionId::Domain(Domid(9))).is_none());
     setting.call(1, &watch("name", "token"));
+    // Its ring goes out of reach, and comes back.
+    let page = setting.server.host_mut().pages.remove(&Domid(1)).unwrap();
+    setting.server.host_mut().existing.insert(Domid(1));
+    assert_eq!(setting.introduce(1), Reply::Error(Errno::Einval.into()));
+    assert_eq!(setting.server.state().usage(Domid(1)).unwrap().watches, 0, "nobody is there");
+    setting.server.host_mut().pages.insert(Domid(1), page);
+    assert_eq!(setting.introduce(1), Reply::Done(MessageType::Introduce));
+    setting.call(1, &watch("name", "token"));
     assert_eq!(setting.introduce(1), Reply::Done(MessageType::Introduce));
     assert_eq!(setting.server.state().usage(Domid(1)).unwrap().watches, 0, "begins anew");
     assert_eq!(setting.call(1, &write("x", "y")), Reply::Done(MessageType::Write));

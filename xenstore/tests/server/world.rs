@@ -109,6 +109,7 @@ impl Host for World {
 pub struct Notes {
     pub requests: Rc<Cell<usize>>,
     pub commits: Rc<Cell<usize>>,
+    pub partial_bytes: Rc<Cell<usize>>,
     pub broken: Rc<Cell<bool>>,
     /// Looks at the world in the moment of the commit.
     pub pages: Rc<RefCell<Vec<(Shared, u32, u32)>>>,
@@ -116,8 +117,12 @@ pub struct Notes {
 
 impl Journal for Notes {
     fn note(&mut self, entry: Entry<'_>) {
-        if let Entry::Request { .. } = entry {
-            self.requests.set(self.requests.get() + 1);
+        match entry {
+            Entry::Request { .. } => self.requests.set(self.requests.get() + 1),
+            Entry::Partial { bytes, .. } => {
+                self.partial_bytes.set(self.partial_bytes.get() + bytes.len());
+            }
+            _ => {}
         }
     }
 

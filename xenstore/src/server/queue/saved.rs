@@ -33,7 +33,7 @@ impl Queue {
             let origin = origin.map_err(|_| input.damaged(WHAT))?.map(Domid);
             left_bytes = left_bytes.saturating_add(left);
             queue.owed += usize::from(queue.is_owed(origin));
-            queue.messages.push_back(Message { left, origin });
+            queue.messages.push_back(Message { left, origin, since: None });
         }
         for _ in 0..input.count(WHAT)? {
             queue.recent.insert(input.bytes(WHAT)?.into());

@@ -28,6 +28,8 @@ pub struct XenHost {
     /// Whose ring a local port belongs to. Entries of ports that are closed do no harm: a port that
     /// comes again replaces them.
     ports: BTreeMap<Port, ConnectionId>,
+    /// How often guests broke their rings: one that does so again and again is not worth a line each.
+    faults: BTreeMap<ConnectionId, u64>,
     trace: Option<Trace>,
     trace_file: PathBuf,
     start: Instant,
@@ -41,6 +43,7 @@ impl XenHost {
             grants: GrantDevice::open()?,
             events: Rc::clone(events),
             ports: BTreeMap::new(),
+            faults: BTreeMap::new(),
             trace: None,
             trace_file: trace::FILE.into(),
             start: Instant::now(),
@@ -145,6 +148,7 @@ impl Host for XenHost {
     type Transport = Link;
 
     fn connect(&mut self, domid: Domid, ring: Ring) -> Result<Link, Errno> {
+        self.faults.remove(&ConnectionId::Domain(domid));
         self.try_connect(domid, ring).map_err(|error| {
             tracing::warn!("domain {domid} is not connected: {error}");
             Errno::Einval
@@ -196,7 +200,17 @@ impl Host for XenHost {
 
     fn faulted(&mut self, connection: ConnectionId, fault: &Fault) {
         let why = super::super::error::chain(fault);
-        tracing::warn!("{connection} is cut off: {why}");
+        if matches!(connection, ConnectionId::Socket(_)) {
+            tracing::warn!("{connection} is cut off: {why}");
+            return;
+        }
+        let times = self.faults.entry(connection).or_default();
+        *times = times.saturating_add(1);
+        if *times == 1 {
+            tracing::warn!("{connection} is cut off: {why}");
+        } else if times.is_power_of_two() {
+            tracing::warn!("{connection} is cut off for the {times}th time: {why}");
+        }
     }
 
     fn request(&mut self, connection: ConnectionId, packet: &Packet) {

@@ -174,6 +174,13 @@ impl Transport for Link {
         }
     }
 
+    fn advertise(&mut self, features: u32) -> Result<(), Fault> {
+        match self {
+            Self::Socket(_) => Ok(()),
+            Self::Ring(ring) => ring.advertise(features),
+        }
+    }
+
     fn reset_done(&mut self) -> Result<(), Fault> {
         match self {
             Self::Socket(_) => Ok(()),

@@ -69,6 +69,21 @@ impl Journal for Log {
     }
 }
 
+/// Everything, as it is now.
+fn image(server: &mut Server<XenHost, Log>) -> Vec<u8> {
+    let mut image = server.journal_mut().boot.clone();
+    server.save(&mut image);
+    image
+}
+
+/// Leaves an image with nothing behind it.
+pub fn finish(server: &mut Server<XenHost, Log>) -> Result<(), XenstoredError> {
+    let image = image(server);
+    server.journal_mut().log.keep(&image)?;
+    server.host_mut().flush();
+    Ok(())
+}
+
 /// Writes an image where one is due, and says what went wrong.
 pub fn keep(server: &mut Server<XenHost, Log>) {
     if let Some(error) = server.journal_mut().log.take_trouble() {
@@ -78,8 +93,7 @@ pub fn keep(server: &mut Server<XenHost, Log>) {
     if !server.journal_mut().log.wants_image() {
         return;
     }
-    let mut image = server.journal_mut().boot.clone();
-    server.save(&mut image);
+    let image = image(server);
     steps::passed(Step::Image);
     let was_kept = server.journal_mut().log.is_kept();
     match server.journal_mut().log.keep(&image) {

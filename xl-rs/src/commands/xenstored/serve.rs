@@ -4,7 +4,7 @@ use std::fs::{File, Permissions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -27,8 +27,10 @@ use crate::cli::XenstoredArgs;
 
 /// What an event is about; numbers below are those of sockets.
 const EVENT_CHANNELS: u64 = 1 << 32;
+/// Somebody wants the service to end.
+const TERMINATE: u64 = EVENT_CHANNELS + 1;
 /// The first listener; the others follow.
-const LISTENERS: u64 = EVENT_CHANNELS + 1;
+const LISTENERS: u64 = EVENT_CHANNELS + 2;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
 
@@ -41,6 +43,8 @@ pub struct Service {
     ends: Port,
     listeners: Vec<UnixListener>,
     ports: Vec<Port>,
+    /// Readable once SIGTERM has come.
+    _terminate: UnixStream,
     /// Locked for as long as this process lives.
     _pid_file: File,
 }
@@ -91,6 +95,7 @@ impl Service {
             steps::end_at(Some(end));
         }
         saved::keep(&mut server);
+        let terminate = terminate(&epoll).map_err(system("prepare for signals"))?;
         let listeners = listen::listen()?;
         for (index, listener) in (LISTENERS..).zip(&listeners) {
             let data = EventData::new_u64(index);
@@ -99,10 +104,20 @@ impl Service {
                 .map_err(system("wait for connections"))?;
         }
         let ports = Vec::new();
-        Ok(Self { server, epoll, events, ends, listeners, ports, _pid_file: pid_file })
+        Ok(Self {
+            server,
+            epoll,
+            events,
+            ends,
+            listeners,
+            ports,
+            _terminate: terminate,
+            _pid_file: pid_file,
+        })
     }
 
-    /// Serves for ever.
+    /// Serves until SIGTERM. What is left then needs no requests to be done again, so that another
+    /// version of this program may take it up.
     pub fn run(&mut self) -> Result<(), XenstoredError> {
         let mut ready = Vec::with_capacity(EVENTS);
         loop {
@@ -117,6 +132,9 @@ impl Service {
             match waited {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(system("wait for events")(errno)),
+            }
+            if ready.iter().any(|event| event.data.u64() == TERMINATE) {
+                return saved::finish(&mut self.server);
             }
             self.take_events(&ready)?;
             self.server.expire();
@@ -142,7 +160,7 @@ impl Service {
         }
         for event in ready {
             match event.data.u64() {
-                EVENT_CHANNELS => {}
+                EVENT_CHANNELS | TERMINATE => {}
                 listener @ LISTENERS.. => self.accept((listener - LISTENERS) as usize),
                 number => {
                     if let Ok(number) = u32::try_from(number) {
@@ -226,6 +244,14 @@ fn first(mut host: XenHost, log: Log) -> Result<Server<XenHost, Log>, XenstoredE
     ring.notify().map_err(failed)?;
     server.attach(ConnectionId::Domain(Domid::DOM0), Link::Ring(ring), request, reply);
     Ok(server)
+}
+
+/// Has SIGTERM heard where everything else is.
+fn terminate(epoll: &OwnedFd) -> std::io::Result<UnixStream> {
+    let (end, signalled) = UnixStream::pair()?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, signalled)?;
+    epoll::add(epoll, &end, EventData::new_u64(TERMINATE), EventFlags::IN)?;
+    Ok(end)
 }
 
 /// Opens and locks the file, and leaves what it holds.
