@@ -15,12 +15,12 @@ use xenstore::client::{Client as Store, Nodes as _};
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
-    Case::new("channel/both-ways", Group::Toolstack, both_ways),
-    Case::new("channel/flood", Group::Toolstack, flood),
-    Case::new("channel/guest-that-lies", Group::Toolstack, guest_that_lies),
-    Case::new("channel/daemon-is-killed", Group::Toolstack, daemon_is_killed),
-    Case::new("channel/nobody-serves", Group::Toolstack, nobody_serves),
-    Case::new("channel/socket-in-the-way", Group::Toolstack, socket_in_the_way),
+    Case::new("channel/both-ways", Group::Device, both_ways),
+    Case::new("channel/flood", Group::Device, flood),
+    Case::new("channel/guest-that-lies", Group::Device, guest_that_lies),
+    Case::new("channel/daemon-is-killed", Group::Device, daemon_is_killed),
+    Case::new("channel/nobody-serves", Group::Device, nobody_serves),
+    Case::new("channel/socket-in-the-way", Group::Device, socket_in_the_way),
 ];
 
 /// Limit of everything that is waited for.

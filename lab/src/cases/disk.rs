@@ -9,17 +9,17 @@ use crate::ensure;
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
-    Case::new("disk/guest-serves", Group::Toolstack, serves),
-    Case::new("disk/mounts-and-writes", Group::Toolstack, mounts_and_writes),
-    Case::new("disk/hot", Group::Toolstack, hot),
-    Case::new("disk/block-device", Group::Toolstack, block_device),
-    Case::new("disk/under-load", Group::Toolstack, under_load),
-    Case::new("disk/ends", Group::Toolstack, ends),
-    Case::new("disk/rounds", Group::Toolstack, || rounds(20)),
+    Case { ci: false, ..Case::new("disk/guest-serves", Group::Device, serves) },
+    Case::new("disk/mounts-and-writes", Group::Device, mounts_and_writes),
+    Case::new("disk/hot", Group::Device, hot),
+    Case::new("disk/block-device", Group::Device, block_device),
+    Case { ci: false, ..Case::new("disk/under-load", Group::Device, under_load) },
+    Case::new("disk/ends", Group::Device, ends),
+    Case { ci: false, ..Case::new("disk/rounds", Group::Device, || rounds(20)) },
     Case {
         ci: false,
         limit_seconds: 600,
-        ..Case::new("disk/200-rounds", Group::Toolstack, || rounds(200))
+        ..Case::new("disk/200-rounds", Group::Device, || rounds(200))
     },
 ];
 

@@ -10,16 +10,16 @@ use std::process::Stdio;
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
-    Case::new("host-check/good", Group::Toolstack, good),
-    Case::new("host-check/drivers", Group::Toolstack, drivers),
-    Case::new("host-check/device-files", Group::Toolstack, device_files),
-    Case::new("host-check/daemons", Group::Toolstack, daemons),
-    Case::new("host-check/state", Group::Toolstack, state),
-    Case::new("host-check/not-root", Group::Toolstack, not_root),
+    Case::new("host-check/good", Group::Device, good),
+    Case::new("host-check/drivers", Group::Device, drivers),
+    Case::new("host-check/device-files", Group::Device, device_files),
+    Case::new("host-check/daemons", Group::Device, daemons),
+    Case::new("host-check/state", Group::Device, state),
+    Case::new("host-check/not-root", Group::Device, not_root),
     Case {
         ci: false,
         xen_options: "dom0_mem=512M gnttab_max_maptrack_frames=512 gnttab_max_frames=48",
-        ..Case::new("host-check/limits", Group::Toolstack, limits)
+        ..Case::new("host-check/limits", Group::Device, limits)
     },
 ];
 

@@ -14,21 +14,21 @@ use std::process::Stdio;
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
-    Case { limit_seconds: 240, ..Case::new("vif/bridged", Group::Toolstack, bridged) },
-    Case { limit_seconds: 240, ..Case::new("vif/routed", Group::Toolstack, routed) },
-    Case { limit_seconds: 240, ..Case::new("vif/script", Group::Toolstack, script) },
-    Case { ci: false, ..Case::new("vif/script-hangs", Group::Toolstack, script_hangs) },
-    Case { limit_seconds: 240, ..Case::new("vif/vlan", Group::Toolstack, vlan) },
-    Case { limit_seconds: 240, ..Case::new("vif/attach", Group::Toolstack, attach) },
-    Case { limit_seconds: 240, ..Case::new("vif/refused", Group::Toolstack, refused) },
-    Case { ci: false, ..Case::new("vif/no-answer", Group::Toolstack, no_answer) },
-    Case { limit_seconds: 240, ..Case::new("vif/lies", Group::Toolstack, lies) },
-    Case { limit_seconds: 360, ..Case::new("vif/equal-to-xl", Group::Toolstack, equal_to_xl) },
-    Case { limit_seconds: 240, ..Case::new("vif/rounds", Group::Toolstack, || rounds(20)) },
+    Case { limit_seconds: 240, ..Case::new("vif/bridged", Group::Device, bridged) },
+    Case { limit_seconds: 240, ..Case::new("vif/routed", Group::Device, routed) },
+    Case { limit_seconds: 240, ..Case::new("vif/script", Group::Device, script) },
+    Case { ci: false, ..Case::new("vif/script-hangs", Group::Device, script_hangs) },
+    Case { limit_seconds: 240, ..Case::new("vif/vlan", Group::Device, vlan) },
+    Case { limit_seconds: 240, ..Case::new("vif/attach", Group::Device, attach) },
+    Case { limit_seconds: 240, ..Case::new("vif/refused", Group::Device, refused) },
+    Case { ci: false, ..Case::new("vif/no-answer", Group::Device, no_answer) },
+    Case { ci: false, limit_seconds: 240, ..Case::new("vif/lies", Group::Device, lies) },
+    Case { limit_seconds: 360, ..Case::new("vif/equal-to-xl", Group::Device, equal_to_xl) },
+    Case { ci: false, limit_seconds: 240, ..Case::new("vif/rounds", Group::Device, || rounds(20)) },
     Case {
         ci: false,
         limit_seconds: 900,
-        ..Case::new("vif/200-rounds", Group::Toolstack, || rounds(200))
+        ..Case::new("vif/200-rounds", Group::Device, || rounds(200))
     },
 ];
 
