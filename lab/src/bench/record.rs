@@ -7,6 +7,7 @@ use super::samples::Samples;
 use crate::qemu::Clock;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::{self, Write as _};
 
 /// One measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,18 @@ pub struct Record {
     /// The machine's clock; filled in by the host.
     #[serde(default)]
     pub clock: String,
+}
+
+impl Record {
+    /// Prints it in dom0, for the host to read.
+    ///
+    /// # Errors
+    /// A host that reads no more.
+    pub fn print(&self) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", serde_json::to_string(self)?)?;
+        out.flush()
+    }
 }
 
 /// What a clock is called in records and units.

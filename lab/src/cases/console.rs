@@ -144,6 +144,17 @@ fn key_and_signal() -> Verdict {
     Ok(())
 }
 
+/// Types Ctrl-], and waits until the terminal is given back by a command that goes on.
+fn leave(terminal: &mut Terminal) -> Verdict {
+    terminal.type_in(DETACH)?;
+    let deadline = Instant::now() + LIMIT;
+    while terminal.is_raw()? {
+        ensure!(Instant::now() < deadline, "Ctrl-] leaves nothing: {}", terminal.text());
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
 /// Ctrl-] leaves the console of a `create -Fc` and not the domain: it is started again at its end,
 /// and a signal still ends the command.
 fn foreground_left() -> Verdict {
@@ -152,12 +163,7 @@ fn foreground_left() -> Verdict {
     let mut terminal = Terminal::start(&["/bin/xlr", "create", "-Fc", &path, obey])?;
     terminal.until("xtf: idle")?;
     terminal.await_raw()?;
-    terminal.type_in(DETACH)?;
-    let deadline = Instant::now() + LIMIT;
-    while terminal.is_raw()? {
-        ensure!(Instant::now() < deadline, "Ctrl-] leaves nothing: {}", terminal.text());
-        std::thread::yield_now();
-    }
+    leave(&mut terminal)?;
     let first = domid("left")?.unwrap_or_default();
     let mut log = crate::dom0::host::console("left")?;
     argv(&[
@@ -184,12 +190,7 @@ fn foreground_left() -> Verdict {
     let mut terminal = Terminal::start(&["/bin/xlr", "create", "-Fc", &path])?;
     terminal.until("xtf: idle")?;
     terminal.await_raw()?;
-    terminal.type_in(DETACH)?;
-    let deadline = Instant::now() + LIMIT;
-    while terminal.is_raw()? {
-        ensure!(Instant::now() < deadline, "Ctrl-] leaves nothing: {}", terminal.text());
-        std::thread::yield_now();
-    }
+    leave(&mut terminal)?;
     settled()?;
     kill_process(Pid::from_child(&terminal.child.0), Signal::TERM).map_err(std::io::Error::from)?;
     let code = terminal.end()?;

@@ -69,6 +69,27 @@ pub trait Nodes {
         }
     }
 
+    /// The values of nodes, in the order of the paths and in one round trip; `None` where there is no
+    /// such node.
+    ///
+    /// # Errors
+    /// All but [`Error::is_not_found`].
+    fn read_each<P: AsRef<str>>(
+        &mut self,
+        paths: impl IntoIterator<Item = P>,
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let requests = paths.into_iter().map(Request::read).collect::<Result<Vec<_>, _>>()?;
+        let mut values = Vec::with_capacity(requests.len());
+        for (request, reply) in requests.iter().zip(self.batch(&requests)?) {
+            values.push(match reply.and_then(|reply| expect::value(request, reply)) {
+                Ok(value) => Some(value),
+                Err(error) if error.is_not_found() => None,
+                Err(error) => return Err(error),
+            });
+        }
+        Ok(values)
+    }
+
     /// The value of a node as text, or `None` where there is no such node.
     ///
     /// # Errors

@@ -3,17 +3,16 @@
 //! What is begun is recorded first: a device that a command which was killed has left half attached or
 //! half detached goes with the next command.
 
-use super::domain;
+use super::device_list;
 use super::error::CommandError;
 use super::hot::Hot;
-use super::{kept_disks, print, print_json, tell};
+use super::kept_disks;
 use crate::cli::{BlockAttachArgs, BlockDetachArgs, DeviceListArgs};
 use crate::config::device::disk;
 use crate::device::disk::{Disk, DiskSpec};
 use crate::device::list::{Frontend, devices_of, frontends};
 use crate::device::{Kind, vdev};
 use crate::output::disks::{DiskRow, table};
-use libxc_safe::Xen;
 use xen_sys::types::Domid;
 use xenstore::client::Client;
 
@@ -49,26 +48,7 @@ pub fn detach(arguments: &BlockDetachArgs) -> Result<(), CommandError> {
 
 /// Runs `block-list`.
 pub fn list(arguments: &DeviceListArgs) -> Result<(), CommandError> {
-    let xen = Xen::open()?;
-    let mut store = Client::connect()?;
-    let mut rows = Vec::new();
-    let mut failed = None;
-    for given in &arguments.domains {
-        match domain::find(&xen, &mut store, given) {
-            Ok(info) => rows.extend(disks(info.domid, &mut store)?),
-            // The others are listed all the same, as by xl.
-            Err(error) => {
-                if let Some(error) = failed.replace(error) {
-                    tell(super::error::chain(&error));
-                }
-            }
-        }
-    }
-    match arguments.json {
-        true => print_json(&serde_json::to_value(&rows).unwrap_or_default())?,
-        false => print(table(&rows).as_bytes())?,
-    }
-    failed.map_or(Ok(()), Err)
+    device_list::run(arguments, disks, table)
 }
 
 fn disks(domid: Domid, store: &mut Client) -> Result<Vec<DiskRow>, CommandError> {

@@ -5,8 +5,7 @@ use super::{domain, print, print_json};
 use crate::cli::ChannelListArgs;
 use crate::output::channels::{ChannelRow, table};
 use libxc_safe::{Domid, Xen};
-use xenstore::client::{Client, Error, Nodes};
-use xenstore::wire::{Reply, Request};
+use xenstore::client::{Client, Nodes};
 
 /// Runs the command.
 pub fn run(arguments: &ChannelListArgs) -> Result<(), CommandError> {
@@ -38,7 +37,8 @@ fn channels(store: &mut Client, domid: Domid) -> Result<Vec<ChannelRow>, Command
         let frontend = format!("/local/domain/{domid}/device/console/{number}");
         let names = ["name", "connection", "path", "backend"].map(|name| format!("{libxl}/{name}"));
         let values = ["state", "port", "ring-ref", "tty"].map(|name| format!("{frontend}/{name}"));
-        let texts = texts(store, names.iter().chain(&values))?;
+        let read = store.read_each(names.iter().chain(&values))?.into_iter();
+        let texts: Vec<_> = read.map(|value| String::from_utf8(value?).ok()).collect();
         let [name, connection, path, backend, state, port, ring, tty] = &texts[..] else {
             continue;
         };
@@ -61,22 +61,4 @@ fn channels(store: &mut Client, domid: Domid) -> Result<Vec<ChannelRow>, Command
         });
     }
     Ok(rows)
-}
-
-/// Values in one round trip; none where there is no node, or no text in it.
-fn texts<'a>(
-    store: &mut Client,
-    paths: impl Iterator<Item = &'a String>,
-) -> Result<Vec<Option<String>>, Error> {
-    let requests = paths.map(Request::read).collect::<Result<Vec<_>, _>>()?;
-    let mut texts = Vec::with_capacity(requests.len());
-    for reply in store.batch(&requests)? {
-        texts.push(match reply {
-            Ok(Reply::Value(value)) => String::from_utf8(value).ok(),
-            Ok(_) => None,
-            Err(error) if error.is_not_found() => None,
-            Err(error) => return Err(error),
-        });
-    }
-    Ok(texts)
 }

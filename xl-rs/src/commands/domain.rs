@@ -12,7 +12,6 @@ use libxc_safe::{DomainInfo, Xen};
 use std::time::Duration;
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
-use xenstore::wire::{Reply, Request};
 
 /// A domain and its name, if xenstore has one.
 #[derive(Clone, Debug)]
@@ -26,24 +25,11 @@ pub struct Named {
 /// Every domain with its name, by ascending domid.
 pub fn all(xen: &Xen, store: &mut Client) -> Result<Vec<Named>, CommandError> {
     let domains = xen.domains()?;
-    let requests: Vec<Request> = domains
-        .iter()
-        .map(|info| Request::read(name_path(info.domid)))
-        .collect::<Result<_, _>>()
-        .map_err(xenstore::client::Error::from)?;
-    let replies = store.batch(&requests)?;
-    let mut named = Vec::with_capacity(domains.len());
-    for (info, reply) in domains.into_iter().zip(replies) {
-        let name = match reply {
-            Ok(Reply::Value(value)) => Some(String::from_utf8_lossy(&value).into_owned()),
-            Ok(_) => None,
-            // A domain that is being made or taken down has no name.
-            Err(error) if error.is_not_found() => None,
-            Err(error) => return Err(error.into()),
-        };
-        named.push(Named { info, name });
-    }
-    Ok(named)
+    // A domain that is being made or taken down has no name.
+    let names = store.read_each(domains.iter().map(|info| name_path(info.domid)))?;
+    let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+    let named = |(info, name): (DomainInfo, Option<_>)| Named { info, name: name.map(text) };
+    Ok(domains.into_iter().zip(names).map(named).collect())
 }
 
 /// Every domain without its name, for when xenstore cannot be asked.

@@ -12,6 +12,7 @@ mod consoled;
 mod create;
 mod debug_keys;
 mod destroy;
+mod device_list;
 mod devices;
 mod dmesg;
 mod domain;

@@ -164,30 +164,9 @@ impl<P: Page> Console<P> {
 mod tests {
     use super::*;
     use crate::consoled::Key;
+    use crate::consoled::ring::tests::Shared;
     use domain_builder::spec::Connection;
-    use std::cell::RefCell;
     use std::os::unix::net::UnixStream;
-
-    /// A ring with nothing in it.
-    struct Still(RefCell<Vec<u8>>);
-
-    impl Page for Still {
-        fn index(&self, offset: usize) -> Result<u32, Error> {
-            let page = self.0.borrow();
-            Ok(u32::from_ne_bytes(page[offset..offset + 4].try_into().expect("4 bytes")))
-        }
-        fn set_index(&self, offset: usize, value: u32) -> Result<(), Error> {
-            self.copy_to(offset, &value.to_ne_bytes())
-        }
-        fn copy_from(&self, offset: usize, bytes: &mut [u8]) -> Result<(), Error> {
-            bytes.copy_from_slice(&self.0.borrow()[offset..offset + bytes.len()]);
-            Ok(())
-        }
-        fn copy_to(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
-            self.0.borrow_mut()[offset..offset + bytes.len()].copy_from_slice(bytes);
-            Ok(())
-        }
-    }
 
     /// A client that comes as the ring goes is met by the next turn, which tells to watch it.
     #[test]
@@ -197,12 +176,13 @@ mod tests {
         let mut console = Console::new(1, String::from("marker"));
         let opened = Endpoint::open(key, &Connection::Socket(path.clone()));
         console.endpoint = Some(opened.expect("opens"));
-        let ring = Ring::take_up(Still(RefCell::new(vec![0; 4096]))).expect("maps");
+        let ring = Ring::take_up(Shared::new()).expect("maps");
         console.link = Some(Link { ring, port: Port(1) });
         let _client = UnixStream::connect(&path).expect("connects");
         console.last_words().expect("nothing is said");
-        let peer =
-            |console: &Console<Still>| console.endpoint.as_ref().and_then(Endpoint::peer).is_some();
+        let peer = |console: &Console<Shared>| {
+            console.endpoint.as_ref().and_then(Endpoint::peer).is_some()
+        };
         assert!(!peer(&console));
         assert!(console.turn().expect("a turn").client && peer(&console));
     }

@@ -138,7 +138,7 @@ impl<P: Page> Ring<P> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::cell::RefCell;
@@ -147,10 +147,12 @@ mod tests {
 
     /// A page of memory that both sides of a test hold.
     #[derive(Clone)]
-    struct Shared(Rc<RefCell<Vec<u8>>>);
+    /// A page that both ends have.
+    pub struct Shared(Rc<RefCell<Vec<u8>>>);
 
     impl Shared {
-        fn new() -> Self {
+        /// One with nothing in it.
+        pub fn new() -> Self {
             Self(Rc::new(RefCell::new(vec![0; 4096])))
         }
     }

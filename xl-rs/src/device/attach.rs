@@ -112,10 +112,20 @@ pub(super) fn check_driver(address: &Address) -> Result<(), DeviceError> {
 
 fn make_nodes(device: &Device, host: &mut Host<'_>) -> Result<(), DeviceError> {
     let requests = nodes::making(device).map_err(xenstore::client::Error::from)?;
+    make(&device.address, &requests, host)
+}
+
+/// Makes the nodes of a device in one transaction, if it has none: the first request looks for them.
+/// What is removed need not be there.
+pub(super) fn make(
+    address: &Address,
+    requests: &[Request],
+    host: &mut Host<'_>,
+) -> Result<(), DeviceError> {
     host.store.transaction(|transaction| {
-        let mut replies = transaction.batch(&requests)?.into_iter();
+        let mut replies = transaction.batch(requests)?.into_iter();
         match replies.next() {
-            Some(Ok(_)) => return Err(DeviceError::Exists { device: device.address }),
+            Some(Ok(_)) => return Err(DeviceError::Exists { device: *address }),
             Some(Err(error)) if !error.is_not_found() => return Err(error.into()),
             _ => {}
         }
@@ -138,19 +148,9 @@ impl Host<'_> {
     /// Those of the store.
     pub fn is_attached(&mut self, address: &Address) -> Result<bool, DeviceError> {
         let backend = address.backend_path();
-        let requests = ["hotplug-status", "online", "state"]
-            .map(|node| Request::read(format!("{backend}/{node}")))
-            .into_iter()
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(xenstore::client::Error::from)?;
-        let mut values = Vec::with_capacity(requests.len());
-        for reply in self.store.batch(&requests)? {
-            values.push(match reply {
-                Ok(Reply::Value(value)) => value,
-                Err(error) if !error.is_not_found() => return Err(error.into()),
-                _ => Vec::new(),
-            });
-        }
+        let paths = ["hotplug-status", "online", "state"].map(|node| format!("{backend}/{node}"));
+        let values = self.store.read_each(paths)?;
+        let values: Vec<_> = values.into_iter().map(Option::unwrap_or_default).collect();
         Ok(is_whole(&values) && !unserved(address))
     }
 }

@@ -135,6 +135,18 @@ pub struct Frontend {
     pub own: Vec<Option<String>>,
 }
 
+/// The values of nodes in one round trip, as text; `None` where there is no such node.
+///
+/// # Errors
+/// Those of the store.
+pub fn texts<P: AsRef<str>>(
+    paths: impl IntoIterator<Item = P>,
+    store: &mut Client,
+) -> Result<Vec<Option<String>>, Error> {
+    let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+    Ok(store.read_each(paths)?.into_iter().map(|value| value.map(text)).collect())
+}
+
 /// Reads what there is to be shown of devices, in one round trip.
 ///
 /// # Errors
@@ -145,27 +157,19 @@ pub fn frontends(
     store: &mut Client,
 ) -> Result<Vec<Frontend>, Error> {
     const THEIRS: [&str; 3] = ["state", "event-channel", "ring-ref"];
-    let mut requests = Vec::with_capacity(devices.len() * (THEIRS.len() + own.len()));
+    let mut paths = Vec::with_capacity(devices.len() * (THEIRS.len() + own.len()));
     for device in devices {
         let (frontend, libxl) = (device.frontend_path(), device.libxl_path());
-        for node in THEIRS {
-            requests.push(Request::read(format!("{frontend}/{node}"))?);
-        }
-        for node in own {
-            requests.push(Request::read(format!("{libxl}/{node}"))?);
-        }
+        paths.extend(THEIRS.map(|node| format!("{frontend}/{node}")));
+        paths.extend(own.iter().map(|node| format!("{libxl}/{node}")));
     }
-    let mut values = store.batch(&requests)?.into_iter().map(|reply| match reply {
-        Ok(Reply::Value(value)) => Ok(Some(String::from_utf8_lossy(&value).into_owned())),
-        Err(error) if !error.is_not_found() => Err(error),
-        _ => Ok(None),
-    });
-    let mut next = || values.next().unwrap_or(Ok(None));
+    let mut values = texts(paths, store)?.into_iter();
+    let mut next = || values.next().flatten();
     let mut found = Vec::with_capacity(devices.len());
     for _ in devices {
-        let mut number = || Ok::<_, Error>(next()?.and_then(|text| text.trim().parse().ok()));
-        let (state, event_channel, ring_ref) = (number()?, number()?, number()?);
-        let own = own.iter().map(|_| next()).collect::<Result<_, _>>()?;
+        let mut number = || next().and_then(|text| text.trim().parse().ok());
+        let (state, event_channel, ring_ref) = (number(), number(), number());
+        let own = own.iter().map(|_| next()).collect();
         found.push(Frontend { state, event_channel, ring_ref, own });
     }
     Ok(found)

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
-use xenstore::wire::{Reply, Request};
 
 /// Where the notes are.
 const ROOT: &str = "/libxl/pci";
@@ -133,16 +132,9 @@ fn means(domid: u16, note: Option<&str>, uuid: [u8; 16]) -> bool {
 /// Those of the store.
 pub fn all_names(store: &mut Client) -> Result<BTreeMap<Bdf, String>, PciError> {
     let known = known(store)?;
-    let requests: Result<Vec<_>, _> =
-        known.iter().map(|bdf| Request::read(Note::Name.path(*bdf))).collect();
-    let replies = store.batch(&requests.map_err(xenstore::client::Error::from)?)?;
-    let mut names = BTreeMap::new();
-    for (bdf, reply) in known.into_iter().zip(replies) {
-        if let Some(name) = text(reply)? {
-            names.insert(bdf, name);
-        }
-    }
-    Ok(names)
+    let names = store.read_each(known.iter().map(|bdf| Note::Name.path(*bdf)))?;
+    let named = |(bdf, name)| Some((bdf, text(name)?));
+    Ok(known.into_iter().zip(names).filter_map(named).collect())
 }
 
 fn known(store: &mut Client) -> Result<Vec<Bdf>, PciError> {
@@ -157,11 +149,9 @@ fn known(store: &mut Client) -> Result<Vec<Bdf>, PciError> {
 pub fn owners(xen: &Xen, store: &mut Client) -> Result<BTreeMap<Bdf, u16>, PciError> {
     let mut owners = BTreeMap::new();
     let known = known(store)?;
-    let requests: Result<Vec<_>, _> =
-        known.iter().map(|bdf| Request::read(Note::Owner.path(*bdf))).collect();
-    let replies = store.batch(&requests.map_err(xenstore::client::Error::from)?)?;
-    for (bdf, reply) in known.into_iter().zip(replies) {
-        let Some(domid) = text(reply)?.and_then(|domid| domid.parse::<u16>().ok()) else {
+    let noted = store.read_each(known.iter().map(|bdf| Note::Owner.path(*bdf)))?;
+    for (bdf, domid) in known.into_iter().zip(noted) {
+        let Some(domid) = text(domid).and_then(|domid| domid.parse::<u16>().ok()) else {
             continue;
         };
         let note = read(store, bdf, Note::OwnerUuid)?;
@@ -192,14 +182,8 @@ fn given(store: &mut Client, domid: u16) -> Result<Vec<Bdf>, PciError> {
     let backend = format!("{BACKENDS}/{domid}/0");
     let count = store.read_text_optional(format!("{backend}/num_devs"))?;
     let count = count.and_then(|count| count.parse().ok()).unwrap_or(0).min(DEVICES_MAX);
-    let requests: Result<Vec<_>, _> =
-        (0..count).map(|number| Request::read(format!("{backend}/dev-{number}"))).collect();
-    let replies = store.batch(&requests.map_err(xenstore::client::Error::from)?)?;
-    let mut found = Vec::new();
-    for reply in replies {
-        found.extend(text(reply)?.and_then(|bdf| bdf.parse::<Bdf>().ok()));
-    }
-    Ok(found)
+    let functions = store.read_each((0..count).map(|number| format!("{backend}/dev-{number}")))?;
+    Ok(functions.into_iter().filter_map(|bdf| text(bdf)?.parse().ok()).collect())
 }
 
 fn directory(store: &mut Client, path: &str) -> Result<Vec<String>, PciError> {
@@ -209,13 +193,9 @@ fn directory(store: &mut Client, path: &str) -> Result<Vec<String>, PciError> {
     }
 }
 
-fn text(reply: Result<Reply, xenstore::client::Error>) -> Result<Option<String>, PciError> {
-    match reply {
-        Ok(Reply::Value(value)) => Ok(String::from_utf8(value).ok()),
-        Ok(_) => Ok(None),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+/// What is no text is none of ours.
+fn text(value: Option<Vec<u8>>) -> Option<String> {
+    String::from_utf8(value?).ok()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::cases::{By, Case};
 use crate::bench::record::Record;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 
 /// Writes the configuration file.
 pub fn configuration(case: &Case, by: By) -> io::Result<String> {
@@ -29,7 +29,5 @@ pub fn say(
         value,
         clock: String::new(),
     };
-    let mut out = io::stdout().lock();
-    writeln!(out, "{}", serde_json::to_string(&record)?)?;
-    out.flush()
+    record.print()
 }

@@ -6,7 +6,7 @@ use crate::dom0::guest::Guest;
 use crate::dom0::host::{Stop, await_node_is, run};
 use crate::dom0::init;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -78,7 +78,5 @@ fn say(phase: &str, case: &Case, by: &str, round: u32, value: f64) -> Result<(),
         value,
         clock: String::new(),
     };
-    let mut out = io::stdout().lock();
-    writeln!(out, "{}", serde_json::to_string(&record)?)?;
-    Ok(out.flush()?)
+    Ok(record.print()?)
 }

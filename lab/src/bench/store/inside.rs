@@ -4,7 +4,7 @@ use super::cases::{CASES, CLIENTS, Case, fill, watch};
 use super::{ALL, MEMORY, SERVER, UNIT, Work};
 use crate::bench::record::Record;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::time::{Duration, Instant};
 use xenstore::client::{Client, Error, Nodes as _};
 
@@ -109,7 +109,5 @@ fn say(
         value,
         clock: String::new(),
     };
-    let mut out = io::stdout().lock();
-    writeln!(out, "{}", serde_json::to_string(&record)?)?;
-    out.flush()
+    record.print()
 }

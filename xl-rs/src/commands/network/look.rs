@@ -8,8 +8,7 @@ use crate::device::vif::nic::interface_name;
 use crate::device::{Address, DeviceError, Kind, list};
 use crate::output::interfaces::InterfaceRow;
 use xen_sys::types::Domid;
-use xenstore::client::{Client, Error, Nodes};
-use xenstore::wire::{Reply, Request};
+use xenstore::client::Client;
 
 /// Nodes of the toolstack's own copy, of the guest's half, and of the backend's.
 const OWN: [&str; 8] = ["mac", "vifname", "bridge", "script", "ip", "mtu", "vlan", "rate"];
@@ -23,23 +22,14 @@ const BACKEND: [&str; 2] = ["state", "multi-queue-max-queues"];
 /// [`DeviceError`].
 pub fn interfaces(domid: Domid, store: &mut Client) -> Result<Vec<InterfaceRow>, DeviceError> {
     let addresses = list::devices_of(Kind::Vif, domid, store)?;
-    let mut requests = Vec::new();
+    let mut paths = Vec::new();
     for address in &addresses {
         let directories = [address.libxl_path(), address.frontend_path(), address.backend_path()];
         for (directory, names) in directories.iter().zip([&OWN[..], &GUEST, &BACKEND]) {
-            for name in names {
-                requests.push(Request::read(format!("{directory}/{name}")).map_err(Error::from)?);
-            }
+            paths.extend(names.iter().map(|name| format!("{directory}/{name}")));
         }
     }
-    let mut values = Vec::with_capacity(requests.len());
-    for reply in store.batch(&requests)? {
-        values.push(match reply {
-            Ok(Reply::Value(value)) => Some(String::from_utf8_lossy(&value).into_owned()),
-            Err(error) if !error.is_not_found() => return Err(error.into()),
-            _ => None,
-        });
-    }
+    let values = list::texts(paths, store)?;
     let each = OWN.len() + GUEST.len() + BACKEND.len();
     Ok(addresses
         .iter()

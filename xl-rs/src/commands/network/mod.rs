@@ -5,7 +5,7 @@ mod look;
 
 use super::error::CommandError;
 use super::hot::Hot;
-use super::{domain, print, print_json, tell};
+use super::{device_list, tell};
 use crate::cli::{DeviceListArgs, NetworkAttachArgs, NetworkDetachArgs};
 use crate::config::device::vif::{Vif, wanted};
 use crate::device::attach::Plan;
@@ -13,7 +13,6 @@ use crate::device::vif::{Interface, Mac, Nic};
 use crate::device::{Address, Device, DeviceError, Entries, Host, Kind, XenbusState, list};
 use crate::output::interfaces::table;
 use crate::state::userdata;
-use libxc_safe::Xen;
 use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::Client;
@@ -119,24 +118,6 @@ fn meant(domid: Domid, given: &str, store: &mut Client) -> Result<Address, Comma
 
 /// Runs `network-list`.
 pub fn list(arguments: &DeviceListArgs) -> Result<(), CommandError> {
-    let xen = Xen::open()?;
-    let mut store = Client::connect()?;
-    let mut rows = Vec::new();
-    let mut failed = None;
-    for given in &arguments.domains {
-        match domain::find(&xen, &mut store, given) {
-            Ok(info) => rows.extend(look::interfaces(info.domid, &mut store)?),
-            // The others are listed all the same, as by xl.
-            Err(error) => {
-                if let Some(error) = failed.replace(error) {
-                    tell(super::error::chain(&error));
-                }
-            }
-        }
-    }
-    match arguments.json {
-        true => print_json(&serde_json::to_value(&rows).unwrap_or_default())?,
-        false => print(table(&rows).as_bytes())?,
-    }
-    failed.map_or(Ok(()), Err)
+    let interfaces = |domid, store: &mut Client| Ok(look::interfaces(domid, store)?);
+    device_list::run(arguments, interfaces, table)
 }

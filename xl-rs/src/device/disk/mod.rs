@@ -19,7 +19,7 @@ pub use spec::{DiskSpec, Unsupported};
 pub use target::Target;
 
 use super::attach::Plan;
-use super::list::{Frontend, devices_of, frontends};
+use super::list::{Frontend, devices_of, frontends, texts};
 use super::script::{self, Action, Script};
 use super::{Address, Device, DeviceError, Entries, Host, Kind, XenbusState};
 use crate::commands::error::chain;
@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use target::Medium;
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
-use xenstore::wire::{Reply, Request};
+use xenstore::wire::Request;
 
 /// What a 64-bit PV guest's frontend and its backend agree on (`io/protocols.h`).
 const PROTOCOL: &str = "x86_64-abi";
@@ -249,18 +249,8 @@ pub fn release(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError
         return Ok(());
     }
     let backend = address.backend_path();
-    let requests =
-        ["script", "node", LOOP_FILE].map(|node| Request::read(format!("{backend}/{node}")));
-    let requests = requests.into_iter().collect::<Result<Vec<_>, _>>();
-    let requests = requests.map_err(xenstore::client::Error::from)?;
-    let mut values = Vec::with_capacity(requests.len());
-    for reply in host.store.batch(&requests)? {
-        values.push(match reply {
-            Ok(Reply::Value(value)) => Some(String::from_utf8_lossy(&value).into_owned()),
-            Err(error) if !error.is_not_found() => return Err(error.into()),
-            _ => None,
-        });
-    }
+    let paths = ["script", "node", LOOP_FILE].map(|node| format!("{backend}/{node}"));
+    let mut values = texts(paths, host.store)?;
     let file = values.pop().flatten().as_deref().and_then(Served::of_node);
     let node = values.pop().flatten();
     match values.pop().flatten() {

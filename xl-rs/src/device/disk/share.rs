@@ -9,6 +9,7 @@ use super::spec::DiskSpec;
 use super::target::{DeviceNumber, Medium, Target};
 use super::{DiskError, loops};
 use crate::commands::warn;
+use crate::device::list::texts;
 use crate::device::wait::{HOTPLUG, Woken, readable};
 use crate::device::{DeviceError, vdev};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
@@ -263,22 +264,15 @@ fn served(store: &mut Client) -> Result<Vec<Served>, Error> {
             Ok(_) => {}
         }
     }
-    let mut requests = Vec::with_capacity(devices.len() * 2);
-    for (domid, devid) in &devices {
-        for node in ["physical-device", "mode"] {
-            requests.push(Request::read(format!("{BACKENDS}/{domid}/{devid}/{node}"))?);
-        }
-    }
-    let mut values = store.batch(&requests)?.into_iter().map(|reply| match reply {
-        Ok(Reply::Value(value)) => Ok(String::from_utf8_lossy(&value).into_owned()),
-        Err(error) if !error.is_not_found() => Err(error),
-        _ => Ok(String::new()),
+    let paths = devices.iter().flat_map(|(domid, devid)| {
+        ["physical-device", "mode"].map(|node| format!("{BACKENDS}/{domid}/{devid}/{node}"))
     });
+    let mut values = texts(paths, store)?.into_iter().map(Option::unwrap_or_default);
     let mut served = Vec::with_capacity(devices.len());
     for (domid, devid) in devices {
         let (Some(device), Some(mode)) = (values.next(), values.next()) else { break };
-        let number = DeviceNumber::of_node(&device?);
-        served.push(Served { domid, devid, number, writes: mode?.contains('w') });
+        let number = DeviceNumber::of_node(&device);
+        served.push(Served { domid, devid, number, writes: mode.contains('w') });
     }
     Ok(served)
 }

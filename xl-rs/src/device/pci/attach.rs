@@ -92,23 +92,7 @@ fn make(
     for (number, one) in given.iter().enumerate() {
         requests.extend(adding(address.domid, one, number).map_err(store_error)?);
     }
-    host.store.transaction(|transaction| {
-        let mut replies = transaction.batch(&requests)?.into_iter();
-        match replies.next() {
-            Some(Ok(_)) => return Err(DeviceError::Exists { device: *address }),
-            Some(Err(error)) if !error.is_not_found() => return Err(error.into()),
-            _ => {}
-        }
-        for (request, reply) in requests.iter().skip(1).zip(replies) {
-            match reply {
-                Err(error) if !matches!(request, Request::Rm(_)) || !error.is_not_found() => {
-                    return Err(error.into());
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    })
+    crate::device::attach::make(address, &requests, host)
 }
 
 /// Gives a domain that runs functions, one after the other. Both kernels have to confirm each but the

@@ -8,7 +8,7 @@ use crate::device::{Device, DeviceError, XenbusState};
 use crate::pci::Bdf;
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
-use xenstore::wire::{Reply, Request};
+use xenstore::wire::Request;
 
 /// More functions than there is room for.
 const DEVICES_MAX: usize = 256;
@@ -82,16 +82,8 @@ pub fn list(store: &mut Client, domid: Domid) -> Result<Vec<Listed>, DeviceError
     let count = count.and_then(|count| count.parse().ok()).unwrap_or(0).min(DEVICES_MAX);
     let paths = (0..count)
         .flat_map(|number| ["dev", "vdevfn"].map(|part| format!("{backend}/{part}-{number}")));
-    let requests: Result<Vec<_>, _> = paths.map(Request::read).collect();
-    let replies = store.batch(&requests.map_err(xenstore::client::Error::from)?)?;
-    let mut texts = Vec::with_capacity(replies.len());
-    for reply in replies {
-        texts.push(match reply {
-            Ok(Reply::Value(value)) => String::from_utf8(value).ok(),
-            Err(error) if !error.is_not_found() => return Err(error.into()),
-            _ => None,
-        });
-    }
+    let values = store.read_each(paths)?.into_iter();
+    let texts: Vec<_> = values.map(|value| String::from_utf8(value?).ok()).collect();
     let mut listed = Vec::new();
     for pair in texts.chunks_exact(2) {
         let [dev, devfn] = pair else { continue };

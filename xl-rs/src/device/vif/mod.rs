@@ -21,6 +21,7 @@ pub use mac::Mac;
 pub use nic::Nic;
 
 use super::attach::Plan;
+use super::list::texts;
 use super::script::{self, Action, Script};
 use super::wait::{DESTROY, HOTPLUG, INIT, Woken, readable, wait_failed};
 use super::{Address, Device, DeviceError, Entries, Host, Kind, XenbusState};
@@ -32,7 +33,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use xen_sys::types::Domid;
 use xenstore::client::Nodes;
-use xenstore::wire::{Reply, Request};
 
 /// What runs after xl's scripts, by name.
 const HOOKS: &str = "/etc/xen/scripts/vif-post.d";
@@ -248,18 +248,8 @@ pub fn release(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError
 
 fn run_offline(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError> {
     let libxl = address.libxl_path();
-    let requests =
-        [Request::read(format!("{libxl}/script")), Request::read(format!("{libxl}/gatewaydev"))];
-    let requests = requests.into_iter().collect::<Result<Vec<_>, _>>();
-    let requests = requests.map_err(xenstore::client::Error::from)?;
-    let mut values = Vec::with_capacity(requests.len());
-    for reply in host.store.batch(&requests)? {
-        values.push(match reply {
-            Ok(Reply::Value(value)) => Some(String::from_utf8_lossy(&value).into_owned()),
-            Err(error) if !error.is_not_found() => return Err(error.into()),
-            _ => None,
-        });
-    }
+    let paths = ["script", "gatewaydev"].map(|node| format!("{libxl}/{node}"));
+    let mut values = texts(paths, host.store)?;
     let gateway = values.pop().flatten();
     // Without a script's name nothing was run.
     let Some(script) = values.pop().flatten() else { return Ok(()) };
