@@ -22,6 +22,7 @@ mod frame;
 mod guest;
 mod image;
 mod kernel;
+mod lanes;
 mod leftovers;
 mod modules;
 mod paths;

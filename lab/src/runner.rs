@@ -2,7 +2,7 @@
 //!
 //! After each case dom0 is compared with its state before, and what Xen and dom0 printed
 //! meanwhile is read: a crash, an error line or a leftover fails the case that caused it, and
-//! the next case gets a fresh machine.
+//! the next case gets a fresh machine. Two machines run side by side ([`crate::lanes`]).
 
 use crate::artefact::Artefacts;
 use crate::case::{Case, Ending, Group};
@@ -10,14 +10,17 @@ use crate::dom0::snapshot::Snapshot;
 use crate::dom0_tests::Dom0Test;
 use crate::error::{Error, Result, chain};
 use crate::frame::Order;
+use crate::lanes::{Lanes, Next};
 use crate::paths::Paths;
 use crate::qemu::Machine;
 use crate::session::{Boot, Session};
 use crate::skips::Skip;
 use crate::xenstored::Xenstored;
-use crate::{console, leftovers, report};
+use crate::{console, leftovers, report, slot};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Limit for the checks after a case.
@@ -94,82 +97,81 @@ pub struct Record {
     pub seconds: f64,
 }
 
+/// What a run came to.
+#[derive(Default)]
+pub struct Run {
+    /// One for each item, in the order in which they ended.
+    pub records: Vec<Record>,
+    /// What each group has taken, boots included, waiting for other emulators not.
+    pub spent: BTreeMap<Group, f64>,
+}
+
 /// Runs items.
 pub struct Runner<'a> {
     /// The lab's directories.
     pub paths: &'a Paths,
-    /// The artefacts.
-    pub artefacts: &'a mut Artefacts,
+    /// The artefacts, which one lane uses at a time.
+    pub artefacts: Mutex<&'a mut Artefacts>,
     /// The `xlr` that goes into dom0.
     pub xlr: Option<PathBuf>,
     /// The accepted skips.
     pub skips: Vec<Skip>,
     /// Who serves the store, in place of what each item says.
     pub xenstored: Option<Xenstored>,
-    /// What each group has taken so far, boots included.
-    pub spent: BTreeMap<Group, f64>,
-    boots: u32,
-    /// Seconds for which boots had to wait for other emulators.
-    waited: f64,
+    /// How many machines were booted.
+    pub boots: AtomicU32,
 }
 
-impl<'a> Runner<'a> {
-    /// A runner.
-    pub fn new(
-        paths: &'a Paths,
-        artefacts: &'a mut Artefacts,
-        xlr: Option<PathBuf>,
-        skips: Vec<Skip>,
-    ) -> Runner<'a> {
-        Runner {
-            paths,
-            artefacts,
-            xlr,
-            skips,
-            xenstored: None,
-            spent: BTreeMap::new(),
-            boots: 0,
-            waited: 0.0,
-        }
-    }
-
-    /// Runs all items and returns a record for each, in the order in which they ran.
-    pub fn run(&mut self, items: &[Item]) -> Vec<Record> {
-        let mut shapes: BTreeMap<(Machine, bool), Vec<&Item>> = BTreeMap::new();
-        for item in items {
+impl Runner<'_> {
+    /// Runs all items, as many at once as this machine bears emulators.
+    pub fn run(&self, items: &[Item]) -> Run {
+        let lanes = Mutex::new(Lanes::new(items.iter().map(|item| {
             let mut machine = item.machine();
             machine.xenstored = self.xenstored.unwrap_or(machine.xenstored);
-            shapes.entry((machine, item.wrecks())).or_default().push(item);
-        }
-        let mut records = Vec::new();
-        let mut done = 0;
-        for ((machine, wrecks), items) in shapes {
-            let mut session = None;
-            for item in items {
-                done += 1;
-                let start = Instant::now();
-                let (ending, seconds) = self.one(&machine, &mut session, item);
-                let good = matches!(ending, Ending::Passed | Ending::Skipped(_));
-                let ended = live_ended(&mut session);
-                // What a failed case may have done to dom0 must not fail the next one.
-                if (wrecks || !good)
-                    && let Some(old) = session.take()
-                    && !ended
-                {
-                    self.end(old);
-                }
-                let spent = start.elapsed().as_secs_f64() - std::mem::take(&mut self.waited);
-                *self.spent.entry(item.group()).or_default() += spent;
-                let ending = self.judge(item, ending);
-                tell(done, &ending, item.name(), seconds);
-                let (name, group) = (item.name().to_string(), item.group());
-                records.push(Record { name, group, ending, seconds });
+            (machine, item.wrecks(), item)
+        })));
+        let run = Mutex::new(Run::default());
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            for _ in 0..processors.min(slot::SLOTS) {
+                scope.spawn(|| self.lane(&lanes, &run));
             }
-            if let Some(session) = session {
-                self.end(session);
+        });
+        run.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs items one after the other until there is none left for this lane.
+    fn lane(&self, lanes: &Mutex<Lanes<&Item>>, run: &Mutex<Run>) {
+        let mut session: Option<Live> = None;
+        let mut held = None;
+        loop {
+            let next = held_by(lanes).next(held);
+            let changes = next.as_ref().map(|next| next.shape) != held;
+            if changes && let Some(old) = session.take() {
+                self.end(old);
             }
+            let Some(Next { shape, machine, item }) = next else { return };
+            held = Some(shape);
+            let start = Instant::now();
+            let mut waited = 0.0;
+            let (ending, seconds) = self.one(&machine, &mut session, item, &mut waited);
+            let good = matches!(ending, Ending::Passed | Ending::Skipped(_));
+            let ended = live_ended(&mut session);
+            // What a failed case may have done to dom0 must not fail the next one.
+            if (item.wrecks() || !good)
+                && let Some(old) = session.take()
+                && !ended
+            {
+                self.end(old);
+            }
+            let spent = start.elapsed().as_secs_f64() - waited;
+            let ending = self.judge(item, ending);
+            let mut run = held_by(run);
+            *run.spent.entry(item.group()).or_default() += spent;
+            tell(run.records.len() + 1, &ending, item.name(), seconds);
+            let (name, group) = (item.name().to_string(), item.group());
+            run.records.push(Record { name, group, ending, seconds });
         }
-        records
     }
 
     /// A skip that nobody accepted is a failure.
@@ -187,9 +189,15 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn one(&mut self, machine: &Machine, session: &mut Option<Live>, item: &Item) -> (Ending, f64) {
+    fn one(
+        &self,
+        machine: &Machine,
+        session: &mut Option<Live>,
+        item: &Item,
+        waited: &mut f64,
+    ) -> (Ending, f64) {
         if session.is_none() {
-            match self.boot(machine) {
+            match self.boot(machine, waited) {
                 Ok(live) => *session = Some(live),
                 Err(error) => {
                     return (Ending::Failed(format!("no machine: {}", chain(&error))), 0.0);
@@ -202,17 +210,23 @@ impl<'a> Runner<'a> {
         (ending, start.elapsed().as_secs_f64())
     }
 
-    fn boot(&mut self, machine: &Machine) -> Result<Live> {
-        self.boots += 1;
+    fn boot(&self, machine: &Machine, waited: &mut f64) -> Result<Live> {
+        let number = self.boots.fetch_add(1, Ordering::Relaxed) + 1;
         let boot = Boot {
             paths: self.paths,
             machine: machine.clone(),
             xlr: self.xlr.clone(),
             limit: Duration::from_secs(1800),
-            log_name: format!("test-{:02}-xen-{}", self.boots, machine.xen),
+            log_name: format!("test-{number:02}-xen-{}", machine.xen),
         };
-        let mut session = Session::boot(self.artefacts, &boot)?;
-        self.waited += session.waited_seconds;
+        let begun = Instant::now();
+        let prepared = {
+            let mut artefacts = held_by(&self.artefacts);
+            *waited += begun.elapsed().as_secs_f64();
+            boot.prepare(&mut artefacts)?
+        };
+        let mut session = Session::power_on(prepared)?;
+        *waited += session.waited_seconds;
         let snapshot = snapshot(&mut session)?;
         let read = session.console().len();
         Ok(Live { session, snapshot, read, programs: Vec::new() })
@@ -225,6 +239,11 @@ impl<'a> Runner<'a> {
             _ => report::note(&format!("the machine did not power off; see {}", dir.display())),
         }
     }
+}
+
+/// What the lanes share. A lane that panicked fails the run, and leaves nothing half-changed here.
+fn held_by<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether the machine is down already.

@@ -82,23 +82,44 @@ pub struct Boot<'a> {
     pub log_name: String,
 }
 
-impl Session {
-    /// Boots a machine and waits for its agent.
-    pub fn boot(artefacts: &mut Artefacts, boot: &Boot<'_>) -> Result<Session> {
-        let files = image::prepare(boot.paths, artefacts, &boot.machine.xen)?;
-        let root = artefacts.root("qemu")?;
-        let logs = boot.paths.dir("logs")?;
+/// A machine whose files lie ready in its directory.
+pub struct Prepared<'a> {
+    boot: &'a Boot<'a>,
+    /// Where the emulator was unpacked to.
+    emulator: PathBuf,
+    dir: PathBuf,
+    initramfs_bytes: usize,
+}
+
+impl Boot<'_> {
+    /// Fetches what the machine is made of and lays it into its directory.
+    pub fn prepare(&self, artefacts: &mut Artefacts) -> Result<Prepared<'_>> {
+        let files = image::prepare(self.paths, artefacts, &self.machine.xen)?;
+        let emulator = artefacts.root("qemu")?;
+        let logs = self.paths.dir("logs")?;
         prune(&logs);
-        let dir = logs.join(format!("{}-{}", boot.log_name, std::process::id()));
+        let dir = logs.join(format!("{}-{}", self.log_name, std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).on("create", &dir)?;
         link(&files.xen, &dir.join("xen"))?;
         link(&files.kernel, &dir.join("vmlinux"))?;
         let initramfs = dir.join("initramfs");
         let mut bytes = std::fs::read(&files.base).on("read", &files.base)?;
-        bytes.extend(image::changing(boot.paths, artefacts, boot.xlr.as_deref())?);
+        bytes.extend(image::changing(self.paths, artefacts, self.xlr.as_deref())?);
         std::fs::write(&initramfs, &bytes).on("write", &initramfs)?;
+        Ok(Prepared { boot: self, emulator, dir, initramfs_bytes: bytes.len() })
+    }
+}
 
+impl Session {
+    /// Boots a machine and waits for its agent.
+    pub fn boot(artefacts: &mut Artefacts, boot: &Boot<'_>) -> Result<Session> {
+        Session::power_on(boot.prepare(artefacts)?)
+    }
+
+    /// Starts the emulator, once a slot is free, and waits for the agent.
+    pub fn power_on(prepared: Prepared<'_>) -> Result<Session> {
+        let Prepared { boot, emulator, dir, initramfs_bytes } = prepared;
         let socket_dir = SocketDir::new()?;
         let socket = socket_dir.0.join("agent");
         let listener = UnixListener::bind(&socket).on("bind", &socket)?;
@@ -107,9 +128,9 @@ impl Session {
         report::step(&format!(
             "booting {} (initramfs {} MB)",
             boot.machine.name(),
-            bytes.len() / 1_000_000
+            initramfs_bytes / 1_000_000
         ));
-        let mut qemu = Qemu::start(slot, &boot.machine, &root, &dir, &socket)?;
+        let mut qemu = Qemu::start(slot, &boot.machine, &emulator, &dir, &socket)?;
         let start = Instant::now();
         let stream = accept(&listener, &mut qemu, &dir)?;
         let writer = stream.try_clone().on("open", &socket)?;

@@ -10,7 +10,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-const SLOTS: usize = 2;
+/// How many emulators run at once.
+pub const SLOTS: usize = 2;
 
 /// A held slot; dropping it frees it.
 pub struct Slot {

@@ -1,14 +1,15 @@
 //! `cargo lab test`: every test of the project in stages, a summary, one last plain line.
 
 use crate::artefact::Artefacts;
-use crate::case::{Ending, Group};
+use crate::case::Ending;
 use crate::error::{Error, Result, chain};
 use crate::paths::Paths;
-use crate::runner::{Item, Record, Runner};
+use crate::runner::{Item, Record, Run, Runner};
 use crate::stage::{Count, Stages};
 use crate::xenstored::Xenstored;
 use crate::{cases, dom0_tests, guest, kernel, program, report, skips};
-use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU32;
 
 /// What to run.
 pub struct Options {
@@ -37,7 +38,7 @@ pub fn list(paths: &Paths, options: &Options) -> Result<i32> {
 pub fn main(paths: &Paths, options: &Options) -> Result<i32> {
     let mut count = Count::default();
     let mut stages = Stages::new(paths);
-    let mut done = Done::default();
+    let mut done = Run::default();
     if let Err(error) = run(paths, options, &mut stages, &mut count, &mut done) {
         count.failures.push(("the run itself".into(), chain(&error)));
     }
@@ -51,19 +52,12 @@ pub fn main(paths: &Paths, options: &Options) -> Result<i32> {
     Ok(i32::from(!count.failures.is_empty()))
 }
 
-/// What came of the cases.
-#[derive(Default)]
-struct Done {
-    records: Vec<Record>,
-    spent: BTreeMap<Group, f64>,
-}
-
 fn run(
     paths: &Paths,
     options: &Options,
     stages: &mut Stages,
     count: &mut Count,
-    done: &mut Done,
+    done: &mut Run,
 ) -> Result<()> {
     let skips = skips::read(paths)?;
     let mut artefacts = Artefacts::open(paths)?;
@@ -83,11 +77,16 @@ fn run(
     if guest::small_kernel(paths).is_none() {
         stages.timed("small guest kernel (once)", kernel::build)?;
     }
-    let mut runner = Runner::new(paths, &mut artefacts, xlr, skips);
-    runner.xenstored = options.xenstored;
+    let runner = Runner {
+        paths,
+        artefacts: Mutex::new(&mut artefacts),
+        xlr,
+        skips,
+        xenstored: options.xenstored,
+        boots: AtomicU32::new(0),
+    };
     report::step(&format!("{} cases on real Xen", items.len()));
-    done.records = stages.timed("cases on real Xen", |_| Ok(runner.run(&items)))?;
-    done.spent = runner.spent;
+    *done = stages.timed("cases on real Xen", |_| Ok(runner.run(&items)))?;
     if options.filters.is_empty() {
         stages.offline(&artefacts, count);
     }
@@ -97,7 +96,7 @@ fn run(
     Ok(())
 }
 
-impl Done {
+impl Run {
     /// Prints what the groups and the slowest cases took.
     fn summary(&self, ci: bool) {
         for (group, seconds) in &self.spent {

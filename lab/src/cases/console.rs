@@ -354,21 +354,26 @@ fn signal_while_waiting() -> Verdict {
         command.args(["-vvv", "create", "-c", &path]).stdin(Stdio::null()).stdout(Stdio::null());
         let mut child = Kill(command.stderr(Stdio::piped()).spawn()?);
         let Some(pipe) = child.0.stderr.take() else { fail!("no pipe to xlr") };
-        let mut last = String::new();
+        let mut said = String::new();
         for line in BufReader::new(pipe).lines() {
-            last = line?;
-            if last.contains("domain created") {
+            let line = line?;
+            if line.contains("domain created") {
                 let pid = Pid::from_child(&child.0);
                 kill_process(pid, Signal::INT).map_err(std::io::Error::from)?;
             }
+            said.push_str(&line);
+            said.push('\n');
         }
-        Ok((child.0.wait()?.code(), last))
+        Ok((child.0.wait()?.code(), said))
     };
     let ended = interrupted();
     let after = snapshot::take()?;
     start_xenconsoled()?;
-    let (code, last) = ended?;
-    ensure!(code == Some(130) && last.contains("interrupted"), "exit code {code:?}: {last}");
+    let (code, said) = ended?;
+    // What it did and how long each step took is told at this verbosity, too.
+    let interrupted =
+        said.lines().any(|line| line.starts_with("xlr:") && line.contains("interrupted"));
+    ensure!(code == Some(130) && interrupted, "exit code {code:?}: {said}");
     let left = leftovers::compare(&before, &after);
     ensure!(left.is_empty(), "left: {}", left.join("; "));
     Ok(())
