@@ -3,11 +3,12 @@
 use crate::artefact::Artefacts;
 use crate::case::Ending;
 use crate::error::{Error, Result, chain};
+use crate::kernel::Recipe;
 use crate::paths::Paths;
 use crate::runner::{Item, Record, Run, Runner};
 use crate::stage::{Count, Stages};
 use crate::xenstored::Xenstored;
-use crate::{cases, dom0_tests, guest, kernel, program, report, skips};
+use crate::{cases, dom0_tests, guest, program, report, skips};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
 
@@ -60,23 +61,33 @@ fn run(
     done: &mut Run,
 ) -> Result<()> {
     let skips = skips::read(paths)?;
-    let mut artefacts = Artefacts::open(paths)?;
-    if options.filters.is_empty() && !options.cases_only {
-        stages.host(&mut artefacts, options.ci, &skips, count)?;
-    }
-    let items = stages.timed("build what runs in dom0", |_| select(paths, options))?;
-    if items.is_empty() {
-        return Err(Error::Failed("no case matches: an empty selection is no success".into()));
-    }
-    let xlr = if options.with_xlr {
-        Some(stages.timed("build xlr", |_| program::xlr(paths, "small"))?)
-    } else {
-        None
+    // Compilers leave a processor idle while they link or wait for one another: the kernel has it.
+    let recipe = match guest::small_kernel(paths) {
+        Some(_) => None,
+        None => Some(stages.timed("what the guest kernel is made of", Recipe::prepare)?),
     };
-    stages.xtf(options.filters.is_empty(), count)?;
-    if guest::small_kernel(paths).is_none() {
-        stages.timed("small guest kernel (once)", kernel::build)?;
-    }
+    let mut artefacts = Artefacts::open(paths)?;
+    let (items, xlr) = std::thread::scope(|scope| {
+        let kernel = recipe.as_ref().map(|recipe| scope.spawn(|| recipe.build()));
+        if options.filters.is_empty() && !options.cases_only {
+            stages.host(&mut artefacts, options.ci, &skips, count)?;
+        }
+        let items = stages.timed("build what runs in dom0", |_| select(paths, options))?;
+        if items.is_empty() {
+            return Err(Error::Failed("no case matches: an empty selection is no success".into()));
+        }
+        let xlr = if options.with_xlr {
+            Some(stages.timed("build xlr", |_| program::xlr(paths, "small"))?)
+        } else {
+            None
+        };
+        stages.xtf(options.filters.is_empty(), count)?;
+        if let Some(kernel) = kernel {
+            let panicked = |_| Err(Error::Failed("the kernel's build panicked".into()));
+            stages.timed("rest of the guest kernel", |_| kernel.join().unwrap_or_else(panicked))?;
+        }
+        Ok((items, xlr))
+    })?;
     let runner = Runner {
         paths,
         artefacts: Mutex::new(&mut artefacts),
