@@ -79,10 +79,23 @@ pub fn main(name: &str) -> std::io::Result<()> {
         None => Ending::Failed(format!("no case {name}")),
         Some(case) => match (case.run)() {
             Ok(()) => Ending::Passed,
-            Err(Stop::Failed(why)) => Ending::Failed(why),
+            Err(Stop::Failed(why)) => {
+                end_guests();
+                Ending::Failed(why)
+            }
             Err(Stop::Skipped(why)) => Ending::Skipped(why),
         },
     };
     println!("{}", serde_json::to_string(&ending)?);
     Ok(())
+}
+
+/// What a case that failed was about to end would only hide why it failed.
+fn end_guests() {
+    for domid in crate::dom0::snapshot::domains().unwrap_or_default().into_keys() {
+        if domid != "0" {
+            // What does not end is a leftover, which the runner tells.
+            let _ = crate::dom0::host::argv(&["/xen/bin/xl", "destroy", &domid]);
+        }
+    }
 }

@@ -19,7 +19,7 @@ use crate::dom0::host::{Stop, Verdict, argv, await_node, await_text, config, con
 use crate::{ensure, fail};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the command line of such a guest has.
 pub const EXTRA: &str = "console=hvc0 xlr.after=serve";
@@ -64,7 +64,9 @@ impl Guest {
 
     /// One that was started in another way; its console was followed ([`console`]) from before that.
     pub fn attach(name: &str, mut console: Follow) -> Result<Guest, Stop> {
+        let begun = Instant::now();
         await_text(&mut console, "xlr-guest: serving", LIMIT_SECONDS)?;
+        eprintln!("{name} serves after {:.1} s", begun.elapsed().as_secs_f64());
         let Some(domid) = domid(name)? else { fail!("{name} is gone") };
         let terminal = await_node(&format!("/local/domain/{domid}/console/tty"), 20)?;
         let terminal = OpenOptions::new().read(true).write(true).open(terminal)?;
@@ -94,6 +96,13 @@ impl Guest {
         Ok(())
     }
 
+    /// Waits until the guest has let go of a device, by the name that its bus has for it. One that came
+    /// in its place before that, Linux' netfront takes for the old one, and waits for the end of that.
+    pub fn await_gone(&mut self, device: &str) -> Verdict {
+        self.sh(&format!("while [ -e /sys/bus/xen/devices/{device} ]; do sleep 0.05; done"))?;
+        Ok(())
+    }
+
     /// Begins a line, and waits for nothing.
     pub fn begin(&mut self, line: &str) -> Verdict {
         eprintln!("{}> {line}", self.name);
@@ -109,7 +118,7 @@ impl Guest {
     /// The same with another limit.
     pub fn end_within(&mut self, seconds: u64) -> Result<(u8, String), Stop> {
         let from = self.read;
-        let limit = Duration::from_secs(seconds);
+        let (limit, begun) = (Duration::from_secs(seconds), Instant::now());
         let mut found = None;
         while found.is_none() {
             found = ending(&self.console.text[from..]);
@@ -121,7 +130,7 @@ impl Guest {
         }
         let Some((text, code, used)) = found else { fail!("no ending") };
         self.read = from + used;
-        eprintln!("{text}[{code}]");
+        eprintln!("{text}[{code}] {:.1} s", begun.elapsed().as_secs_f64());
         Ok((code, text))
     }
 

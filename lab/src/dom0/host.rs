@@ -105,6 +105,7 @@ pub fn run(line: &str) -> Result<Said, Stop> {
 pub fn argv(words: &[&str]) -> Result<Said, Stop> {
     use std::os::unix::process::ExitStatusExt as _;
     let [program, args @ ..] = words else { fail!("an empty command") };
+    let begun = Instant::now();
     let out = init::command(program)
         .args(args)
         .stdin(Stdio::null())
@@ -117,7 +118,8 @@ pub fn argv(words: &[&str]) -> Result<Said, Stop> {
         out: String::from_utf8_lossy(&out.stdout).into_owned(),
         err: String::from_utf8_lossy(&out.stderr).into_owned(),
     };
-    eprintln!("$ {}\n{}{}[{}]", said.command, said.out, said.err, said.code);
+    let Said { command, code, out, err } = &said;
+    eprintln!("$ {command}\n{out}{err}[{code}] {:.1} s", begun.elapsed().as_secs_f64());
     Ok(said)
 }
 

@@ -55,7 +55,11 @@ fn tool(program: &str, args: &[&str]) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
-fn domains() -> io::Result<BTreeMap<String, String>> {
+/// Domains by number, with their names.
+///
+/// # Errors
+/// Those of xl.
+pub fn domains() -> io::Result<BTreeMap<String, String>> {
     let text = tool("/xen/bin/xl", &["list"])?;
     Ok(text
         .lines()
@@ -81,8 +85,18 @@ pub fn parse_nodes(text: &str) -> BTreeMap<String, String> {
     text.lines()
         .filter_map(|line| line.split_once(" = "))
         .filter(|(path, _)| !OWN_NODES.iter().any(|own| path.starts_with(own)))
+        .filter(|(path, _)| !is_guests_word(path))
         .map(|(path, value)| (path.to_string(), value.to_string()))
         .collect()
+}
+
+/// Whether a guest's kernel writes it about its own half of a device, whenever it likes. No toolstack
+/// reads it, or removes it before the domain goes.
+fn is_guests_word(path: &str) -> bool {
+    let below = path.strip_prefix("/local/domain/").and_then(|rest| rest.split_once('/'));
+    below.is_some_and(|(domid, node)| {
+        domid != "0" && (node == "error" || node.starts_with("error/"))
+    })
 }
 
 fn loops() -> io::Result<BTreeMap<String, String>> {
