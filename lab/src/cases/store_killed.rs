@@ -174,6 +174,12 @@ fn killed(ends: &[End]) -> Verdict {
         }
     }
     let mut last = server(None)?;
+    let (start, before_last) = (Instant::now(), counter.rounds.load(Ordering::Relaxed));
+    while counter.rounds.load(Ordering::Relaxed) < before_last + 20 && !counter.thread.is_finished()
+    {
+        ensure!(start.elapsed() < Duration::from_secs(60), "the last server serves nobody");
+        std::thread::sleep(Duration::from_millis(1));
+    }
     let rounds = counter.end()?;
     // The last one is as good as the first.
     argv(&["xenstore-write", "/lab/done", "yes"])?.success()?;

@@ -5,9 +5,9 @@ use thiserror::Error;
 /// Begins every file.
 const MAGIC: &[u8; 8] = b"xlrstore";
 /// The form of images and entries. A file with another number is not read.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Bytes before the image: the magic, the form, and length and checksum of the image.
-const HEAD_LEN: usize = 28;
+pub(super) const HEAD_LEN: usize = 28;
 /// Bytes before the entries of a frame.
 const FRAME_HEAD_LEN: usize = 16;
 
@@ -63,15 +63,21 @@ pub struct Contents<'a> {
 /// The beginning of a file with this image.
 #[must_use]
 pub fn begin(image: &[u8]) -> Vec<u8> {
-    let mut file = Vec::with_capacity(HEAD_LEN + image.len());
-    file.extend_from_slice(MAGIC);
-    file.extend_from_slice(&FORMAT.to_le_bytes());
-    file.extend_from_slice(&(image.len() as u64).to_le_bytes());
-    file.extend_from_slice(&crc32fast::hash(image).to_le_bytes());
-    let head = crc32fast::hash(&file);
-    file.extend_from_slice(&head.to_le_bytes());
+    let mut file = head(image.len() as u64, crc32fast::hash(image)).to_vec();
     file.extend_from_slice(image);
     file
+}
+
+/// What stands before an image of this length and checksum.
+pub(super) fn head(len: u64, checksum: u32) -> [u8; HEAD_LEN] {
+    let mut head = [0; HEAD_LEN];
+    let parts = [&MAGIC[..], &FORMAT.to_le_bytes(), &len.to_le_bytes(), &checksum.to_le_bytes()];
+    for (place, byte) in head.iter_mut().zip(parts.concat()) {
+        *place = byte;
+    }
+    let check = crc32fast::hash(&head[..HEAD_LEN - 4]);
+    head[HEAD_LEN - 4..].copy_from_slice(&check.to_le_bytes());
+    head
 }
 
 /// Appends a frame with these entries.

@@ -1,14 +1,15 @@
 //! The file in memory-backed storage, and the directory that belongs to one server.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crc32fast::Hasher;
 use rustix::fs::{FallocateFlags, FlockOperation};
 use thiserror::Error;
 
-use super::file::{append_frame, begin};
+use super::file::{HEAD_LEN, append_frame, head};
 
 /// Frames are at least so long, in bytes, before a new image replaces them.
 const FRAMES_MIN: u64 = 1 << 20;
@@ -33,6 +34,23 @@ pub enum StorageError {
     },
 }
 
+/// Bytes of frames that a file has room for beyond those after which a new image is due.
+const FRAMES_LATE: u64 = 512 << 10;
+/// Bytes that are reserved or copied at once.
+const PIECE_BYTES: u64 = 256 << 10;
+
+/// An image that is not in place yet.
+#[derive(Debug)]
+struct New {
+    file: File,
+    len: u64,
+    /// Bytes behind the image that are reserved.
+    reserved: u64,
+    sum: Hasher,
+    /// Where the frames of the file begin that follow the image.
+    follows: u64,
+}
+
 /// The directory of a server: the lock that says so, and the file.
 ///
 /// Nothing is ever synchronised to a medium: the file has to outlive the process, not the machine.
@@ -42,6 +60,7 @@ pub struct Storage {
     /// Held, not used: the lock goes with it.
     _lock: File,
     file: Option<File>,
+    new: Option<New>,
     image_len: u64,
     /// Bytes of the file that are whole.
     len: u64,
@@ -74,6 +93,7 @@ impl Storage {
             directory: directory.to_owned(),
             _lock: lock,
             file: None,
+            new: None,
             image_len: 0,
             len: 0,
             frame: Vec::new(),
@@ -105,29 +125,111 @@ impl Storage {
     /// # Errors
     /// The system refuses; the file is as it was, and frames may still be appended to it.
     pub fn replace(&mut self, image: &[u8]) -> Result<(), StorageError> {
-        let bytes = begin(image);
-        let (path, new) = (self.path(), self.directory.join("state.new"));
-        let written = options().create(true).truncate(true).open(&new).and_then(|mut file| {
-            file.write_all(&bytes)?;
-            // Room for the frames is taken now, so that a commit finds it: when the storage is full,
-            // it is found out here, where the old file still serves.
-            let len = bytes.len() as u64;
-            reserve(&file, len, frames_max(len))?;
-            std::fs::rename(&new, &path)?;
-            Ok(file)
-        });
-        match written {
-            Ok(file) => {
-                (self.file, self.image_len) = (Some(file), bytes.len() as u64);
-                self.len = self.image_len;
-                Ok(())
-            }
-            Err(source) => {
-                // What is left of it takes room that others need.
-                let _ = std::fs::remove_file(&new);
-                Err(StorageError::Io { operation: "write", path: new, source })
+        self.begin()?;
+        self.add(image)?;
+        while !self.finish()? {}
+        Ok(())
+    }
+
+    /// Begins a new image beside the file, of what the file tells now. Frames may be committed while it
+    /// is written; they follow it.
+    ///
+    /// # Errors
+    /// The system refuses; the file is as it was.
+    pub fn begin(&mut self) -> Result<(), StorageError> {
+        self.give_up();
+        let path = self.new_path();
+        let begun = options().read(true).create(true).truncate(true).open(&path);
+        let file = begun.map_err(|source| self.refused(source))?;
+        let len = HEAD_LEN as u64;
+        self.new = Some(New { file, len, reserved: 0, sum: Hasher::new(), follows: self.len });
+        Ok(())
+    }
+
+    /// Adds to the image that was begun.
+    ///
+    /// # Errors
+    /// The system refuses; the file is as it was, and the image is given up.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        let Some(new) = &mut self.new else { return Err(self.refused(io::ErrorKind::NotFound.into())) };
+        new.sum.update(bytes);
+        let written = new.file.write_all_at(bytes, new.len);
+        new.len += bytes.len() as u64;
+        written.map_err(|source| self.refused(source))
+    }
+
+    /// Puts the image, which is whole, in place of the file, with the frames that were committed
+    /// meanwhile, at once: a kill leaves the one or the other. This takes several calls, each of which
+    /// does a bounded part; whether it is done.
+    ///
+    /// # Errors
+    /// The system refuses; the file is as it was, and the image is given up.
+    pub fn finish(&mut self) -> Result<bool, StorageError> {
+        let Some(mut new) = self.new.take() else {
+            return Err(self.refused(io::ErrorKind::NotFound.into()));
+        };
+        // Room for the frames is taken now, so that a commit finds it: when the storage is full, it is
+        // found out here, where the old file still serves.
+        let left = (frames_max(new.len) + FRAMES_LATE).saturating_sub(new.reserved);
+        if left > 0 {
+            let more = left.min(PIECE_BYTES);
+            let reserved = reserve(&new.file, new.len + new.reserved, more);
+            reserved.map_err(|errno| self.refused(errno.into()))?;
+            new.reserved += more;
+            self.new = Some(new);
+            return Ok(false);
+        }
+        self.put_in_place(new).map_err(|source| self.refused(source))?;
+        Ok(true)
+    }
+
+    fn put_in_place(&mut self, new: New) -> io::Result<()> {
+        let image_len = new.len;
+        let head = head(image_len - HEAD_LEN as u64, new.sum.finalize());
+        new.file.write_all_at(&head, 0)?;
+        let mut len = image_len;
+        if let Some(old) = &self.file {
+            let mut piece = vec![0; PIECE_BYTES as usize];
+            let mut at = new.follows;
+            while at < self.len {
+                let count = (self.len - at).min(PIECE_BYTES);
+                // Not above the length of the piece.
+                let piece = &mut piece[..count as usize];
+                old.read_exact_at(piece, at)?;
+                new.file.write_all_at(piece, len)?;
+                (at, len) = (at + count, len + count);
             }
         }
+        std::fs::rename(self.new_path(), self.path())?;
+        self.file = Some(new.file);
+        (self.image_len, self.len) = (image_len, len);
+        Ok(())
+    }
+
+    /// Gives up an image that is not in place yet.
+    pub fn give_up(&mut self) {
+        if self.new.take().is_some() {
+            // What is left of it takes room that others need.
+            let _ = std::fs::remove_file(self.new_path());
+        }
+    }
+
+    /// Whether an image is begun.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.new.is_some()
+    }
+
+    fn refused(&mut self, source: io::Error) -> StorageError {
+        let path = self.new_path();
+        // What is left of it takes room that others need.
+        let _ = std::fs::remove_file(&path);
+        self.new = None;
+        StorageError::Io { operation: "write", path, source }
+    }
+
+    fn new_path(&self) -> PathBuf {
+        self.directory.join("state.new")
     }
 
     /// Appends a frame. When this returns, a later server will find it.
@@ -161,6 +263,7 @@ impl Storage {
     /// # Errors
     /// The system refuses.
     pub fn discard(&mut self) -> Result<(), StorageError> {
+        self.give_up();
         self.file = None;
         let path = self.path();
         match std::fs::remove_file(&path) {

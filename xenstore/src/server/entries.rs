@@ -17,6 +17,7 @@ const GONE: u8 = 7;
 const OPENED: u8 = 8;
 const CLOSED: u8 = 9;
 const RESET: u8 = 10;
+const IMAGE: u8 = 11;
 
 impl Entry<'_> {
     /// Appends the entry.
@@ -58,6 +59,10 @@ impl Entry<'_> {
                 put_connection(connection, out);
                 out.put_flag(parked);
             }
+            Self::Image(begun) => {
+                out.push(IMAGE);
+                out.put_flag(begun);
+            }
         }
     }
 
@@ -97,6 +102,7 @@ impl Entry<'_> {
                 let connection = connection(input)?;
                 Entry::Reset { connection, parked: input.flag("a reset")? }
             }
+            IMAGE => Entry::Image(input.flag("an image")?),
             _ => return Err(unknown),
         })
     }

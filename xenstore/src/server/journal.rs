@@ -61,6 +61,9 @@ pub enum Entry<'a> {
         /// Whether nothing more is taken from it or sent to it.
         parked: bool,
     },
+    /// An image of everything is begun (`true`) or not held any more: meanwhile its trees are held, and
+    /// changes copy.
+    Image(bool),
 }
 
 /// A journal of a server.

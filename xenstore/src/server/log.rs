@@ -46,10 +46,17 @@ impl SavedLog {
         }
     }
 
-    /// Whether it is time for [`SavedLog::keep`].
+    /// Whether it is time for [`SavedLog::begin`].
     #[must_use]
     pub fn wants_image(&self) -> bool {
-        self.commits_to_wait == 0 && (!self.is_kept || self.storage.is_due())
+        let is_due = !self.is_kept || self.storage.is_due();
+        self.commits_to_wait == 0 && is_due && !self.storage.has_begun()
+    }
+
+    /// Whether an image is begun. It may be given up at a commit.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.storage.has_begun()
     }
 
     /// Puts an image in place of all that was kept. It has to hold what was noted as well.
@@ -57,14 +64,55 @@ impl SavedLog {
     /// # Errors
     /// It cannot be written. What was kept before is kept as long as commits succeed.
     pub fn keep(&mut self, image: &[u8]) -> Result<(), StorageError> {
-        self.commits_to_wait = COMMITS_BETWEEN_TRIES;
-        self.storage.replace(image)?;
-        self.commits_to_wait = 0;
-        self.entries.clear();
-        self.has_news = false;
-        self.answers = crc32fast::Hasher::new();
-        (self.is_kept, self.is_earlier) = (true, false);
+        self.begin()?;
+        self.add(image)?;
+        while !self.finish()? {}
         Ok(())
+    }
+
+    /// Begins an image of how things are now. As long as everything is kept, more may be noted and
+    /// committed while it is written; else nothing may happen until it is finished.
+    ///
+    /// # Errors
+    /// It cannot be begun. What was kept before is kept as long as commits succeed.
+    pub fn begin(&mut self) -> Result<(), StorageError> {
+        self.commits_to_wait = COMMITS_BETWEEN_TRIES;
+        // What was noted is in the image. It must not be in what follows, but in what was kept before.
+        if self.is_kept && !self.entries.is_empty() {
+            self.storage.commit(&self.entries, self.answers.clone().finalize())?;
+        }
+        self.entries.clear();
+        self.answers = crc32fast::Hasher::new();
+        self.storage.begin()?;
+        self.has_news = false;
+        Ok(())
+    }
+
+    /// Adds bytes to the image.
+    ///
+    /// # Errors
+    /// It cannot be written and is given up. What was kept before is kept as long as commits succeed.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.storage.add(bytes)
+    }
+
+    /// Puts the image, which is whole, in place of all that was kept, after a bounded part of that
+    /// work; whether it is done.
+    ///
+    /// # Errors
+    /// It cannot be written and is given up. What was kept before is kept as long as commits succeed.
+    pub fn finish(&mut self) -> Result<bool, StorageError> {
+        if !self.storage.finish()? {
+            return Ok(false);
+        }
+        self.commits_to_wait = 0;
+        (self.is_kept, self.is_earlier) = (true, false);
+        Ok(true)
+    }
+
+    /// Gives up an image that was begun.
+    pub fn give_up(&mut self) {
+        self.storage.give_up();
     }
 
     /// Whether a kill would lose nothing now.
@@ -81,7 +129,7 @@ impl SavedLog {
 
 impl Journal for SavedLog {
     fn note(&mut self, entry: Entry<'_>) {
-        self.has_news |= !matches!(entry, Entry::Sent { .. });
+        self.has_news |= !matches!(entry, Entry::Sent { .. } | Entry::Image(_));
         entry.save(&mut self.entries);
     }
 
@@ -90,7 +138,8 @@ impl Journal for SavedLog {
     }
 
     fn commit(&mut self) -> io::Result<()> {
-        // What was sent waits for the next commit: until then the rings know.
+        // What was sent waits for the next commit: until then the rings know. Whether trees are held
+        // matters to what is done next only.
         if !std::mem::take(&mut self.has_news) {
             return Ok(());
         }

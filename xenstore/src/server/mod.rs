@@ -60,5 +60,6 @@ pub use log::SavedLog;
 pub use queue::Queue;
 pub use replay::{Detached, Recorded, ReplayError, Revived};
 pub use ring::{Page, PageRing};
+pub use saved::ServerImage;
 pub use serve::Server;
 pub use transport::Transport;

@@ -202,6 +202,7 @@ impl Revived {
                 server.attach(ConnectionId::Socket(number), Detached, 0, 0);
             }
             Entry::Closed(number) => server.fail(ConnectionId::Socket(number), &Fault::Closed),
+            Entry::Image(begun) => server.hold(begun),
             Entry::Reset { connection, parked: true } => server.fail(connection, &Fault::Closed),
             Entry::Reset { connection, parked: false } => {
                 server.begin_anew(connection, None).ok()?;

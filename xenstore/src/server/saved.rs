@@ -3,32 +3,62 @@
 use super::connection::Connection;
 use super::entries::{connection, domid, identity, put_connection};
 use super::host::Host;
-use super::journal::Journal;
+use super::journal::{Entry, Journal};
 use super::queue::Queue;
 use super::serve::{Server, guest};
 use crate::codec::{Damaged, Put, Reader};
-use crate::store::State;
+use crate::store::{Image, State};
 use crate::wire::Parser;
 
 impl<H: Host, J: Journal> Server<H, J> {
     /// Appends all that a later server needs to go on where this one is. Nothing that was done since
     /// may be told to anyone before the journal has it.
     pub fn save(&self, out: &mut Vec<u8>) {
-        self.state.save(out);
-        out.put(self.last_socket.into());
-        out.put_len(self.identities.len());
+        let mut image = self.image();
+        while !image.write(usize::MAX, out) {}
+    }
+
+    /// Everything as it is now, to be written as long as nothing else is done.
+    #[must_use]
+    pub fn image(&self) -> ServerImage {
+        let mut rest = Vec::new();
+        rest.put(self.last_socket.into());
+        rest.put_len(self.identities.len());
         for (domid, identity) in &self.identities {
-            out.put(domid.0.into());
-            out.extend_from_slice(&identity.0);
+            rest.put(domid.0.into());
+            rest.extend_from_slice(&identity.0);
         }
-        out.put_len(self.connections.len());
+        rest.put_len(self.connections.len());
         for (id, connection) in &self.connections {
-            put_connection(*id, out);
-            out.put(connection.request_position.into());
-            out.put_bytes(connection.parser.held());
-            out.put_flag(connection.parked);
-            connection.out.save(out);
+            put_connection(*id, &mut rest);
+            rest.put(connection.request_position.into());
+            rest.put_bytes(connection.parser.held());
+            rest.put_flag(connection.parked);
+            connection.out.save(&mut rest);
         }
+        ServerImage { state: self.state.image(), rest }
+    }
+
+    /// Everything as it is now, to be written while the server goes on: what is noted from here on
+    /// follows the image. Trees are held until [`Server::end_image`].
+    pub fn begin_image(&mut self) -> ServerImage {
+        let image = self.image();
+        self.journal.note(Entry::Image(true));
+        self.hold(true);
+        image
+    }
+
+    /// The image that was begun is whole, or given up.
+    pub fn end_image(&mut self) {
+        if self.held.is_some() {
+            self.journal.note(Entry::Image(false));
+            self.hold(false);
+        }
+    }
+
+    /// Holds all trees as they are, or lets them go.
+    pub(super) fn hold(&mut self, begun: bool) {
+        self.held = begun.then(|| self.state.snapshot());
     }
 
     /// Reads what was saved. `link` makes the ways to peers.
@@ -60,6 +90,25 @@ impl<H: Host, J: Journal> Server<H, J> {
         }
         input.end()?;
         Ok(server)
+    }
+}
+
+/// A server that is being written.
+#[derive(Debug)]
+pub struct ServerImage {
+    state: Image,
+    /// Everything but the store.
+    rest: Vec<u8>,
+}
+
+impl ServerImage {
+    /// Appends what comes next, at most so many nodes; whether it is whole now.
+    pub fn write(&mut self, nodes: usize, out: &mut Vec<u8>) -> bool {
+        let whole = self.state.write(nodes, out);
+        if whole {
+            out.append(&mut self.rest);
+        }
+        whole
     }
 }
 

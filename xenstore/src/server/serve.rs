@@ -9,7 +9,7 @@ use super::host::{Found, Host, Identity};
 use super::journal::{Entry, Journal};
 use super::queue::Queue;
 use super::transport::Transport;
-use crate::store::{Changes, ConnectionId, Effect, Event, Ring, State};
+use crate::store::{Changes, ConnectionId, Effect, Event, Ring, Snapshot, State};
 use crate::wire::{Header, MessageType, Packet, Reply, Request, RequestId, TransactionId};
 use crate::{Domid, Errno};
 
@@ -33,6 +33,8 @@ pub struct Server<H: Host, J> {
     pub(super) last_socket: u32,
     /// Which domains the store means by numbers.
     pub(super) identities: BTreeMap<Domid, Identity>,
+    /// What an image that is being written is of.
+    pub(super) held: Option<Snapshot>,
     /// Where bytes are received, and where messages are put together: kept for their memory.
     received: Vec<u8>,
     encoded: Vec<u8>,
@@ -63,6 +65,7 @@ impl<H: Host, J: Journal> Server<H, J> {
             later: Vec::new(),
             last_socket: 0,
             identities: BTreeMap::new(),
+            held: None,
             received: Vec::new(),
             encoded: Vec::new(),
         }

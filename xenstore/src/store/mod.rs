@@ -55,6 +55,7 @@ mod connection_id;
 mod connections;
 mod control;
 mod domains;
+mod image;
 mod node;
 mod nodes;
 mod perform;
@@ -72,6 +73,7 @@ use std::sync::Arc;
 pub use changes::{Changes, Effect, Event, Outcome};
 pub use connection_id::ConnectionId;
 pub use domains::Ring;
+pub use image::{Image, Snapshot};
 pub use quota::{Quota, Usage};
 
 use crate::{Domid, Permissions};

@@ -3,17 +3,18 @@
 //! In: a state, or bytes of any content. Out: bytes that say everything the state's answers depend
 //! on, or a state that answers as the saved one would; damaged bytes are an error with its place.
 //!
-//! Nodes stand in a table, children before their parents, each once however many snapshots share it.
-//! Transactions name the roots of their trees in it. What two trees shared is shared again, since
-//! conflicts are found by asking whether two pieces are the same one; even the shape of lists is kept,
-//! because quotas count what a change copies.
+//! Nodes and permissions come first ([`Image`](super::Image)), then where the roots of all trees stand
+//! among them, then the rest. What two trees shared is shared again, since conflicts are found by
+//! asking whether two pieces are the same one; even the shape of lists is kept, because quotas count
+//! what a change copies.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::connection_id::ConnectionId;
 use super::connections::Connection;
 use super::domains::Domain;
+use super::image::{self, Acls};
 use super::node::{Acl, Node};
 use super::quota::Limits;
 use super::transaction::Transaction;
@@ -26,55 +27,7 @@ use crate::{Access, Domid, Permissions};
 /// No count of anything gets so far.
 const LIMIT: u64 = 1 << 62;
 
-/// Nodes and permissions that have been written, by where they are in memory.
-#[derive(Default)]
-struct Written {
-    acls: HashMap<*const Acl, u64>,
-    acl_bytes: Vec<u8>,
-    nodes: HashMap<*const Node, u64>,
-    node_bytes: Vec<u8>,
-}
-
-impl Written {
-    fn acl(&mut self, acl: &Arc<Acl>) -> u64 {
-        let next = self.acls.len() as u64;
-        *self.acls.entry(Arc::as_ptr(acl)).or_insert_with(|| {
-            save_acl(acl, &mut self.acl_bytes);
-            next
-        })
-    }
-
-    fn place(&self, node: &Arc<Node>) -> Option<u64> {
-        self.nodes.get(&Arc::as_ptr(node)).copied()
-    }
-
-    /// Writes a tree as far as it is new; says where its root stands.
-    fn tree(&mut self, tree: &Tree) -> u64 {
-        let mut pending = vec![(tree.shared_root(), false)];
-        while let Some((node, children_done)) = pending.pop() {
-            if self.place(node).is_some() {
-                continue;
-            }
-            if !children_done {
-                pending.push((node, true));
-                pending.extend(node.children.in_chunks().map(|child| (child, false)));
-                continue;
-            }
-            let acl = self.acl(&node.acl);
-            let (nodes, out) = (&self.nodes, &mut self.node_bytes);
-            out.put(acl);
-            out.put_bytes(&node.value);
-            out.put(node.value_generation);
-            out.put(node.children_generation);
-            // Children have been written before.
-            node.children.save(out, |child| nodes.get(&Arc::as_ptr(child)).copied().unwrap_or(0));
-            self.nodes.insert(Arc::as_ptr(node), self.nodes.len() as u64);
-        }
-        self.place(tree.shared_root()).unwrap_or(0)
-    }
-}
-
-fn save_acl(acl: &Acl, out: &mut Vec<u8>) {
+pub(super) fn save_acl(acl: &Acl, out: &mut Vec<u8>) {
     out.put(acl.since);
     out.put_len(acl.permissions.grants.len());
     for (domid, access) in acl.permissions.entries() {
@@ -108,19 +61,33 @@ struct Read {
     nodes: Vec<Arc<Node>>,
     /// Nodes at and below each.
     sizes: Vec<u64>,
+    /// The trees that were saved, the last one first, as far as nobody took them.
+    trees: Vec<Tree>,
 }
 
 impl Read {
     fn new(input: &mut Reader<'_>) -> Result<Self, Damaged> {
-        let mut acls = Vec::new();
-        for _ in 0..input.count("the number of permissions")? {
-            acls.push(Arc::new(restore_acl(input)?));
+        let (acls, nodes, sizes, trees) = Default::default();
+        let mut read = Self { acls, nodes, sizes, trees };
+        loop {
+            match input.narrow("a piece of an image")? {
+                image::ACL => read.acls.push(Arc::new(restore_acl(input)?)),
+                image::NODE => read.node(input)?,
+                image::END => break,
+                _ => return Err(input.damaged("a piece of an image")),
+            }
         }
-        let mut read = Self { acls, nodes: Vec::new(), sizes: Vec::new() };
-        for _ in 0..input.count("the number of nodes")? {
-            read.node(input)?;
+        for _ in 0..input.count("the number of trees")? {
+            let tree = read.root(input)?;
+            read.trees.push(tree);
         }
+        read.trees.reverse();
         Ok(read)
+    }
+
+    /// The tree that was saved next.
+    fn tree(&mut self, input: &Reader<'_>) -> Result<Tree, Damaged> {
+        self.trees.pop().ok_or(input.damaged("the number of trees"))
     }
 
     fn node(&mut self, input: &mut Reader<'_>) -> Result<(), Damaged> {
@@ -147,7 +114,7 @@ impl Read {
 
     /// A tree whose root stands at the place that is read. No node stands twice in one tree, so a
     /// tree that counts more than there are is none.
-    fn tree(&self, input: &mut Reader<'_>) -> Result<Tree, Damaged> {
+    fn root(&self, input: &mut Reader<'_>) -> Result<Tree, Damaged> {
         let place: usize = input.narrow("the root of a tree")?;
         match (self.nodes.get(place), self.sizes.get(place)) {
             (Some(root), Some(&size)) if size <= self.nodes.len() as u64 => {
@@ -175,38 +142,29 @@ fn connection(input: &mut Reader<'_>) -> Result<ConnectionId, Damaged> {
 }
 
 impl State {
-    /// Appends everything that later answers depend on.
-    pub fn save(&self, out: &mut Vec<u8>) {
-        let mut written = Written::default();
-        let root = written.tree(&self.tree);
-        let mut rest = Vec::new();
-        rest.put(root);
+    /// Appends everything but the trees to `rest`; `front` gets the permissions that stand there.
+    pub(super) fn save_rest(&self, acls: &mut Acls, front: &mut Vec<u8>, rest: &mut Vec<u8>) {
         for count in [self.generation, self.replaced, self.soft_memory.into()] {
             rest.put(count);
         }
-        self.limits.save(&mut rest);
+        self.limits.save(rest);
         rest.put_len(self.specials.len());
         for (path, acl) in &self.specials {
             rest.put_bytes(path.as_bytes());
-            rest.put(written.acl(acl));
+            rest.put(acls.place(acl, front));
         }
         rest.put_len(self.domains.len());
         for (domid, domain) in &self.domains {
             rest.put(domid.0.into());
-            domain.save(&mut rest);
+            domain.save(rest);
         }
-        self.watches.save_next(&mut rest);
+        self.watches.save_next(rest);
         rest.put_len(self.connections.len());
         for (id, connection) in &self.connections {
-            put_connection(*id, &mut rest);
-            self.watches.save(*id, &connection.watches, &mut rest);
-            connection.save(&mut written, &mut rest);
+            put_connection(*id, rest);
+            self.watches.save(*id, &connection.watches, rest);
+            connection.save(rest);
         }
-        out.put_len(written.acls.len());
-        out.append(&mut written.acl_bytes);
-        out.put_len(written.nodes.len());
-        out.append(&mut written.node_bytes);
-        out.append(&mut rest);
     }
 
     /// Reads a state that was saved.
@@ -222,7 +180,7 @@ impl State {
 
     /// Reads a state off the front of something that was saved.
     pub(crate) fn restore_from(input: &mut Reader<'_>) -> Result<Self, Damaged> {
-        let read = Read::new(input)?;
+        let mut read = Read::new(input)?;
         let tree = read.tree(input)?;
         let (generation, replaced) = (input.number("a count")?, input.number("a count")?);
         let soft_memory = input.narrow("a quota")?;
@@ -243,7 +201,7 @@ impl State {
         for _ in 0..input.count("the number of connections")? {
             let id = connection(input)?;
             let held = watches.restore(id, input)?;
-            let connection = Connection::restore(held, &read, input)?;
+            let connection = Connection::restore(held, &mut read, input)?;
             if matches!(id, ConnectionId::Domain(domid) if domid != Domid::DOM0) {
                 let open = connection.transactions.iter();
                 let open = open.filter_map(|(number, t)| Some((*number, t.as_ref()?.started_at)));
@@ -264,7 +222,8 @@ impl State {
             snapshots,
         };
         let oldest = state.snapshots.last().map_or(0, |(started_at, ..)| *started_at);
-        let sound = generation < LIMIT && replaced < LIMIT && oldest <= replaced;
+        let sound =
+            generation < LIMIT && replaced < LIMIT && oldest <= replaced && read.trees.is_empty();
         if !sound || !state.domains.contains_key(&Domid::DOM0) || !state.check().is_empty() {
             return Err(input.damaged("a state that agrees with itself"));
         }
@@ -273,7 +232,7 @@ impl State {
 }
 
 impl Connection {
-    fn save(&self, written: &mut Written, out: &mut Vec<u8>) {
+    fn save(&self, out: &mut Vec<u8>) {
         out.put(self.next_transaction.into());
         // None is in use between requests.
         let open =
@@ -281,16 +240,13 @@ impl Connection {
         out.put_len(open().count());
         for (number, transaction) in open() {
             out.put((*number).into());
-            for tree in transaction.trees() {
-                out.put(written.tree(tree));
-            }
             transaction.save(out);
         }
     }
 
     fn restore(
         watches: super::watches::Held,
-        read: &Read,
+        read: &mut Read,
         input: &mut Reader<'_>,
     ) -> Result<Self, Damaged> {
         let next_transaction = input.narrow("the number of transactions")?;
@@ -313,12 +269,10 @@ mod tests {
     #[test]
     fn no_node_stands_twice_in_a_tree() {
         let levels = 60;
-        let mut bytes = Vec::new();
-        bytes.put(1);
+        let mut bytes = vec![image::ACL];
         save_acl(&Acl::new(Permissions::private(Domid::DOM0), 1), &mut bytes);
-        bytes.put(levels);
         for level in 0..levels {
-            bytes.extend_from_slice(&[0, 0, 1, 1]);
+            bytes.extend_from_slice(&[image::NODE, 0, 0, 1, 1]);
             bytes.put(u64::from(level > 0));
             if level > 0 {
                 bytes.put(2);
@@ -330,13 +284,14 @@ mod tests {
                 bytes.extend_from_slice(&[2, 1, 2]);
             }
         }
+        bytes.extend_from_slice(&[image::END, 0]);
         let mut input = Reader::new(&bytes);
         let read = Read::new(&mut input).unwrap();
         assert!(input.is_empty());
         for (place, sound) in [(0, true), (1, true), (6, false), (levels - 1, false)] {
             let mut bytes = Vec::new();
             bytes.put(place);
-            assert_eq!(read.tree(&mut Reader::new(&bytes)).is_ok(), sound, "{place}");
+            assert_eq!(read.root(&mut Reader::new(&bytes)).is_ok(), sound, "{place}");
         }
     }
 }

@@ -132,7 +132,7 @@ fn serve(
     stages: &mut Vec<Stage<'_>>,
     chance: &mut Random,
 ) {
-    let (mut quiet, mut rounds) = (0, 0);
+    let (mut quiet, mut rounds, mut image) = (0, 0, None);
     while quiet < 20 {
         rounds += 1;
         assert!(rounds < 20_000, "a client waits for ever");
@@ -145,10 +145,11 @@ fn serve(
         }
         server.round().unwrap();
         match chance.below(40) {
-            0 => world.keep(server),
+            0 if image.is_none() => world.keep(server),
             1 => {
                 assert_same_after_commit(world, server);
             }
+            2..=19 => world.piece(server, &mut image),
             _ => {}
         }
         quiet = if clients.iter().all(Client::is_done) { quiet + 1 } else { 0 };

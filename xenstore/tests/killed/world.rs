@@ -10,6 +10,7 @@ use std::time::Duration;
 use xenstore::saved::{append_frame, begin, load};
 use xenstore::server::{
     Entry, Fault, Found, Host, Identity, Journal, Page, PageRing, ReplayError, Revived, Server,
+    ServerImage,
 };
 use xenstore::store::{ConnectionId, Effect, Ring, State};
 use xenstore::{Domid, Errno};
@@ -106,6 +107,8 @@ pub struct FileJournal {
     kill: Rc<Kill>,
     entries: Vec<u8>,
     answers: crc32fast::Hasher,
+    /// Frames that follow an image which is being written.
+    following: Option<Vec<u8>>,
 }
 
 impl Journal for FileJournal {
@@ -131,6 +134,7 @@ impl Journal for FileJournal {
             resume_unwind(Box::new(Killed));
         }
         self.file.borrow_mut().extend_from_slice(&frame);
+        self.following.iter_mut().for_each(|following| following.extend_from_slice(&frame));
         if self.kill.step() {
             resume_unwind(Box::new(Killed));
         }
@@ -223,6 +227,7 @@ impl World {
             kill: Rc::clone(&self.kill),
             entries: Vec::new(),
             answers: crc32fast::Hasher::new(),
+            following: None,
         }
     }
 
@@ -266,6 +271,29 @@ impl World {
         let journal = server.journal_mut();
         journal.entries.clear();
         journal.answers = crc32fast::Hasher::new();
+        if dies || self.kill.step() {
+            resume_unwind(Box::new(Killed));
+        }
+    }
+
+    /// A piece of an image that is written while the server goes on; the last one puts it in place.
+    pub fn piece(&self, server: &mut TestServer, image: &mut Option<(ServerImage, Vec<u8>)>) {
+        let Some((writing, bytes)) = image else {
+            server.journal_mut().commit().unwrap();
+            server.journal_mut().following = Some(Vec::new());
+            *image = Some((server.begin_image(), Vec::new()));
+            return;
+        };
+        if !writing.write(3, bytes) {
+            return;
+        }
+        let dies = self.kill.step();
+        let following = server.journal_mut().following.take().unwrap();
+        if !dies {
+            *self.file.borrow_mut() = [begin(bytes), following].concat();
+        }
+        *image = None;
+        server.end_image();
         if dies || self.kill.step() {
             resume_unwind(Box::new(Killed));
         }

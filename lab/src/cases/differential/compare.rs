@@ -14,6 +14,9 @@ const UNWATCH: &str = "an UNWATCH of what is no path: ENOENT of C, EINVAL of our
 const SPECIAL: &str =
     "a SET_PERMS of a special path by a guest that may not: EINVAL of C, EACCES of ours";
 
+const OWNER_FIRST: &str =
+    "a SET_PERMS of what is no path for a domain that is not there: ENOENT of C, EINVAL of ours";
+
 #[derive(Default)]
 pub struct Differences {
     pub known: BTreeMap<&'static str, u32>,
@@ -43,6 +46,12 @@ fn is_refused_special(asked: &Asked, theirs: &Packet, ours: &Packet) -> bool {
         && asked.payload.starts_with(b"@")
         && theirs.payload == b"EINVAL\0"
         && ours.payload == b"EACCES\0"
+}
+
+fn is_owner_first(asked: &Asked, theirs: &Packet, ours: &Packet) -> bool {
+    asked.kind == MessageType::SetPerms.raw()
+        && theirs.payload == b"ENOENT\0"
+        && ours.payload == b"EINVAL\0"
 }
 
 /// The part of a reply's payload that both stores decide alike.
@@ -90,6 +99,8 @@ impl Differences {
                 theirs.header.kind == ours.header.kind && comparable(theirs) == comparable(ours);
             if !same && is_refused_special(&exchange.asked, theirs, ours) {
                 self.count(SPECIAL);
+            } else if !same && is_owner_first(&exchange.asked, theirs, ours) {
+                self.count(OWNER_FIRST);
             } else if !same && is_unwatch_of_no_path(&exchange.asked, theirs, ours) {
                 self.count(UNWATCH);
             } else if !same {

@@ -70,7 +70,7 @@ pub struct Ids {
 
 pub struct Generator {
     seed: u64,
-    guests: [Domid; 2],
+    pub guests: [Domid; 2],
     open: [[Option<Open>; SLOTS]; CONNECTIONS],
     /// Requests that were to look in a transaction at what has changed since it began.
     pub moved: u32,

@@ -58,10 +58,12 @@ impl Ours {
         let mut state = State::new();
         state.connect_socket(0);
         state.connect_socket(1);
-        // Limits of n admit n; in C those of watches and transactions admit one more.
+        // Limits of n admit n; in C those of watches and transactions admit one more, that of a node's
+        // size one less.
         state.set_limit(Quota::Nodes, 40);
         state.set_limit(Quota::Watches, 11);
         state.set_limit(Quota::Transactions, 4);
+        state.set_limit(Quota::NodeSize, 2047);
         for domid in guests {
             state.connected(domid, Ring { gfn: Gfn(1), port: Port(1) }, Ok(()));
         }
@@ -98,6 +100,11 @@ impl Ours {
             }
         }
         Answer { reply, events }
+    }
+
+    /// How many nodes a domain owns.
+    pub fn nodes_of(&self, domid: Domid) -> u64 {
+        self.state.usage(domid).unwrap_or_default().nodes
     }
 
     /// The nodes that there are.

@@ -1,7 +1,7 @@
 //! C xenstored: sockets of dom0, and the rings of guests that never run.
 
 use super::CONNECTIONS;
-use super::generate::Asked;
+use super::generate::{self, Asked};
 use crate::dom0::host::{Stop, argv};
 use crate::fail;
 use libxc_safe::{ForeignMapping, Protection, Xen};
@@ -175,6 +175,16 @@ impl Theirs {
             self.until_fence(number, &mut events[number])?;
         }
         Ok((replies, events))
+    }
+
+    /// How many nodes C has counted for a domain.
+    pub fn nodes_of(&mut self, domid: Domid) -> Result<u64, Stop> {
+        let asked = generate::asked(0, MessageType::Control, format!("quota\0{domid}\0"));
+        let (replies, _) = self.ask_all(0, &[(&asked, 0)])?;
+        let text = String::from_utf8_lossy(&replies[0].payload).into_owned();
+        let line = text.lines().find(|line| line.starts_with("nodes"));
+        let count = line.and_then(|line| line.rsplit([' ', ':']).next()?.parse().ok());
+        count.ok_or_else(|| Stop::Failed(format!("C's account of domain {domid}: {text}")))
     }
 }
 

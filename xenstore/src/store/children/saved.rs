@@ -7,22 +7,29 @@ use crate::codec::{Damaged, Put, Reader};
 use crate::store::node::Node;
 
 impl Children {
-    /// Every child in the order of the chunks.
-    pub(in crate::store) fn in_chunks(&self) -> impl Iterator<Item = &Arc<Node>> {
-        let chunks = self.list.as_ref().map_or(&[][..], |list| &list.by_name.chunks);
-        chunks.iter().flat_map(|chunk| chunk.iter().map(|child| &child.node))
+    /// The child at a chunk and a place there, or the first one behind, in which case that is where it
+    /// is; and whether another list may have it, too.
+    pub(in crate::store) fn at(&self, at: &mut (usize, usize)) -> Option<(&Arc<Node>, bool)> {
+        let chunks = &self.list.as_ref()?.by_name.chunks;
+        if at.1 >= chunks.get(at.0)?.len() {
+            *at = (at.0 + 1, 0);
+        }
+        let chunk = chunks.get(at.0)?;
+        Some((&chunk.get(at.1)?.node, Arc::strong_count(chunk) > 1))
     }
 
-    /// Appends the list; `place` says where a child has been written.
-    pub(in crate::store) fn save(&self, out: &mut Vec<u8>, place: impl Fn(&Arc<Node>) -> u64) {
+    /// Appends the list; `places` say where the children have been written, in the order of the chunks.
+    pub(in crate::store) fn save(&self, out: &mut Vec<u8>, places: &[u64]) {
         let Some(list) = &self.list else { return out.put(0) };
+        let mut places = places.iter();
         out.put_len(list.by_name.chunks.len());
         for chunk in &list.by_name.chunks {
             out.put_len(chunk.len());
             for child in chunk.iter() {
                 out.put_bytes(child.name.as_bytes());
                 out.put(child.number);
-                out.put(place(&child.node));
+                // There is one for each child.
+                out.put(places.next().copied().unwrap_or_default());
             }
         }
         out.put(list.next_number);

@@ -7,12 +7,19 @@
 use std::io;
 use std::path::Path;
 
-use xenstore::saved::{Contents, Storage, load};
-use xenstore::server::{Entry, Journal, ReplayError, Revived, SavedLog, Server};
+use xenstore::saved::{Contents, Storage, StorageError, load};
+use xenstore::server::{Entry, Journal, ReplayError, Revived, SavedLog, Server, ServerImage};
 
 use super::error::{Unusable, XenstoredError, file};
 use super::host::XenHost;
 use super::steps::{self, Step};
+
+/// Nodes of an image that are written between two rounds, and bytes from which on it is enough. The
+/// longest directory or value may go beyond.
+const PIECE_NODES: usize = 256;
+const PIECE_BYTES: usize = 64 << 10;
+/// Nodes after which the bytes are looked at.
+const STEP_NODES: usize = 16;
 
 /// The number that Linux gives each of its lives.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
@@ -36,7 +43,7 @@ pub fn open(directory: &Path) -> Result<(Log, Option<Revived>), XenstoredError> 
         }
         None => None,
     };
-    Ok((Log { log: SavedLog::new(storage), boot }, revived))
+    Ok((Log { log: SavedLog::new(storage), boot, writing: None }, revived))
 }
 
 /// A state that cannot be taken up, in this directory.
@@ -50,6 +57,8 @@ pub struct Log {
     log: SavedLog,
     /// Stands before every image.
     boot: Vec<u8>,
+    /// The image that is being written.
+    writing: Option<Writing>,
 }
 
 impl Journal for Log {
@@ -69,40 +78,110 @@ impl Journal for Log {
     }
 }
 
-/// Everything, as it is now.
-fn image(server: &mut Server<XenHost, Log>) -> Vec<u8> {
-    let mut image = server.journal_mut().boot.clone();
-    server.save(&mut image);
-    image
+/// An image that is being written.
+#[derive(Debug)]
+struct Writing {
+    image: ServerImage,
+    /// Whether all of it has been handed to the storage.
+    is_whole: bool,
+    bytes: Vec<u8>,
+}
+
+/// What became of a piece of work.
+enum Progress {
+    More,
+    Done,
+}
+
+/// Begins an image. Unless it is written `at_once`, the service may go on meanwhile.
+fn begin(server: &mut Server<XenHost, Log>, at_once: bool) -> Result<(), StorageError> {
+    server.journal_mut().log.begin()?;
+    let mut bytes = server.journal_mut().boot.clone();
+    bytes.reserve(PIECE_BYTES);
+    let image = if at_once { server.image() } else { server.begin_image() };
+    server.journal_mut().writing = Some(Writing { image, is_whole: false, bytes });
+    Ok(())
+}
+
+/// Writes the next piece of the image that is begun.
+fn go_on(server: &mut Server<XenHost, Log>) -> Result<Progress, StorageError> {
+    let Log { log, writing, .. } = server.journal_mut();
+    let Some(writing) = writing else { return Ok(Progress::Done) };
+    if !writing.is_whole {
+        let mut nodes = 0;
+        while !writing.is_whole && nodes < PIECE_NODES && writing.bytes.len() < PIECE_BYTES {
+            writing.is_whole = writing.image.write(STEP_NODES, &mut writing.bytes);
+            nodes += STEP_NODES;
+        }
+        log.add(&writing.bytes)?;
+        writing.bytes.clear();
+        return Ok(Progress::More);
+    }
+    Ok(if log.finish()? { Progress::Done } else { Progress::More })
+}
+
+/// Lets go of an image that is in place or given up.
+fn end(server: &mut Server<XenHost, Log>) {
+    server.journal_mut().log.give_up();
+    server.journal_mut().writing = None;
+    server.end_image();
 }
 
 /// Leaves an image with nothing behind it.
 pub fn finish(server: &mut Server<XenHost, Log>) -> Result<(), XenstoredError> {
-    let image = image(server);
-    server.journal_mut().log.keep(&image)?;
+    end(server);
+    begin(server, true)?;
+    while let Progress::More = go_on(server)? {}
     server.host_mut().flush();
     Ok(())
 }
 
-/// Writes an image where one is due, and says what went wrong.
+/// Whether an image is being written, so that there is something to do while nobody asks.
+pub fn is_writing(server: &mut Server<XenHost, Log>) -> bool {
+    server.journal_mut().writing.is_some()
+}
+
+/// Writes a piece of the image that is begun, or begins one where one is due, and says what went wrong.
 pub fn keep(server: &mut Server<XenHost, Log>) {
     if let Some(error) = server.journal_mut().log.take_trouble() {
         let why = crate::commands::error::chain(&error);
         tracing::warn!("a restart of this service would lose the store: {why}");
     }
-    if !server.journal_mut().log.wants_image() {
-        return;
-    }
-    let image = image(server);
-    steps::passed(Step::Image);
-    let was_kept = server.journal_mut().log.is_kept();
-    match server.journal_mut().log.keep(&image) {
-        Ok(()) => {}
-        Err(error) => {
-            let why = crate::commands::error::chain(&error);
-            let lost = if was_kept { "" } else { ", and a restart of this service would lose it" };
-            tracing::warn!("the state of the store cannot be saved anew{lost}: {why}");
+    if !server.journal_mut().log.has_begun() {
+        if is_writing(server) {
+            // A commit failed, and the image with it.
+            end(server);
+        }
+        if !server.journal_mut().log.wants_image() {
+            return;
         }
     }
+    let was_kept = server.journal_mut().log.is_kept();
+    if let Err(error) = piece(server, !was_kept) {
+        end(server);
+        let why = crate::commands::error::chain(&error);
+        let lost = if was_kept { "" } else { ", and a restart of this service would lose it" };
+        tracing::warn!("the state of the store cannot be saved anew{lost}: {why}");
+    }
+}
+
+/// A piece of an image, or, `at_once`, all of it.
+fn piece(server: &mut Server<XenHost, Log>, at_once: bool) -> Result<(), StorageError> {
+    if !is_writing(server) {
+        begin(server, at_once)?;
+        steps::passed(Step::Image);
+    }
+    loop {
+        match go_on(server)? {
+            Progress::Done => break,
+            Progress::More if at_once => {}
+            Progress::More => {
+                steps::passed(Step::Piece);
+                return Ok(());
+            }
+        }
+    }
+    end(server);
     steps::passed(Step::Kept);
+    Ok(())
 }

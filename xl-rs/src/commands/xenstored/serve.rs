@@ -145,7 +145,7 @@ impl Service {
 
     /// How long there is nothing to do unless something comes.
     fn timeout(&mut self) -> Option<Timespec> {
-        if self.server.has_work() {
+        if self.server.has_work() || saved::is_writing(&mut self.server) {
             return Some(Timespec::default());
         }
         let at = self.server.next_expiry()?;

@@ -12,8 +12,10 @@ pub enum Step {
     Commit,
     /// It is written.
     Committed,
-    /// An image is about to be written.
+    /// An image is begun.
     Image,
+    /// A piece of an image is written, and others are left.
+    Piece,
     /// It is written.
     Kept,
     /// Bytes of a reply are in the ring, its index is not.
@@ -24,10 +26,11 @@ pub enum Step {
     Notify,
 }
 
-const NAMES: [(&str, Step); 7] = [
+const NAMES: [(&str, Step); 8] = [
     ("commit", Step::Commit),
     ("committed", Step::Committed),
     ("image", Step::Image),
+    ("piece", Step::Piece),
     ("kept", Step::Kept),
     ("copied", Step::Copied),
     ("indexed", Step::Indexed),
