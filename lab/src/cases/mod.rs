@@ -27,6 +27,7 @@ mod pci;
 mod policy;
 mod store;
 mod store_killed;
+mod store_large;
 mod undo;
 mod verbs;
 mod vif;
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Case> {
         pci::CASES,
         disk::CASES,
         store_killed::CASES,
+        store_large::CASES,
         vif::CASES,
         disk_bad::CASES,
         differential::CASES,

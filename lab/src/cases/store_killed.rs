@@ -54,7 +54,7 @@ fn steps(times: &[u32]) -> Vec<End> {
 }
 
 /// A server of which the case is the parent.
-fn server(end: Option<(&str, u32)>) -> Result<Child, Stop> {
+pub fn server(end: Option<(&str, u32)>) -> Result<Child, Stop> {
     let mut command = init::command("/bin/xlr");
     command.args(["xenstored", "--foreground", "--pid-file", PID_FILE]);
     if let Some((step, times)) = end {
@@ -64,7 +64,7 @@ fn server(end: Option<(&str, u32)>) -> Result<Child, Stop> {
 }
 
 /// Ends the server that dom0's init started.
-fn end_first() -> Verdict {
+pub fn end_first() -> Verdict {
     end_by(Signal::KILL)
 }
 

@@ -151,7 +151,9 @@ impl Storage {
     /// # Errors
     /// The system refuses; the file is as it was, and the image is given up.
     pub fn add(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
-        let Some(new) = &mut self.new else { return Err(self.refused(io::ErrorKind::NotFound.into())) };
+        let Some(new) = &mut self.new else {
+            return Err(self.refused(io::ErrorKind::NotFound.into()));
+        };
         new.sum.update(bytes);
         let written = new.file.write_all_at(bytes, new.len);
         new.len += bytes.len() as u64;

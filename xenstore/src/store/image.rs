@@ -92,7 +92,8 @@ impl State {
     /// Holds all trees as they are now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let open = self.connections.values().flat_map(|connection| connection.transactions.values());
+        let open =
+            self.connections.values().flat_map(|connection| connection.transactions.values());
         let copies = open.flatten().flat_map(|transaction| transaction.trees());
         let trees = std::iter::once(&self.tree).chain(copies);
         Snapshot { roots: trees.map(|tree| Arc::clone(tree.shared_root())).collect() }

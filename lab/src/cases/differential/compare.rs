@@ -5,8 +5,13 @@ use super::{CONNECTIONS, Exchange};
 use std::collections::BTreeMap;
 use xenstore::wire::{MessageType, Packet};
 
-/// C ends a transaction with EAGAIN that ours commits.
-pub const COARSER: &str = "a transaction conflicts where it saw nothing that changed";
+const COARSER: &str = "a transaction conflicts at C where it saw nothing that changed";
+const GIVEN_UP: &str =
+    "C gives up a transaction in which a limit was met: ENOMEM, where ours commits";
+const AT_LIMIT: &str = "C refuses a commit when an owner has as many nodes as the limit says";
+const REASONS: &str = "both refuse a commit, C for limits before conflicts";
+const LATE: &str = "nodes of a transaction count at once in ours, at its end in C";
+const GIVEN_AWAY: &str = "a guest that owns a special node may give it away at C, EPERM of ours";
 const TRANSIENT: &str = "an event of a node that a transaction both made and removed";
 const ORDER: &str = "the order of the events of one request";
 const MERGED: &str = "C leaves out an event while the same one waits to be sent";
@@ -29,10 +34,45 @@ fn is(packet: &Packet, kind: MessageType) -> bool {
     packet.header.kind == kind.raw()
 }
 
-/// Whether C refuses a commit for a conflict that ours does not see: C counts a change of any part
-/// of a node that was touched, ours those parts that were seen.
-pub fn is_coarser_conflict(theirs: &Packet, ours: &Packet) -> bool {
-    is(theirs, MessageType::Error) && theirs.payload == b"EAGAIN\0" && !is(ours, MessageType::Error)
+/// Why C refuses a commit that ours carries out, if that is known to happen: it counts a change of
+/// any part of a node that was touched as a conflict, where ours looks at those parts that were seen;
+/// it gives up a transaction in which a request met a limit halfway, where ours takes back the request;
+/// and it refuses as soon as an owner has as many nodes as the limit says (`at_limit`), even those of others.
+pub fn is_refused_commit(
+    theirs: &Packet,
+    ours: &Packet,
+    (is_spoilt, met_limit, at_limit): (bool, bool, bool),
+) -> Option<&'static str> {
+    if !is(theirs, MessageType::Error) || is(ours, MessageType::Error) {
+        return None;
+    }
+    match theirs.payload.as_slice() {
+        b"EAGAIN\0" if is_spoilt => Some(COARSER),
+        b"ENOMEM\0" if met_limit => Some(GIVEN_UP),
+        b"ENOSPC\0" if at_limit => Some(AT_LIMIT),
+        _ => None,
+    }
+}
+
+/// Both refuse a commit, each for the first reason that it looks for.
+fn is_refused_by_both(asked: &Asked, theirs: &Packet, ours: &Packet) -> bool {
+    let refused = |reply: &Packet| {
+        [&b"EAGAIN\0"[..], b"ENOMEM\0", b"ENOSPC\0"].contains(&reply.payload.as_slice())
+    };
+    ends_transaction(asked) && refused(theirs) && refused(ours)
+}
+
+/// Inside a transaction ours counts the nodes that it makes, C at its end.
+fn is_counted_late(asked: &Asked, theirs: &Packet, ours: &Packet) -> bool {
+    let makes = [MessageType::Write, MessageType::Mkdir].iter().any(|kind| is(theirs, *kind));
+    asked.slot.is_some() && makes && ours.payload == b"ENOSPC\0"
+}
+
+/// Whether a guest gives a special node away that it owns.
+pub fn is_given_away(asked: &Asked, theirs: &Packet, ours: &Packet) -> bool {
+    is(theirs, MessageType::SetPerms)
+        && asked.payload.starts_with(b"@")
+        && ours.payload == b"EPERM\0"
 }
 
 fn is_unwatch_of_no_path(asked: &Asked, theirs: &Packet, ours: &Packet) -> bool {
@@ -97,7 +137,14 @@ impl Differences {
             self.errors += u32::from(is(ours, MessageType::Error));
             let same =
                 theirs.header.kind == ours.header.kind && comparable(theirs) == comparable(ours);
-            if !same && is_refused_special(&exchange.asked, theirs, ours) {
+            let asked = &exchange.asked;
+            if !same && is_refused_by_both(asked, theirs, ours) {
+                self.count(REASONS);
+            } else if !same && is_counted_late(asked, theirs, ours) {
+                self.count(LATE);
+            } else if !same && is_given_away(asked, theirs, ours) {
+                self.count(GIVEN_AWAY);
+            } else if !same && is_refused_special(&exchange.asked, theirs, ours) {
                 self.count(SPECIAL);
             } else if !same && is_owner_first(&exchange.asked, theirs, ours) {
                 self.count(OWNER_FIRST);

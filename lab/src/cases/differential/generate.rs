@@ -52,13 +52,17 @@ impl Asked {
 }
 
 /// A transaction that is open at both stores.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Open {
     ids: Ids,
     /// What others changed since it began.
     spoilt: Vec<Spoilt>,
     /// What it wrote itself.
     wrote: Vec<String>,
+    /// Whether a limit was met in it.
+    met_limit: bool,
+    /// Whether it has become another one at either store, so that it can only be thrown away.
+    differs: bool,
 }
 
 /// The number of a transaction at either store.
@@ -90,6 +94,9 @@ pub fn asked(connection: usize, kind: MessageType, payload: impl Into<Vec<u8>>) 
 pub fn beginning(guests: [Domid; 2]) -> Vec<Asked> {
     use MessageType as T;
     let mut all = Vec::new();
+    for special in ["@introduceDomain", "@releaseDomain"] {
+        all.push(asked(0, T::SetPerms, format!("{special}\0n0\0")));
+    }
     for path in ["/", "/local", "/local/domain", "/local/domain/0", "/diff"] {
         all.push(asked(0, T::Mkdir, format!("{path}\0")));
         let others = if path == "/diff" { "b" } else { "n" };
@@ -104,8 +111,8 @@ pub fn beginning(guests: [Domid; 2]) -> Vec<Asked> {
 }
 
 impl Generator {
-    pub fn new(guests: [Domid; 2]) -> Self {
-        Self { seed: 0x6469_6666, guests, open: Default::default(), moved: 0 }
+    pub fn new(guests: [Domid; 2], seed: u64) -> Self {
+        Self { seed, guests, open: Default::default(), moved: 0 }
     }
 
     fn below(&mut self, limit: usize) -> usize {
@@ -199,6 +206,12 @@ impl Generator {
         if self.below(100) == 0 {
             asked.kind = self.pick(&[MessageType::WatchEvent.raw(), 20, 27, 40, 0xffff]);
         }
+        if let Some(slot) = asked.slot
+            && self.open[connection][slot].as_ref().is_some_and(|open| open.differs)
+        {
+            let end = MessageType::TransactionEnd.raw();
+            asked = Asked { kind: end, payload: b"F\0".to_vec(), ..asked };
+        }
         // A longer one is the end of a connection.
         asked.payload.truncate(PAYLOAD_MAX);
         if self.looks_at_what_changed(&asked) {
@@ -213,7 +226,9 @@ impl Generator {
     fn damage(&mut self, asked: &mut Asked) {
         use MessageType as T;
         let path_len = asked.payload.iter().position(|&byte| byte == 0).unwrap_or(0);
-        let has_path = path_len > 1;
+        // What C makes of a number that is none is shown in `known`.
+        let numbers = [T::GetDomainPath.raw(), T::IsDomainIntroduced.raw()];
+        let has_path = path_len > 1 && !numbers.contains(&asked.kind);
         let one_path = [T::Read, T::Directory, T::Mkdir, T::Rm, T::GetPerms];
         let is_one_path = one_path.iter().any(|kind| kind.raw() == asked.kind);
         match self.below(3) {
@@ -261,6 +276,12 @@ impl Generator {
         open.is_some_and(|open| !open.spoilt.is_empty())
     }
 
+    /// Whether a limit was met in the transaction of a request.
+    pub fn met_limit(&self, asked: &Asked) -> bool {
+        let open = asked.slot.and_then(|slot| self.open[asked.connection][slot].as_ref());
+        open.is_some_and(|open| open.met_limit)
+    }
+
     /// Notes for all open transactions but that of the request what the request changed.
     pub fn spoil(&mut self, asked: &Asked, changed: &[Spoilt]) {
         let mut changed = changed.to_vec();
@@ -295,7 +316,7 @@ impl Generator {
             let ids = Ids { theirs: number(theirs), ours: number(ours) };
             let free = self.open[connection].iter().position(Option::is_none);
             let slot = free.unwrap_or_else(|| self.below(SLOTS));
-            self.open[connection][slot] = Some(Open { ids, spoilt: Vec::new(), wrote: Vec::new() });
+            self.open[connection][slot] = Some(Open { ids, ..Open::default() });
         }
         if kind == MessageType::ResetWatches.raw() && succeeded(ours) {
             self.open[connection] = Default::default();
@@ -304,6 +325,11 @@ impl Generator {
         let path = absolute(self.guests, connection, &asked.path());
         if let Some(open) = self.open[connection][slot].as_mut().filter(|_| asked.writes()) {
             open.wrote.push(path);
+        }
+        if let Some(open) = &mut self.open[connection][slot] {
+            let refused = |reply: &Packet| reply.payload == b"ENOSPC\0";
+            open.met_limit |= refused(theirs) || refused(ours);
+            open.differs |= refused(theirs) != refused(ours);
         }
         // Whatever the end says, the transaction is over, unless the request was malformed.
         let over = succeeded(ours) || !ours.payload.starts_with(b"EINVAL");

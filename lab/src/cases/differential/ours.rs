@@ -60,7 +60,7 @@ impl Ours {
         state.connect_socket(1);
         // Limits of n admit n; in C those of watches and transactions admit one more, that of a node's
         // size one less.
-        state.set_limit(Quota::Nodes, 40);
+        state.set_limit(Quota::Nodes, super::NODES);
         state.set_limit(Quota::Watches, 11);
         state.set_limit(Quota::Transactions, 4);
         state.set_limit(Quota::NodeSize, 2047);
