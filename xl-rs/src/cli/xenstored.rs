@@ -25,6 +25,45 @@ pub struct XenstoredArgs {
     #[arg(short = 'Q', long = "quota", value_name = "NAME=NUMBER", value_parser = quota)]
     pub quotas: Vec<(Quota, u32)>,
 
+    /// Set the quota nodes
+    #[arg(short = 'E', long, value_name = "NUMBER")]
+    pub entry_nb: Option<u32>,
+
+    /// Set the quota node-size
+    #[arg(short = 'S', long, value_name = "BYTES")]
+    pub entry_size: Option<u32>,
+
+    /// Set the quota watches
+    #[arg(short = 'W', long, value_name = "NUMBER")]
+    pub watch_nb: Option<u32>,
+
+    /// Set the quota transactions
+    #[arg(short = 't', long, value_name = "NUMBER")]
+    pub transaction: Option<u32>,
+
+    /// Set the quota permissions
+    #[arg(short = 'A', long, value_name = "NUMBER")]
+    pub perm_nb: Option<u32>,
+
+    /// Set the quota path-max
+    #[arg(short = 'M', long, value_name = "BYTES")]
+    pub path_max: Option<u32>,
+
+    /// Print the number of the process that serves
+    #[arg(short = 'P', long)]
+    pub output_pid: bool,
+
+    /// For scripts of C xenstored: what it does with these does not exist here
+    #[arg(
+        short = 'V',
+        short_aliases = ['D', 'R', 'L', 'K'],
+        long = "no-recovery",
+        aliases = ["no-domain-init", "preserve-local", "keep-orphans"],
+        action = clap::ArgAction::Count,
+        hide = true
+    )]
+    pub without_effect: u8,
+
     /// Set the bytes of a guest that are worth a warning
     #[arg(short = 'q', long, value_name = "memory=NUMBER", value_parser = soft_quota)]
     pub quota_soft: Option<u32>,
@@ -40,6 +79,22 @@ pub struct XenstoredArgs {
     /// The process that serves: say on standard output when it is ready, and leave the terminal
     #[arg(long, hide = true, requires = "foreground")]
     pub detached: bool,
+}
+
+impl XenstoredArgs {
+    /// The quotas that are given, by whichever option.
+    pub fn all_quotas(&self) -> impl Iterator<Item = (Quota, u32)> {
+        let letters = [
+            (Quota::Nodes, self.entry_nb),
+            (Quota::NodeSize, self.entry_size),
+            (Quota::Watches, self.watch_nb),
+            (Quota::Transactions, self.transaction),
+            (Quota::Permissions, self.perm_nb),
+            (Quota::PathMax, self.path_max),
+        ];
+        let letters = letters.into_iter().filter_map(|(quota, limit)| Some((quota, limit?)));
+        letters.chain(self.quotas.iter().copied())
+    }
 }
 
 fn split(text: &str) -> Result<(&str, u32), String> {
@@ -74,6 +129,13 @@ mod tests {
         for wrong in ["nodes", "nodes=", "nodes=x", "nodes=-1", "other=1", "nodes=4294967296"] {
             assert!(quota(wrong).is_err(), "{wrong}");
         }
+        let letters = XenstoredArgs {
+            entry_nb: Some(9),
+            quotas: vec![(Quota::Watches, 3)],
+            ..XenstoredArgs::default()
+        };
+        let all: Vec<_> = letters.all_quotas().collect();
+        assert_eq!(all, [(Quota::Nodes, 9), (Quota::Watches, 3)]);
         assert_eq!(soft_quota("memory=5"), Ok(5));
         assert!(soft_quota("nodes=5").is_err());
     }

@@ -12,8 +12,9 @@ const READY: &[u8] = b"ready\n";
 /// Where a service in the background leaves its messages.
 const LOG: &str = "/var/log/xen/xenstored.log";
 
-/// Starts the same program again, in the background, and returns when it serves.
-pub fn start() -> Result<(), XenstoredError> {
+/// Starts the same program again, in the background, and returns when it serves; prints its number
+/// where that is wanted.
+pub fn start(output_pid: bool) -> Result<(), XenstoredError> {
     // The running program, also after a newer build has taken its place.
     let mut command = Command::new("/proc/self/exe");
     let mut arguments = std::env::args_os();
@@ -30,6 +31,9 @@ pub fn start() -> Result<(), XenstoredError> {
         output.read_to_end(&mut said).map_err(system("hear whether it is ready"))?;
     }
     if said == READY {
+        if output_pid {
+            println!("{}", child.id());
+        }
         return Ok(());
     }
     let status = child.wait().map_err(system("wait for a process"))?;

@@ -26,12 +26,18 @@ use crate::cli::XenstoredArgs;
 /// Serves, in the background unless told otherwise.
 pub fn run(arguments: &XenstoredArgs) -> Result<(), XenstoredError> {
     if !arguments.foreground {
-        return background::start();
+        return background::start(arguments.output_pid);
     }
     if arguments.detached {
         background::leave_terminal()?;
     }
     let mut service = serve::Service::start(arguments)?;
+    if arguments.without_effect > 0 {
+        tracing::warn!("options were given that only C xenstored has a use for");
+    }
+    if arguments.output_pid && !arguments.detached {
+        println!("{}", std::process::id());
+    }
     background::ready(arguments.detached)?;
     service.run()
 }

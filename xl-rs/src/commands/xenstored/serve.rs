@@ -80,7 +80,7 @@ impl Service {
             }
             None => {
                 let mut server = first(host, log)?;
-                for &(quota, limit) in &arguments.quotas {
+                for (quota, limit) in arguments.all_quotas() {
                     server.state_mut().set_limit(quota, limit);
                 }
                 if let Some(bytes) = arguments.quota_soft {
