@@ -86,6 +86,47 @@ fn a_file_of_an_earlier_server_does_not_outlive_what_it_tells() {
     std::fs::remove_dir_all(&path).unwrap();
 }
 
+/// What is committed while an image is written follows it; until it is in place, the old one counts.
+#[test]
+fn an_image_is_written_in_pieces_and_followed_by_what_came_meanwhile() {
+    let path = folder("pieces");
+    let mut log = SavedLog::new(Storage::open(&path).unwrap());
+    log.keep(b"old image").unwrap();
+    let file = || {
+        let bytes = std::fs::read(path.join("state")).unwrap();
+        let contents = load(&bytes).unwrap();
+        (contents.image.to_vec(), contents.frames.len())
+    };
+    request(&mut log);
+    log.commit().unwrap();
+    // Sent before the image is begun: in it, and not behind it.
+    log.note(Entry::Sent { connection: GUEST, bytes: 9 });
+    log.begin().unwrap();
+    assert_eq!(file(), (b"old image".to_vec(), 2));
+    log.add(b"new ").unwrap();
+    request(&mut log);
+    log.commit().unwrap();
+    log.add(b"image").unwrap();
+    request(&mut log);
+    log.commit().unwrap();
+    assert!(log.has_begun() && !log.wants_image());
+    assert_eq!(file(), (b"old image".to_vec(), 4));
+    while !log.finish().unwrap() {
+        assert_eq!(file(), (b"old image".to_vec(), 4));
+    }
+    assert_eq!(file(), (b"new image".to_vec(), 2));
+    request(&mut log);
+    log.commit().unwrap();
+    assert_eq!(file(), (b"new image".to_vec(), 3));
+    // One that is given up leaves nothing.
+    log.begin().unwrap();
+    log.add(b"never whole").unwrap();
+    log.give_up();
+    assert!(!path.join("state.new").exists() && !log.has_begun());
+    assert_eq!(file(), (b"new image".to_vec(), 3));
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
 /// Frames longer than the image ask for a new one, so that a file stays a small multiple of its store.
 #[test]
 fn the_file_is_bounded() {

@@ -309,12 +309,15 @@ fn cve_2022_42310_a_failed_path_leaves_no_part_of_it() {
 #[test]
 fn cve_2022_42325_nodes_made_and_removed_in_a_transaction_are_counted_right() {
     let mut state = store();
+    run(&mut state, "s1: SET_QUOTA nodes 8 -> OK");
     for number in 1..=5 {
         run(
             &mut state,
             &format!(
                 "d1: START -> tx{number}
                  d1/{number}: WRITE keep{number} 1 -> OK
+                 d1/{number}: WRITE gone/deep 1 -> OK
+                 d1/{number}: RM gone -> OK
                  d1/{number}: WRITE gone/deep 1 -> OK
                  d1/{number}: RM gone -> OK
                  d1/{number}: COMMIT -> OK"

@@ -93,7 +93,7 @@ pub fn asked(connection: usize, kind: MessageType, payload: impl Into<Vec<u8>>) 
 /// What makes both stores one.
 pub fn beginning(guests: [Domid; 2]) -> Vec<Asked> {
     use MessageType as T;
-    let mut all = Vec::new();
+    let mut all = vec![asked(0, T::Write, "/\0")];
     for special in ["@introduceDomain", "@releaseDomain"] {
         all.push(asked(0, T::SetPerms, format!("{special}\0n0\0")));
     }
