@@ -94,6 +94,24 @@ impl Machine {
         )
     }
 
+    /// The CPU, without what emulation cannot do or measures wrongly.
+    ///
+    /// With SMAP or SMEP a PV dom0 dies of an early page fault under emulation. QEMU 10 reads the
+    /// clock in x2APIC register accesses without ending its block first, and gives up with "Bad icount
+    /// read".
+    ///
+    /// ERMS and FSRM promise that `rep movsb` and `rep stosb` are the fastest way to copy and to clear,
+    /// and kernel and libc believe them. Hardware moves 32 or 64 bytes a cycle by them; the emulator
+    /// moves one byte at a time and counts an instruction for each, eight times as many as `rep movsq`
+    /// would be. Instructions would then tell how a copy is written, not how long it is. Without the
+    /// two bits everybody, xl and xlr alike, moves words or vectors.
+    fn cpu(&self) -> &'static str {
+        match self.clock {
+            Clock::Instructions => "max,-smap,-smep,-x2apic,-erms,-fsrm",
+            Clock::Wall => "max,-smap,-smep,-erms,-fsrm",
+        }
+    }
+
     fn kernel_arguments(&self) -> String {
         let more = if self.clock == Clock::Instructions { " norandmaps" } else { "" };
         let store = self.xenstored.argument();
@@ -115,14 +133,8 @@ impl Machine {
             "q35".into(),
             "-accel".into(),
             format!("tcg,thread={thread}"),
-            // With SMAP or SMEP a PV dom0 dies of an early page fault under emulation. QEMU 10 reads
-            // the clock in x2APIC register accesses without ending its block first, and gives up
-            // with "Bad icount read".
             "-cpu".into(),
-            match self.clock {
-                Clock::Instructions => "max,-smap,-smep,-x2apic".into(),
-                _ => "max,-smap,-smep".into(),
-            },
+            self.cpu().into(),
             "-smp".into(),
             self.numa_nodes.to_string(),
             "-m".into(),
