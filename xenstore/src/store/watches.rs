@@ -46,7 +46,53 @@ impl Match {
 /// The watches of one connection, by number.
 pub(super) type Held = BTreeMap<u64, (Arc<str>, Token)>;
 
-type Watchers = BTreeMap<(ConnectionId, Token), Watch>;
+/// Who watches, and by which token.
+type Key = (ConnectionId, Token);
+
+/// Watchers of a path that are kept in a row: most paths have one, and a tree has room for eleven.
+const FEW: usize = 8;
+
+/// The watches of one path.
+#[derive(Clone, Debug, Default)]
+struct Watchers {
+    few: Vec<(Key, Watch)>,
+    /// Those that came while there were [`FEW`].
+    more: BTreeMap<Key, Watch>,
+}
+
+impl Watchers {
+    fn get(&self, key: &Key) -> Option<&Watch> {
+        let few = self.few.iter().find(|(known, _)| known == key).map(|(_, watch)| watch);
+        few.or_else(|| self.more.get(key))
+    }
+
+    /// Adds a watch whose key is new.
+    fn insert(&mut self, key: Key, watch: Watch) {
+        if self.few.len() < FEW {
+            if self.few.is_empty() {
+                self.few.reserve_exact(1);
+            }
+            self.few.push((key, watch));
+        } else {
+            self.more.insert(key, watch);
+        }
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Watch> {
+        match self.few.iter().position(|(known, _)| known == key) {
+            Some(place) => Some(self.few.swap_remove(place).1),
+            None => self.more.remove(key),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.few.len() + self.more.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&Key, &Watch)> {
+        self.few.iter().map(|(key, watch)| (key, watch)).chain(&self.more)
+    }
+}
 
 /// All watches.
 #[derive(Clone, Debug, Default)]
@@ -81,7 +127,7 @@ impl Watches {
 
     /// Whether the connection has a watch with this path and token.
     pub(super) fn has(&self, connection: ConnectionId, path: &str, token: &Token) -> bool {
-        self.by_path.get(path).is_some_and(|all| all.contains_key(&(connection, token.clone())))
+        self.by_path.get(path).is_some_and(|all| all.get(&(connection, token.clone())).is_some())
     }
 
     /// Takes a watch back; `false` when there is none with this path and token.
@@ -94,7 +140,7 @@ impl Watches {
     ) -> bool {
         let Some(watchers) = self.by_path.get_mut(path) else { return false };
         let Some(watch) = watchers.remove(&(connection, token.clone())) else { return false };
-        if watchers.is_empty() {
+        if watchers.len() == 0 {
             self.by_path.remove(path);
         }
         held.remove(&watch.number);
@@ -106,7 +152,7 @@ impl Watches {
         for (path, token) in std::mem::take(held).into_values() {
             if let Some(watchers) = self.by_path.get_mut(&path) {
                 watchers.remove(&(connection, token));
-                if watchers.is_empty() {
+                if watchers.len() == 0 {
                     self.by_path.remove(&path);
                 }
             }
@@ -115,7 +161,7 @@ impl Watches {
 
     /// How many watches there are.
     pub(super) fn len(&self) -> usize {
-        self.by_path.values().map(BTreeMap::len).sum()
+        self.by_path.values().map(Watchers::len).sum()
     }
 
     /// The watches that a change at `path` concerns: on it, and on the paths above it as far as
@@ -165,7 +211,7 @@ impl Watches {
     }
 }
 
-fn matched(((connection, token), watch): (&(ConnectionId, Token), &Watch)) -> Match {
+fn matched(((connection, token), watch): (&Key, &Watch)) -> Match {
     Match {
         number: watch.number,
         connection: *connection,
@@ -268,6 +314,25 @@ mod tests {
             let found: Vec<_> = watches.above(path).into_iter().map(|m| m.token).collect();
             assert_eq!(found, wanted.iter().map(|p| token(p)).collect::<Vec<_>>(), "{path}");
         }
+    }
+
+    #[test]
+    fn many_watch_one_path() {
+        let (mut watches, mut helds) = (Watches::default(), vec![Held::new(); 30]);
+        let id = |number: usize| ConnectionId::Socket(number as u32);
+        for (number, held) in helds.iter_mut().enumerate() {
+            assert!(watches.add(id(number), held, "/a", &token("t"), None, 0));
+            assert!(!watches.add(id(number), held, "/a", &token("t"), None, 0), "twice");
+        }
+        for number in [3, 20, 5] {
+            assert!(watches.remove(id(number), &mut helds[number], "/a", &token("t")));
+            assert!(!watches.remove(id(number), &mut helds[number], "/a", &token("t")));
+        }
+        assert!(watches.add(id(20), &mut helds[20], "/a", &token("t"), None, 0));
+        let heard: Vec<_> = watches.at("/a").into_iter().map(|m| m.connection).collect();
+        let wanted = (0..30).filter(|number| ![3, 20, 5].contains(number)).chain([20]).map(id);
+        assert_eq!(heard, wanted.collect::<Vec<_>>(), "in the order in which they were set");
+        assert_eq!(watches.len(), 28);
     }
 
     #[test]
