@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::error::{Error, Loss};
+use super::again::{Place, is_repeatable};
+use super::error::{Attempt, Error, Loss};
 use super::expect;
 use super::nodes::Nodes;
 use super::session::{Counters, Session};
@@ -26,10 +27,14 @@ const READ_CHUNK: usize = 4096;
 /// ([`Nodes::batch`]). Watch events that arrive meanwhile are kept for [`Client::next_event`].
 #[derive(Debug)]
 pub struct Client {
-    transport: Box<dyn Transport>,
+    pub(super) transport: Box<dyn Transport>,
     pub(super) session: Session,
-    /// Set once; nothing is sent afterwards.
-    lost: Option<Loss>,
+    /// Nothing is sent once it is set, unless the connection is made anew.
+    pub(super) lost: Option<Loss>,
+    /// Where the store is.
+    pub(super) place: Place,
+    /// How long a lost connection is made anew; not at all when `None`.
+    pub(super) patience: Option<Duration>,
     timeout: Option<Duration>,
     /// Bytes to send, and where each packet ends; empty between exchanges.
     out: Vec<u8>,
@@ -44,7 +49,7 @@ impl Client {
     /// # Errors
     /// [`Error::Unavailable`] with every place that was tried.
     pub fn connect() -> Result<Self, Error> {
-        Ok(Self::from_box(transport::find()?))
+        Ok(Self::from_box(transport::find()?, Place::Usual))
     }
 
     /// Connects to the store at `path`: a socket, or the kernel's device.
@@ -53,19 +58,17 @@ impl Client {
     /// [`Error::Unavailable`] with the reason.
     pub fn connect_to(path: impl AsRef<std::path::Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let open = transport::open(path);
-        open.map(Self::from_box).map_err(|error| Error::Unavailable {
-            tried: vec![super::error::Attempt { path: path.to_owned(), error }],
-        })
+        let transport = open_at(path)?;
+        Ok(Self::from_box(transport, Place::Path(path.to_owned())))
     }
 
     /// A client over a transport that is connected already.
     #[must_use]
     pub fn over(transport: impl Transport + 'static) -> Self {
-        Self::from_box(Box::new(transport))
+        Self::from_box(Box::new(transport), Place::Given)
     }
 
-    fn from_box(transport: Box<dyn Transport>) -> Self {
+    fn from_box(transport: Box<dyn Transport>, place: Place) -> Self {
         let mut session = Session::new();
         if transport.framing() != Framing::Stream {
             // The kernel takes path and token of a watch and drops the rest.
@@ -75,6 +78,8 @@ impl Client {
             transport,
             session,
             lost: None,
+            place,
+            patience: None,
             timeout: Some(REQUEST_TIMEOUT),
             out: Vec::new(),
             ends: Vec::new(),
@@ -116,9 +121,25 @@ impl Client {
         requests: &[Request],
     ) -> Result<Vec<Result<Reply, Error>>, Error> {
         let Some(first) = requests.first() else { return Ok(Vec::new()) };
-        if let Some(loss) = &self.lost {
-            return Err(Error::broken(first, loss.clone()));
+        let outside = transaction == TransactionId::NONE;
+        if let Some(loss) = self.lost.clone()
+            && !(outside && self.connect_again()?)
+        {
+            return Err(Error::broken(first, loss));
         }
+        let replies = self.burst_once(transaction, requests);
+        let is_lost = replies.as_ref().is_err_and(Error::is_disconnected);
+        if is_lost && outside && requests.iter().all(is_repeatable) && self.connect_again()? {
+            return self.burst_once(transaction, requests);
+        }
+        replies
+    }
+
+    fn burst_once(
+        &mut self,
+        transaction: TransactionId,
+        requests: &[Request],
+    ) -> Result<Vec<Result<Reply, Error>>, Error> {
         // All lengths first: nothing may be sent when one request cannot be.
         requests.iter().try_for_each(|request| self.fits(request))?;
         self.out.clear();
@@ -315,6 +336,12 @@ impl Client {
         self.lost = Some(loss.clone());
         Error::WatchesLost { loss }
     }
+}
+
+pub(super) fn open_at(path: &std::path::Path) -> Result<Box<dyn Transport>, Error> {
+    transport::open(path).map_err(|error| Error::Unavailable {
+        tried: vec![Attempt { path: path.to_owned(), error }],
+    })
 }
 
 impl Nodes for Client {

@@ -34,6 +34,14 @@ impl Watched {
     }
 }
 
+/// A watch as it was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    pub path: Path,
+    pub token: Token,
+    pub depth: Option<u32>,
+}
+
 /// What waits in the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waiting {
@@ -96,6 +104,12 @@ impl Events {
     /// A watch was asked for. It counts from here on, for its first event may overtake the reply.
     pub fn watch(&mut self, path: Path, token: Token, depth: Option<u32>, request: RequestId) {
         self.watches.push(Watched { path, token, depth, request });
+    }
+
+    /// Forgets the watches, and gives them.
+    pub(super) fn take_watches(&mut self) -> Vec<Watch> {
+        let all = std::mem::take(&mut self.watches).into_iter();
+        all.map(|Watched { path, token, depth, .. }| Watch { path, token, depth }).collect()
     }
 
     /// The server refused the watch that this request asked for.

@@ -14,6 +14,7 @@
 //! # }
 //! ```
 
+mod again;
 mod connection;
 mod domains;
 mod error;
@@ -25,6 +26,7 @@ mod transaction;
 mod transport;
 mod watches;
 
+pub use again::RETURN_PATIENCE;
 pub use connection::{Client, REQUEST_TIMEOUT};
 pub use error::{Attempt, Error, Loss, ReplyError};
 pub use events::{EVENT_BYTES_MAX, EVENTS_MAX, Events, Fate, Waiting};

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::error::{Loss, ReplyError};
-use super::events::{Events, Fate, Waiting};
+use super::events::{Events, Fate, Waiting, Watch};
 use crate::errno::{Errno, Failure};
 use crate::path::Path;
 use crate::wire::{
@@ -110,6 +110,26 @@ impl Session {
     /// changes what its events say: better refused than lost.
     pub fn keep_depths(&mut self) {
         self.keeps_depths = true;
+    }
+
+    /// The connection is another one: nothing is under way on it, and no watch is set. Gives those that
+    /// were; events that wait stay.
+    pub(super) fn begin_anew(&mut self) -> Vec<Watch> {
+        self.parser = Parser::new();
+        for pending in std::mem::take(&mut self.pending) {
+            match (pending.state, pending.effect) {
+                // Whoever asked hears that it was not answered.
+                (State::Waiting, Effect::Watch) => self.events.refused(pending.id),
+                (State::Waiting, Effect::Unwatch(path, token)) => {
+                    self.events.unwatch(&path, &token);
+                }
+                (State::Waiting, Effect::Reset) => self.events.reset(),
+                _ => {}
+            }
+        }
+        self.waiting = 0;
+        self.keeps_depths = false;
+        self.events.take_watches()
     }
 
     /// Appends the request to `out` and expects its reply.

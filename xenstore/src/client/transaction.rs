@@ -35,7 +35,18 @@ impl Client {
     ) -> Result<R, E> {
         for _ in 0..TRANSACTION_ATTEMPTS_MAX {
             let mut transaction = self.start()?;
-            let result = body(&mut transaction)?;
+            let result = match body(&mut transaction) {
+                Ok(result) => result,
+                Err(error) => {
+                    drop(transaction);
+                    // Without its commit it has changed nothing.
+                    if self.lost().is_some() && self.connect_again()? {
+                        self.session.counters.conflicts += 1;
+                        continue;
+                    }
+                    return Err(error);
+                }
+            };
             match transaction.end(true) {
                 Ok(()) => return Ok(result),
                 Err(error) if error.is_again() => self.session.counters.conflicts += 1,

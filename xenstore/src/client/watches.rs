@@ -41,6 +41,23 @@ impl Client {
         if path.is_special() && self.framing() != Framing::Stream {
             return Err(depth_unsupported(&path));
         }
+        self.set_deep_watch(path, token, depth)
+    }
+
+    /// Sets a watch as it was set before.
+    pub(super) fn watch_again(
+        &mut self,
+        path: Path,
+        token: Token,
+        depth: Option<u32>,
+    ) -> Result<(), Error> {
+        match depth {
+            Some(depth) => self.set_deep_watch(path, token, depth),
+            None => self.set_watch(path, token, None),
+        }
+    }
+
+    fn set_deep_watch(&mut self, path: Path, token: Token, depth: u32) -> Result<(), Error> {
         match self.set_watch(path.clone(), token.clone(), Some(depth)) {
             Err(error) if error.errno() == Some(Errno::Einval) => {}
             result => return result,
@@ -104,6 +121,10 @@ impl Client {
                 None => {}
             }
             if let Some(loss) = self.lost().cloned() {
+                // The watches tell of their first events again.
+                if self.connect_again()? {
+                    continue;
+                }
                 return Err(Error::WatchesLost { loss });
             }
             let heard = self

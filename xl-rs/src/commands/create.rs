@@ -23,7 +23,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use uuid::Uuid;
-use xenstore::client::Client;
+use xenstore::client::{Client, RETURN_PATIENCE};
 
 /// Runs the command.
 pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
@@ -62,6 +62,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
     parts::done(Part::State);
     let made = job.make(locks, &xen, &mut store, &state, &signals, halts)?;
     if arguments.foreground {
+        store.outlive_store(RETURN_PATIENCE);
         return Foreground { arguments, xen: &xen, store: &mut store, state: &state }
             .run(made, signals);
     }
@@ -105,7 +106,9 @@ fn attach<'a>(
     signals: &Signals,
 ) -> Result<Console<'a>, CommandError> {
     let info = xen.existing_domain_info(created.domid)?;
-    Console::attach(xen, store.insert(Client::connect()?), &info, Some(signals.seen_flag()))
+    let store = store.insert(Client::connect()?);
+    store.outlive_store(RETURN_PATIENCE);
+    Console::attach(xen, store, &info, Some(signals.seen_flag()))
 }
 
 /// The texts of the configuration: the file, then each assignment of the command line.

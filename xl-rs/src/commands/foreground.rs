@@ -25,7 +25,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use xen_sys::types::Domid;
-use xenstore::client::Client;
+use xenstore::client::{Client, RETURN_PATIENCE};
 
 /// The command and what it works with.
 pub struct Foreground<'a> {
@@ -216,6 +216,7 @@ impl Foreground<'_> {
         let thread = std::thread::spawn(move || {
             let xen = Xen::open()?;
             let mut store = Client::connect()?;
+            store.outlive_store(RETURN_PATIENCE);
             let info = xen.existing_domain_info(domid)?;
             let mut console =
                 Console::attach(&xen, &mut store, &info, Some(&seen))?.until_shutdown();

@@ -16,7 +16,7 @@ use crate::state::lock::Subject;
 use domain_builder::undo::Identity;
 use libxc_safe::{DomainInfo, Xen};
 use uuid::Uuid;
-use xenstore::client::{Client, Nodes};
+use xenstore::client::{Client, Nodes, RETURN_PATIENCE};
 
 /// A domain that was asked.
 struct Asked {
@@ -65,6 +65,7 @@ fn run(doing: Doing, given: Option<&str>) -> Result<(), CommandError> {
     let Doing { wish, until, .. } = doing;
     let xen = Xen::open()?;
     let mut store = Client::connect()?;
+    store.outlive_store(RETURN_PATIENCE);
     let state = State::open()?;
     let targets = targets(&xen, &mut store, given)?;
     // Before the wish is sent, so that no end is missed.

@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use xen_sys::io::xenbus::{XenbusStateClosed, XenbusStateConnected, XenbusStateInitWait};
-use xenstore::client::{Client, Error as StoreError};
+use xenstore::client::{Client, Error as StoreError, RETURN_PATIENCE};
 
 /// What an event of epoll is about; consoles follow, each with two numbers.
 const CHANNELS: u64 = 0;
@@ -140,7 +140,7 @@ impl Daemon {
     fn reconnect(&mut self, lost: &ConsoledError) -> Result<(), ConsoledError> {
         tracing::warn!("connects anew: {}", crate::commands::error::chain(lost));
         // The old connection's descriptor leaves the set as it is closed.
-        self.store = Client::connect()?;
+        self.store = Client::connect_within(RETURN_PATIENCE)?;
         watch(&self.epoll, &self.store, STORE, epoll::EventFlags::IN)?;
         self.watch_store()?;
         for key in self.consoles.keys() {

@@ -39,7 +39,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use terminal::{RawTerminal, make_raw};
-use xenstore::client::{Client, Nodes};
+use xenstore::client::{Client, Nodes, RETURN_PATIENCE};
 
 /// Ctrl-], which detaches unless another key was chosen.
 pub const DETACH: u8 = 0x1d;
@@ -62,6 +62,7 @@ pub enum Ended {
 pub fn run(arguments: &ConsoleArgs) -> Result<(), CommandError> {
     let xen = Xen::open()?;
     let mut store = Client::connect()?;
+    store.outlive_store(RETURN_PATIENCE);
     let info = domain::find(&xen, &mut store, &arguments.domain)?;
     if info.domid.0 == 0 {
         return Err(CommandError::Dom0 { hint: ": it has no console of this kind" });
