@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use thiserror::Error;
-use xen_sys::io::xs_wire::XENSTORE_RING_SIZE;
 
 use super::connection::Connection;
 use super::fault::Fault;
@@ -315,11 +314,11 @@ impl<T> Connection<T> {
     /// How much of what waits the peer has already, as the way to it says.
     fn sent_meanwhile<L: Transport>(&self, link: &L) -> Result<usize, Fault> {
         // A ring that asks for a new beginning gets it in its turn, whatever its positions are.
-        let published = link.published()?.filter(|_| !link.asks_for_reset());
+        let published = link.published(self.request_position)?.filter(|_| !link.asks_for_reset());
         let Some((taken, sent)) = published else { return Ok(0) };
         let not_yet_taken = self.request_position.wrapping_sub(taken) as usize;
         let has = sent.wrapping_sub(self.out.base()) as usize;
-        if not_yet_taken > XENSTORE_RING_SIZE || has > self.out.waiting().len() {
+        if not_yet_taken > link.unpublished_max() || has > self.out.waiting().len() {
             return Err(Fault::Resumed { taken, sent });
         }
         Ok(has)

@@ -128,7 +128,7 @@ impl<P: Page> Transport for PageRing<P> {
         Ok(count as usize)
     }
 
-    fn published(&self) -> Result<Option<(u32, u32)>, Fault> {
+    fn published(&self, _at: u32) -> Result<Option<(u32, u32)>, Fault> {
         self.positions().map(Some)
     }
 

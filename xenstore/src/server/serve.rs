@@ -127,6 +127,18 @@ impl<H: Host, J: Journal> Server<H, J> {
         }
     }
 
+    /// Takes up a socket that has this number already, and from which nothing was taken yet; `false`
+    /// when another connection has the number.
+    pub fn take_socket(&mut self, number: u32, link: H::Transport) -> bool {
+        if !self.state.connect_socket(number) {
+            return false;
+        }
+        self.last_socket = number;
+        self.journal.note(Entry::Opened(number));
+        self.attach(ConnectionId::Socket(number), link, 0, 0);
+        true
+    }
+
     /// Says that something may have come for a connection, or that there is room for more.
     pub fn ready(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id)

@@ -1,5 +1,7 @@
 //! What a connection needs of the way to its peer.
 
+use xen_sys::io::xs_wire::XENSTORE_RING_SIZE;
+
 use super::fault::Fault;
 
 /// Two streams of bytes with positions, which never wait.
@@ -34,12 +36,18 @@ pub trait Transport {
 
     /// Where a way that outlives the server says that the streams are: the position up to which
     /// request bytes were taken, and that of the next reply byte. `None` for a way that began with
-    /// this server. The peer may have written there.
+    /// this server. The peer of a ring may have written there. `at` is the position up to which
+    /// request bytes were taken as the server before this one wrote it down.
     ///
     /// # Errors
     /// The connection is at its end.
-    fn published(&self) -> Result<Option<(u32, u32)>, Fault> {
+    fn published(&self, _at: u32) -> Result<Option<(u32, u32)>, Fault> {
         Ok(None)
+    }
+
+    /// How many request bytes may be written down as taken before [`Transport::published`] says so.
+    fn unpublished_max(&self) -> usize {
+        XENSTORE_RING_SIZE
     }
 
     /// Wakes the peer after bytes were taken or sent.

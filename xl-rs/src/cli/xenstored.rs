@@ -72,6 +72,15 @@ pub struct XenstoredArgs {
     #[arg(long, value_name = "FOLDER", default_value = "/run/xlr/xenstored")]
     pub state_directory: PathBuf,
 
+    /// Let sockets close when this process ends, rather than have a small process hold them for the
+    /// next xenstored
+    #[arg(long)]
+    pub no_keeper: bool,
+
+    /// The process that holds sockets; its standard input is where a xenstored finds it
+    #[arg(long, hide = true, exclusive = true)]
+    pub keeper: bool,
+
     /// For tests: end by SIGKILL at a step
     #[arg(long, hide = true, value_name = "STEP:TIMES")]
     pub end_at: Option<String>,

@@ -100,14 +100,15 @@ impl XenHost {
         }
     }
 
-    /// The way to a peer that the service before this one served; `None` where it ended with it.
-    pub fn connect_again(&mut self, id: ConnectionId, ring: Option<Ring>) -> Option<Link> {
-        let link = match (id, ring) {
-            (ConnectionId::Domain(Domid::DOM0), _) => self.connect_kernel(),
-            (ConnectionId::Domain(domid), Some(ring)) => self.try_connect(domid, ring),
-            (ConnectionId::Domain(_) | ConnectionId::Socket(_), _) => return None,
+    /// The way to a domain that the service before this one served.
+    pub fn connect_again(&mut self, domid: Domid, ring: Option<Ring>) -> Option<Link> {
+        let link = match (domid, ring) {
+            (Domid::DOM0, _) => self.connect_kernel(),
+            (domid, Some(ring)) => self.try_connect(domid, ring),
+            (_, None) => return None,
         };
-        link.inspect_err(|error| tracing::warn!("{id} is not connected again: {error}")).ok()
+        let warn = |error: &_| tracing::warn!("domain {domid} is not connected again: {error}");
+        link.inspect_err(warn).ok()
     }
 
     /// Connects to the kernel of this domain, whose ring may hold requests already.

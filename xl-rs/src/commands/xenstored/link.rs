@@ -10,6 +10,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use xenstore::server::{Fault, PageRing, Transport};
 
+use super::kept::KeptSocket;
 use super::page::SharedPage;
 
 /// Bytes read from a socket at once.
@@ -18,8 +19,10 @@ const CHUNK: usize = 16 << 10;
 /// A way to a peer.
 #[derive(Debug)]
 pub enum Link {
-    /// A program of this domain.
+    /// A program of this domain, whose connection ends with this process.
     Socket(Socket),
+    /// A program of this domain, whose connection a keeper holds as well.
+    Kept(KeptSocket),
     /// A guest, or the kernel.
     Ring(PageRing<SharedPage>),
 }
@@ -103,7 +106,7 @@ impl Socket {
 }
 
 /// A socket that its peer has left is no fault of anyone's.
-fn ended(operation: &'static str, source: io::Error) -> Fault {
+pub(super) fn ended(operation: &'static str, source: io::Error) -> Fault {
     match source.kind() {
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Fault::Closed,
         _ => Fault::Link { operation, source },
@@ -114,6 +117,7 @@ impl Transport for Link {
     fn receive(&mut self, at: u32, buffer: &mut Vec<u8>) -> Result<usize, Fault> {
         match self {
             Self::Socket(socket) => socket.receive(at, buffer),
+            Self::Kept(socket) => socket.receive(at, buffer),
             Self::Ring(ring) => ring.receive(at, buffer),
         }
     }
@@ -121,6 +125,7 @@ impl Transport for Link {
     fn has_more(&self, at: u32) -> bool {
         match self {
             Self::Socket(socket) => !socket.drained || !socket.held(at).is_empty(),
+            Self::Kept(socket) => socket.has_more(),
             Self::Ring(ring) => ring.has_more(at),
         }
     }
@@ -131,6 +136,7 @@ impl Transport for Link {
                 socket.taken(at);
                 Ok(false)
             }
+            Self::Kept(socket) => socket.taken(at).map(|()| false),
             Self::Ring(ring) => ring.taken(at),
         }
     }
@@ -138,20 +144,30 @@ impl Transport for Link {
     fn send(&mut self, at: u32, bytes: &[u8]) -> Result<usize, Fault> {
         match self {
             Self::Socket(socket) => socket.send(bytes),
+            Self::Kept(socket) => socket.send(bytes),
             Self::Ring(ring) => ring.send(at, bytes),
         }
     }
 
-    fn published(&self) -> Result<Option<(u32, u32)>, Fault> {
+    fn published(&self, at: u32) -> Result<Option<(u32, u32)>, Fault> {
         match self {
             Self::Socket(_) => Ok(None),
-            Self::Ring(ring) => ring.published(),
+            Self::Kept(socket) => socket.published(at).map(Some),
+            Self::Ring(ring) => ring.published(at),
+        }
+    }
+
+    fn unpublished_max(&self) -> usize {
+        match self {
+            // No program can write where its positions are.
+            Self::Socket(_) | Self::Kept(_) => usize::MAX,
+            Self::Ring(ring) => ring.unpublished_max(),
         }
     }
 
     fn notify(&mut self) -> Result<(), Fault> {
         match self {
-            Self::Socket(_) => Ok(()),
+            Self::Socket(_) | Self::Kept(_) => Ok(()),
             Self::Ring(ring) => ring.notify(),
         }
     }
@@ -159,6 +175,7 @@ impl Transport for Link {
     fn await_room(&mut self, waiting: bool) -> Result<(), Fault> {
         match self {
             Self::Socket(socket) => socket.await_room(waiting),
+            Self::Kept(socket) => socket.await_room(waiting),
             Self::Ring(ring) => ring.await_room(waiting),
         }
     }
@@ -169,21 +186,21 @@ impl Transport for Link {
 
     fn reset(&mut self, features: u32) -> Result<(), Fault> {
         match self {
-            Self::Socket(_) => Ok(()),
+            Self::Socket(_) | Self::Kept(_) => Ok(()),
             Self::Ring(ring) => ring.reset(features),
         }
     }
 
     fn advertise(&mut self, features: u32) -> Result<(), Fault> {
         match self {
-            Self::Socket(_) => Ok(()),
+            Self::Socket(_) | Self::Kept(_) => Ok(()),
             Self::Ring(ring) => ring.advertise(features),
         }
     }
 
     fn reset_done(&mut self) -> Result<(), Fault> {
         match self {
-            Self::Socket(_) => Ok(()),
+            Self::Socket(_) | Self::Kept(_) => Ok(()),
             Self::Ring(ring) => ring.reset_done(),
         }
     }

@@ -3,14 +3,15 @@
 use super::error::{XenstoredError, file};
 use std::fs::Permissions;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use xenstore::client::SOCKETS;
 
 /// Listens at each of the usual places; those that are one and the same count once. Only root may
 /// connect. To be called by the one xenstored of this host: sockets that are there are a dead one's.
-pub fn listen() -> Result<Vec<UnixListener>, XenstoredError> {
+pub fn listen() -> Result<Vec<OwnedFd>, XenstoredError> {
     let mut folders: Vec<PathBuf> = Vec::new();
     let mut listeners = Vec::new();
     for path in SOCKETS.map(Path::new) {
@@ -35,7 +36,14 @@ pub fn listen() -> Result<Vec<UnixListener>, XenstoredError> {
             .map_err(file("set the rights of", path))?;
         listener.set_nonblocking(true).map_err(file("listen at", path))?;
         folders.push(folder);
-        listeners.push(listener);
+        listeners.push(listener.into());
     }
     Ok(listeners)
+}
+
+/// Whether programs find somebody's socket at each of the usual places.
+pub fn can_be_found() -> bool {
+    SOCKETS
+        .iter()
+        .all(|path| std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()))
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! sockets, /dev/xen/evtchn ──epoll──▶ Server (crate xenstore) ──▶ sockets, rings
+//!    ╰─ held by a keeper as well        ╰─▶ journal
 //! ```
 //!
 //! In: the options. Out: a process that answers on `/run/xenstored/socket`, on the kernel's ring and
@@ -9,8 +10,11 @@
 //! a request means is the store's business; here are descriptors, mappings and event channels.
 
 mod background;
+mod doors;
 mod error;
 mod host;
+mod keeper;
+mod kept;
 mod link;
 mod listen;
 mod page;
@@ -25,6 +29,9 @@ use crate::cli::XenstoredArgs;
 
 /// Serves, in the background unless told otherwise.
 pub fn run(arguments: &XenstoredArgs) -> Result<(), XenstoredError> {
+    if arguments.keeper {
+        return keeper::run();
+    }
     if !arguments.foreground {
         return background::start(arguments.output_pid);
     }

@@ -4,7 +4,7 @@ use std::fs::{File, Permissions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use xenstore::server::{Host as _, Server, Transport as _};
 use xenstore::store::{ConnectionId, State};
 use xenstore::{Domid, Port};
 
+use super::doors::{Doors, KEEPER};
 use super::error::{XenstoredError, file, system};
 use super::host::XenHost;
-use super::link::{Link, Socket};
-use super::listen;
+use super::link::Link;
 use super::saved::{self, Log};
 use super::steps;
 use crate::cli::XenstoredArgs;
@@ -29,8 +29,6 @@ use crate::cli::XenstoredArgs;
 const EVENT_CHANNELS: u64 = 1 << 32;
 /// Somebody wants the service to end.
 const TERMINATE: u64 = EVENT_CHANNELS + 1;
-/// The first listener; the others follow.
-const LISTENERS: u64 = EVENT_CHANNELS + 2;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 64;
 
@@ -41,7 +39,7 @@ pub struct Service {
     events: Rc<EventChannels>,
     /// Where it is heard that some domain has ended.
     ends: Port,
-    listeners: Vec<UnixListener>,
+    doors: Doors,
     ports: Vec<Port>,
     /// Readable once SIGTERM has come.
     _terminate: UnixStream,
@@ -70,12 +68,24 @@ impl Service {
         let epoll = Rc::new(epoll);
         let data = EventData::new_u64(EVENT_CHANNELS);
         epoll::add(&*epoll, &*events, data, EventFlags::IN).map_err(system("wait for events"))?;
+        if let Some(end) = &arguments.end_at {
+            let wrong = |why: String| std::io::Error::new(std::io::ErrorKind::InvalidInput, why);
+            let end = end.parse().map_err(wrong).map_err(system("choose an end"))?;
+            steps::end_at(Some(end));
+        }
         let (log, revived) = saved::open(&arguments.state_directory)?;
+        let (mut doors, mut inventory) = Doors::find(&epoll, !arguments.no_keeper);
         let mut server = match revived {
             // With its quotas, which CONTROL may have changed since they were given here.
             Some(revived) => {
                 let existing = host.domains()?;
-                let server = revived.attach(host, log, &existing, XenHost::connect_again);
+                let server = revived.attach(host, log, &existing, |host, id, ring| match id {
+                    ConnectionId::Domain(domid) => host.connect_again(domid, ring),
+                    ConnectionId::Socket(number) => {
+                        let pair = inventory.kept.remove(&number)?;
+                        doors.link(number, pair).map(Link::Kept)
+                    }
+                });
                 server.map_err(|error| saved::unusable(&arguments.state_directory, error))?
             }
             None => {
@@ -89,27 +99,16 @@ impl Service {
                 server
             }
         };
-        if let Some(end) = &arguments.end_at {
-            let wrong = |why: String| std::io::Error::new(std::io::ErrorKind::InvalidInput, why);
-            let end = end.parse().map_err(wrong).map_err(system("choose an end"))?;
-            steps::end_at(Some(end));
-        }
         saved::keep(&mut server);
         let terminate = terminate(&epoll).map_err(system("prepare for signals"))?;
-        let listeners = listen::listen()?;
-        for (index, listener) in (LISTENERS..).zip(&listeners) {
-            let data = EventData::new_u64(index);
-            // Edges: where no descriptor is left, the next connection is the next try.
-            epoll::add(&*epoll, listener, data, EventFlags::IN | EventFlags::ET)
-                .map_err(system("wait for connections"))?;
-        }
+        doors.open(&mut server, inventory)?;
         let ports = Vec::new();
         Ok(Self {
             server,
             epoll,
             events,
             ends,
-            listeners,
+            doors,
             ports,
             _terminate: terminate,
             _pid_file: pid_file,
@@ -134,12 +133,14 @@ impl Service {
                 Err(errno) => return Err(system("wait for events")(errno)),
             }
             if ready.iter().any(|event| event.data.u64() == TERMINATE) {
+                self.doors.leave();
                 return saved::finish(&mut self.server);
             }
             self.take_events(&ready)?;
             self.server.expire();
             self.server.round().map_err(system("keep the journal"))?;
             saved::keep(&mut self.server);
+            self.doors.tell();
         }
     }
 
@@ -161,7 +162,7 @@ impl Service {
         for event in ready {
             match event.data.u64() {
                 EVENT_CHANNELS | TERMINATE => {}
-                listener @ LISTENERS.. => self.accept((listener - LISTENERS) as usize),
+                door @ KEEPER.. => self.doors.enter(door, &mut self.server)?,
                 number => {
                     if let Ok(number) = u32::try_from(number) {
                         self.server.ready(ConnectionId::Socket(number));
@@ -204,29 +205,6 @@ impl Service {
         match self.server.host_mut().domains() {
             Ok(existing) => self.server.domains_changed(&existing),
             Err(error) => tracing::warn!("{error}"),
-        }
-    }
-
-    /// Takes up the connections that wait at a listener.
-    fn accept(&mut self, index: usize) {
-        let Some(listener) = self.listeners.get(index) else { return };
-        loop {
-            let stream = match listener.accept() {
-                Ok((stream, _)) => stream,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    tracing::warn!("a program cannot connect: {error}");
-                    return;
-                }
-            };
-            let epoll = &self.epoll;
-            let opened = self
-                .server
-                .open_socket(|number| Socket::new(stream, epoll, number).map(Link::Socket));
-            if let Err(error) = opened {
-                tracing::warn!("a program cannot connect: {error}");
-            }
         }
     }
 }

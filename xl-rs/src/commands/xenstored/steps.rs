@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::str::FromStr;
 
+#[cfg(not(test))]
 use rustix::process::{Signal, getpid, kill_process};
 
 /// Something that is done between a request and its answer.
@@ -24,9 +25,23 @@ pub enum Step {
     Indexed,
     /// A peer is about to be notified.
     Notify,
+    /// The keeper's descriptors are here, and nothing was done with them.
+    Joined,
+    /// A connection has come from the keeper.
+    Came,
+    /// A socket's peek offset says how much is to be received.
+    Receive,
+    /// It is received, and the offset says no more.
+    Received,
+    /// Bytes of a reply are in the file from which they are sent.
+    Staged,
+    /// They are sent.
+    Sent,
+    /// A socket has another file.
+    Replaced,
 }
 
-const NAMES: [(&str, Step); 8] = [
+const NAMES: [(&str, Step); 15] = [
     ("commit", Step::Commit),
     ("committed", Step::Committed),
     ("image", Step::Image),
@@ -35,6 +50,13 @@ const NAMES: [(&str, Step); 8] = [
     ("copied", Step::Copied),
     ("indexed", Step::Indexed),
     ("notify", Step::Notify),
+    ("joined", Step::Joined),
+    ("came", Step::Came),
+    ("receive", Step::Receive),
+    ("received", Step::Received),
+    ("staged", Step::Staged),
+    ("sent", Step::Sent),
+    ("replaced", Step::Replaced),
 ];
 
 /// Where the end is: at this step, when it comes for the so many-th time.
@@ -71,10 +93,26 @@ pub fn end_at(end: Option<End>) {
 pub fn passed(step: Step) {
     let Some(end) = END.get().filter(|end| end.step == step) else { return };
     if end.times <= 1 {
-        // A process can always kill itself.
-        let _ = kill_process(getpid(), Signal::KILL);
+        END.set(None);
+        end_here();
+    } else {
+        END.set(Some(End { times: end.times - 1, ..end }));
     }
-    END.set(Some(End { times: end.times - 1, ..end }));
+}
+
+#[cfg(not(test))]
+fn end_here() {
+    // A process can always kill itself.
+    let _ = kill_process(getpid(), Signal::KILL);
+}
+
+/// How a server ends in a test of this process.
+#[cfg(test)]
+pub struct Killed;
+
+#[cfg(test)]
+fn end_here() {
+    std::panic::resume_unwind(Box::new(Killed));
 }
 
 #[cfg(test)]
