@@ -28,6 +28,7 @@ mod policy;
 mod store;
 mod store_killed;
 mod store_large;
+mod store_sockets;
 mod undo;
 mod verbs;
 mod vif;
@@ -68,6 +69,7 @@ pub fn all() -> Vec<Case> {
         disk::CASES,
         store_killed::CASES,
         store_large::CASES,
+        store_sockets::CASES,
         vif::CASES,
         disk_bad::CASES,
         differential::CASES,

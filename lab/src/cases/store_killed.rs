@@ -18,7 +18,7 @@ use xenstore::Domid;
 use xenstore::client::{Client, DEVICE, Nodes as _};
 use xenstore::saved::load;
 
-const PID_FILE: &str = "/run/xen/xenstored.pid";
+pub(super) const PID_FILE: &str = "/run/xen/xenstored.pid";
 
 const fn ours(name: &'static str, limit_seconds: u64, ci: bool, run: fn() -> Verdict) -> Case {
     let case = Case::new(name, Group::Store, run);
@@ -40,7 +40,7 @@ pub const CASES: &[Case] = &[
 
 /// How a server ends.
 #[derive(Clone, Copy, Debug)]
-enum End {
+pub(super) enum End {
     /// By itself, at a step that comes for the so many-th time.
     Step(&'static str, u32),
     /// At some time.
@@ -52,8 +52,13 @@ enum End {
 fn steps(times: &[u32]) -> Vec<End> {
     let again = ["commit", "committed", "copied", "indexed", "notify"];
     let once = [End::Step("image", 1), End::Step("kept", 1)];
-    let many = again.into_iter().flat_map(|step| times.iter().map(move |&n| End::Step(step, n)));
-    once.into_iter().chain(many).collect()
+    once.into_iter().chain(steps_of(&again, times)).collect()
+}
+
+/// Each of these steps, each of these times.
+pub(super) fn steps_of(steps: &[&'static str], times: &[u32]) -> Vec<End> {
+    let of = |&step| times.iter().map(move |&n| End::Step(step, n));
+    steps.iter().flat_map(of).collect()
 }
 
 /// A server of which the case is the parent.
@@ -72,7 +77,7 @@ pub fn end_first() -> Verdict {
 }
 
 /// Ends the server that the process file names.
-fn end_by(signal: Signal) -> Verdict {
+pub(super) fn end_by(signal: Signal) -> Verdict {
     let pid: i32 = std::fs::read_to_string(PID_FILE)?.trim().parse().unwrap_or(0);
     let Some(pid) = Pid::from_raw(pid) else { fail!("{PID_FILE} names no process") };
     kill_process(pid, signal).map_err(std::io::Error::from)?;
