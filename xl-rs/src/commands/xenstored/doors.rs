@@ -6,10 +6,9 @@ use std::rc::Rc;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
-use xenstore::server::{Journal, Server};
+use xenstore::server::{Host, Journal, Server};
 
 use super::error::{XenstoredError, system};
-use super::host::XenHost;
 use super::keeper::{Inventory, Keeper, Pair};
 use super::kept::KeptSocket;
 use super::link::{Link, Socket};
@@ -51,6 +50,12 @@ impl Doors {
         (doors, inventory)
     }
 
+    /// Doors at these listeners, held by a keeper.
+    #[cfg(test)]
+    pub fn at(listeners: Vec<OwnedFd>, keeper: Rc<Keeper>, epoll: &Rc<OwnedFd>) -> Self {
+        Self { listeners, keeper: Some(keeper), epoll: Rc::clone(epoll), are_own: false }
+    }
+
     /// The way to a program whose connection was kept.
     pub fn link(&self, number: u32, pair: Rc<Pair>) -> Option<KeptSocket> {
         let keeper = self.keeper.as_ref()?;
@@ -61,9 +66,9 @@ impl Doors {
 
     /// Takes up connections that no server has served, and opens. What is left in the inventory is of
     /// no use to anyone any more, because the store that was spoken of is not there.
-    pub fn open<J: Journal>(
+    pub fn open<H: Host<Transport = Link>, J: Journal>(
         &mut self,
-        server: &mut Server<XenHost, J>,
+        server: &mut Server<H, J>,
         inventory: Inventory,
     ) -> Result<(), XenstoredError> {
         let failed = |errno: Errno| system("wait for a keeper of sockets")(errno);
@@ -74,7 +79,7 @@ impl Doors {
                 server.take_socket(number, Link::Kept(link));
             }
         }
-        if self.listeners.is_empty() || !listen::can_be_found() {
+        if self.must_listen() {
             self.listeners = listen::listen()?;
             if let Some(keeper) = &self.keeper {
                 keeper.give_listeners(&self.listeners).map_err(failed)?;
@@ -87,6 +92,18 @@ impl Doors {
             }
             None => self.hear_listeners(),
         }
+    }
+
+    #[cfg(not(test))]
+    fn must_listen(&self) -> bool {
+        self.listeners.is_empty() || !listen::can_be_found()
+    }
+
+    /// Tests listen elsewhere.
+    #[cfg(test)]
+    fn must_listen(&self) -> bool {
+        let _ = listen::can_be_found();
+        self.listeners.is_empty()
     }
 
     fn hear_keeper(&self, keeper: &Keeper) -> Result<(), Errno> {
@@ -121,17 +138,17 @@ impl Doors {
     }
 
     /// Takes up the connections that an event tells of.
-    pub fn enter<J: Journal>(
+    pub fn enter<H: Host<Transport = Link>, J: Journal>(
         &mut self,
         event: u64,
-        server: &mut Server<XenHost, J>,
+        server: &mut Server<H, J>,
     ) -> Result<(), XenstoredError> {
         if event == KEEPER { self.take_from_keeper(server) } else { self.accept(event, server) }
     }
 
-    fn take_from_keeper<J: Journal>(
+    fn take_from_keeper<H: Host<Transport = Link>, J: Journal>(
         &mut self,
-        server: &mut Server<XenHost, J>,
+        server: &mut Server<H, J>,
     ) -> Result<(), XenstoredError> {
         let Some(keeper) = self.keeper.clone() else { return Ok(()) };
         loop {
@@ -158,10 +175,10 @@ impl Doors {
     }
 
     /// Takes up the connections that wait at a listener.
-    fn accept<J: Journal>(
+    fn accept<H: Host<Transport = Link>, J: Journal>(
         &mut self,
         event: u64,
-        server: &mut Server<XenHost, J>,
+        server: &mut Server<H, J>,
     ) -> Result<(), XenstoredError> {
         let index = usize::try_from(event - LISTENERS).unwrap_or(usize::MAX);
         let Some(listener) = self.listeners.get(index).filter(|_| self.are_own) else {
@@ -191,3 +208,6 @@ fn warn_unkept(error: &XenstoredError) {
     let why = crate::commands::error::chain(error);
     tracing::warn!("a restart of this service would close the sockets of programs: {why}");
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,38 +63,38 @@ pub struct Keeper {
 impl Keeper {
     /// Finds the keeper that an earlier xenstored left, or starts one.
     pub fn find_or_start() -> Result<(Rc<Self>, Inventory), XenstoredError> {
-        let (channel, child, inventory) = match find() {
-            Some((channel, inventory)) => (channel, None, inventory),
-            None => {
-                let (channel, child) = start()?;
-                (channel, Some(child), Inventory::default())
-            }
-        };
-        let keeper = Self {
+        if let Some(found) = Self::find(PATH) {
+            return Ok(found);
+        }
+        let (channel, child) = start()?;
+        Ok((Self::new(channel, Some(child), &Inventory::default()), Inventory::default()))
+    }
+
+    /// Finds a keeper here.
+    pub fn find(path: &str) -> Option<(Rc<Self>, Inventory)> {
+        let (channel, inventory) = find(path)?;
+        Some((Self::new(channel, None, &inventory), inventory))
+    }
+
+    fn new(channel: OwnedFd, child: Option<Child>, inventory: &Inventory) -> Rc<Self> {
+        Rc::new(Self {
             channel: RefCell::new(Some(channel)),
             child: RefCell::new(child),
             kept: RefCell::new(inventory.kept.clone()),
             ended: RefCell::default(),
             is_serving: Cell::new(false),
-        };
-        Ok((Rc::new(keeper), inventory))
+        })
     }
 
     /// A keeper behind this channel, which holds nothing.
     #[cfg(test)]
     pub fn behind(channel: OwnedFd) -> Rc<Self> {
-        Rc::new(Self {
-            channel: RefCell::new(Some(channel)),
-            child: RefCell::default(),
-            kept: RefCell::default(),
-            ended: RefCell::default(),
-            is_serving: Cell::new(false),
-        })
+        Self::new(channel, None, &Inventory::default())
     }
 
     /// Has a keeper that an earlier xenstored left end, and what it holds close.
     pub fn end_any() {
-        if let Some((channel, _)) = find() {
+        if let Some((channel, _)) = find(PATH) {
             let _ = message::send(&channel, Kind::End, 0, &[], SendFlags::empty());
             // It is gone when nothing comes any more.
             while let Ok(Some(_)) = message::receive(&channel, RecvFlags::empty()) {}
@@ -227,17 +227,17 @@ impl Keeper {
 pub struct Lost;
 
 /// The keeper that is there, and what it holds.
-fn find() -> Option<(OwnedFd, Inventory)> {
-    let channel = join().ok()?;
+fn find(path: &str) -> Option<(OwnedFd, Inventory)> {
+    let channel = join(path).ok()?;
     hear_all(&channel)
         .inspect_err(|why| tracing::warn!("the keeper of sockets is not of use: {why}"))
         .ok()
         .map(|inventory| (channel, inventory))
 }
 
-fn join() -> Result<OwnedFd, Errno> {
+fn join(path: &str) -> Result<OwnedFd, Errno> {
     let channel = socket()?;
-    connect(&channel, &SocketAddrUnix::new(PATH)?)?;
+    connect(&channel, &SocketAddrUnix::new(path)?)?;
     Ok(channel)
 }
 
@@ -247,7 +247,7 @@ fn socket() -> Result<OwnedFd, Errno> {
 
 /// Starts a keeper that holds nothing.
 fn start() -> Result<(OwnedFd, Child), XenstoredError> {
-    let control = control().map_err(file("listen at", PATH))?;
+    let control = control(PATH).map_err(file("listen at", PATH))?;
     let child = Command::new("/proc/self/exe")
         .args(["xenstored", "--keeper"])
         .env_clear()
@@ -257,24 +257,24 @@ fn start() -> Result<(OwnedFd, Child), XenstoredError> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(system("start a keeper of sockets"))?;
-    let channel = join().map_err(|errno| file("connect to", PATH)(errno.into()))?;
+    let channel = join(PATH).map_err(|errno| file("connect to", PATH)(errno.into()))?;
     hear_all(&channel).map_err(system("hear a keeper of sockets"))?;
     Ok((channel, child))
 }
 
 /// The place where a keeper is found, of which the one before has gone.
-fn control() -> Result<OwnedFd, std::io::Error> {
+pub fn control(path: &str) -> Result<OwnedFd, std::io::Error> {
     use std::os::unix::fs::DirBuilderExt as _;
-    if let Some(folder) = Path::new(PATH).parent() {
+    if let Some(folder) = Path::new(path).parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    match std::fs::remove_file(PATH) {
+    match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let control = socket()?;
     let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let bound = bind(&control, &SocketAddrUnix::new(PATH)?);
+    let bound = bind(&control, &SocketAddrUnix::new(path)?);
     rustix::process::umask(mask);
     bound?;
     listen(&control, 4)?;

@@ -17,7 +17,11 @@ mod channel;
 mod message;
 mod process;
 
+#[cfg(test)]
+pub use channel::control;
 pub use channel::{Inventory, Keeper, Pair};
+#[cfg(test)]
+pub use process::keep;
 pub use process::run;
 
 /// Where a xenstored finds it. Only root gets there.

@@ -1,6 +1,6 @@
 //! The keeper's life.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::MemfdFlags;
@@ -35,7 +35,11 @@ struct Process {
 /// Keeps what it is given, until it is told to end. Standard input is where xenstoreds come.
 pub fn run() -> Result<(), XenstoredError> {
     rustix::process::setsid().map_err(system("begin a session"))?;
-    let control = rustix::stdio::stdin();
+    keep(rustix::stdio::stdin())
+}
+
+/// Keeps what xenstoreds give that connect to `control`.
+pub fn keep(control: BorrowedFd<'_>) -> Result<(), XenstoredError> {
     let mut process = Process::default();
     while !process.ends {
         let accepts = process.xenstored.is_some() && !process.is_full;
