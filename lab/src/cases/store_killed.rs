@@ -22,7 +22,7 @@ pub(super) const PID_FILE: &str = "/run/xen/xenstored.pid";
 
 const fn ours(name: &'static str, limit_seconds: u64, ci: bool, run: fn() -> Verdict) -> Case {
     let case = Case::new(name, Group::Store, run);
-    // Debian's xenconsoled is deaf afterwards.
+    // The server of the case is not the one that dom0's init started.
     Case { xenstored: Xenstored::Xlr, wrecks: true, limit_seconds, ci, ..case }
 }
 
