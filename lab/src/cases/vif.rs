@@ -6,6 +6,8 @@ use crate::dom0::dump;
 use crate::dom0::guest::Guest;
 use crate::dom0::host::{Stop, Verdict, argv, await_node, await_node_is, config, domid, run};
 use crate::dom0::init;
+use crate::dom0::pending::swept;
+use crate::dom0::stopped::stopped;
 use crate::{ensure, fail};
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -24,6 +26,7 @@ pub const CASES: &[Case] = &[
     Case { ci: false, ..Case::new("vif/no-answer", Group::Device, no_answer) },
     Case { ci: false, limit_seconds: 240, ..Case::new("vif/lies", Group::Device, lies) },
     Case { limit_seconds: 360, ..Case::new("vif/equal-to-xl", Group::Device, equal_to_xl) },
+    Case { ci: false, limit_seconds: 240, ..Case::new("vif/killed", Group::Device, killed) },
     Case { ci: false, limit_seconds: 240, ..Case::new("vif/rounds", Group::Device, || rounds(20)) },
     Case {
         ci: false,
@@ -456,6 +459,53 @@ fn rounds(count: u32) -> Verdict {
     talk_to_dom0(&mut guest, "10.1.0.1")?;
     dump::unchanged(&before, &format!("{count} rounds"))?;
     guest.destroy()
+}
+
+/// What a command leaves that is killed in the middle of an attach goes with the next command; an
+/// interface that was attached by then is noted by it. What is noted comes again with a reboot.
+fn killed() -> Verdict {
+    let _bridge = Bridge::new("xenbr0", "10.1.0.1/24")?;
+    let clean = dump::take()?;
+    let id = Guest::create("victim", &key(&["devid=3"]))?.domid;
+    let before = dump::take()?;
+    let given = ["mac=00:16:3e:00:00:09", "rate=800Kb/s", "untrusted"];
+    for point in ["0", "1", "2", "3"] {
+        let attach = ["network-attach", "--stop-at", point, "victim"];
+        stopped(&[&attach[..], &given].concat())?.kill()?;
+        let said = swept()?;
+        let words = match point {
+            "0" => "",
+            "3" => "is attached: only its command had not come to its end",
+            _ => "Removed what was left of network interface 4",
+        };
+        ensure!(said.err.contains(words), "{point}: {}", said.err);
+        if point != "3" {
+            dump::unchanged(&before, &format!("an attach that was killed at {point}"))?;
+        }
+    }
+    let seen = |id: u32| -> Result<String, Stop> {
+        let list = argv(&[XLR, "network-list", "--json", "victim"])?.success()?.out;
+        let list: serde_json::Value = serde_json::from_str(&list)?;
+        let list: Vec<_> = list.as_array().into_iter().flatten().map(|row| &row["mac"]).collect();
+        let long: serde_json::Value =
+            serde_json::from_str(&run("/xen/bin/xl list -l victim")?.success()?.out)?;
+        let rate = argv(&["/usr/bin/xenstore-read", &format!("/libxl/{id}/device/vif/4/rate")])?;
+        Ok(format!("{list:?}{}{}", rate.success()?.out, long[0]["config"]["nics"]))
+    };
+    let now = seen(id)?;
+    ensure!(now.contains("00:16:3e:00:00:09") && now.contains("\"trusted\":\"False\""), "{now}");
+    argv(&[XLR, "reboot", "victim"])?.success()?;
+    let Some(id) = domid("victim")? else { fail!("it was not started again") };
+    let then = seen(id)?;
+    ensure!(then == now, "before the reboot\n{now}\nafter it\n{then}");
+    for devid in ["4", "3"] {
+        argv(&[XLR, "network-detach", "victim", devid])?.success()?;
+    }
+    argv(&[XLR, "reboot", "victim"])?.success()?;
+    let list = argv(&[XLR, "network-list", "victim"])?.success()?.out;
+    ensure!(list.lines().count() <= 1, "they came again: {list}");
+    argv(&[XLR, "destroy", "victim"])?.success()?;
+    dump::unchanged(&clean, "attaches that were killed")
 }
 
 /// Descriptions whose nodes and interfaces are compared with xl's.

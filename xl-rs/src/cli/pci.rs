@@ -78,6 +78,10 @@ pub struct PciAttachArgs {
     /// Where the guest shall see it; a hint that PV guests do not get
     #[arg(value_name = "SLOT")]
     pub slot: Option<String>,
+
+    /// Stop at this point of the attaching until SIGCONT comes, to see what is left by a kill
+    #[arg(long, hide = true, value_name = "N")]
+    pub stop_at: Option<usize>,
 }
 
 /// Arguments of `pci-detach`.

@@ -6,7 +6,7 @@
 use super::device_list;
 use super::error::CommandError;
 use super::hot::Hot;
-use super::kept_disks;
+use super::kept_devices;
 use crate::cli::{BlockAttachArgs, BlockDetachArgs, DeviceListArgs};
 use crate::config::device::disk;
 use crate::device::disk::{Disk, DiskSpec};
@@ -29,7 +29,7 @@ pub fn attach(arguments: &BlockAttachArgs) -> Result<(), CommandError> {
     plan.check()?;
     let mut hot = Hot::open(&arguments.domain)?;
     hot.attach(&mut plan, arguments.stop_at)?;
-    kept_disks::add(hot.domid(), hot.uuid(), &spec, hot.state())
+    kept_devices::add_disk(hot.domid(), hot.uuid(), &spec, hot.state())
 }
 
 /// Runs `block-detach`.
@@ -43,7 +43,7 @@ pub fn detach(arguments: &BlockDetachArgs) -> Result<(), CommandError> {
     let missing = missing();
     let address = hot.find(Kind::Vbd, devid)?.ok_or(missing)?;
     hot.detach(&address, arguments.force)?;
-    kept_disks::remove(hot.domid(), hot.uuid(), devid, hot.state())
+    kept_devices::remove_disk(hot.domid(), hot.uuid(), devid, hot.state())
 }
 
 /// Runs `block-list`.

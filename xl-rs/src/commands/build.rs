@@ -276,7 +276,13 @@ impl Job {
         if self.devices.pci.is_empty() {
             return Ok(());
         }
-        pci_device::give_configured(&self.devices.pci, domid, xen, store, state, signals)
+        let others = self.devices.disks.len() + self.devices.vifs.len();
+        let stop_at = made
+            .halts
+            .stop_before
+            .and_then(|stop| stop.checked_sub(first + others * Point::ALL.len()));
+        let given = pci_device::Configured { wanted: &self.devices.pci, who, stop_at };
+        pci_device::give_configured(&given, xen, store, state, signals)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, from one place")]
@@ -342,6 +348,8 @@ impl Job {
             aside: None,
             devices: Vec::new(),
             detach: None,
+            description: None,
+            functions: Vec::new(),
         }
     }
 

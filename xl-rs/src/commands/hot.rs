@@ -84,13 +84,11 @@ impl Hot {
             return Err(DeviceError::Exists { device: address }.into());
         }
         self.signals.hold();
-        let record = self.state.record(self.record(address))?;
+        let description = plan.description();
+        let record = self.state.record(Record { description, ..self.record(address) })?;
         let mut host = Host::new(&mut self.store, Some(self.signals.came()));
         let attached = attach(plan, domid, &mut host, &mut |point: Point| {
-            if stop_at == Some(point as usize) {
-                // A process can always signal itself.
-                let _ = kill_process(getpid(), Signal::STOP);
-            }
+            stop_if(stop_at, point);
         });
         // What could not be undone is the next command's.
         if !matches!(attached, Err(DeviceError::Left { .. })) {
@@ -116,11 +114,20 @@ impl Hot {
         Ok(removed?)
     }
 
+    /// The record of a device that comes or goes.
     fn record(&self, address: Address) -> Record {
         Record {
             phase: Phase::Device,
             devices: vec![address],
             ..removing::removal(&self.identity, Domid::DOM0.0)
         }
+    }
+}
+
+/// Stops this process, for tests of what is left by a kill, if that is the point.
+pub fn stop_if(stop_at: Option<usize>, point: Point) {
+    if stop_at == Some(point as usize) {
+        // A process can always signal itself.
+        let _ = kill_process(getpid(), Signal::STOP);
     }
 }

@@ -25,7 +25,7 @@ mod generate;
 mod host;
 mod hot;
 mod info;
-mod kept_disks;
+mod kept_devices;
 mod list;
 mod memory;
 mod network;

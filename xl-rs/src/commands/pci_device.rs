@@ -1,20 +1,25 @@
 //! `pci-attach`, `pci-detach`, `pci-list`: the PCI devices of a domain.
 
 use super::error::CommandError;
+use super::hot::stop_if;
 use super::pci::{address_or_name, parse};
+use super::remove::{identify, removal};
 use super::signals::Signals;
-use super::{domain, print, print_json, tell};
+use super::{domain, kept_devices, print, print_json, tell};
 use crate::cli::{PciAttachArgs, PciDetachArgs, PciListArgs};
 use crate::config::device::pci::{Function, Pci, Which};
-use crate::device;
+use crate::device::detach::Force;
 use crate::device::pci::{self, Given, Taker};
+use crate::device::{self, DeviceError};
 use crate::output::pci::devices_table;
 use crate::pci::assignable::Host;
-use crate::pci::{PciError, Sysfs};
-use crate::state::State;
+use crate::pci::{Bdf, PciError, Sysfs};
 use crate::state::lock::Subject;
+use crate::state::record::{Held, Phase, Record};
+use crate::state::{State, userdata};
 use libxc_safe::{DomainInfo, Xen};
 use serde_json::{Value, json};
+use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
 
@@ -32,7 +37,63 @@ pub fn attach(arguments: &PciAttachArgs) -> Result<(), CommandError> {
     let _pci = state.lock(Subject::PciDevices, |text| tell(text))?;
     signals.hold();
     let given = wanted_of(&[wanted], Taker::Existing(info.domid), &xen, &mut store)?;
-    give(&given, info.domid, &xen, &mut store, &signals)
+    let functions = given.iter().map(|one| one.bdf).collect();
+    let record = state.record(recorded(&info, functions, None, &mut store)?)?;
+    let done = give(&given, info.domid, &xen, &mut store, &signals, arguments.stop_at);
+    end(record, done, &info, &mut store, &state)
+}
+
+/// What is under way with functions of a domain.
+fn recorded(
+    info: &DomainInfo,
+    functions: Vec<Bdf>,
+    detach: Option<Force>,
+    store: &mut Client,
+) -> Result<Record, CommandError> {
+    let (identity, _) = identify(store, info)?;
+    Ok(Record { phase: Phase::Device, functions, detach, ..removal(&identity, Domid::DOM0.0) })
+}
+
+/// What could not be undone is the next command's. What the domain has by now is kept in any case.
+fn end(
+    record: Held,
+    done: Result<(), CommandError>,
+    info: &DomainInfo,
+    store: &mut Client,
+    state: &State,
+) -> Result<(), CommandError> {
+    let left = matches!(done, Err(CommandError::Device(DeviceError::Left { .. })));
+    let kept = kept_devices::set_pci(info.domid, Uuid::from_bytes(info.uuid), store, state);
+    if !left && kept.is_ok() {
+        record.finish()?;
+    }
+    done.and(kept)
+}
+
+/// Finishes what a command that was killed has begun with a function of a domain that is there: one that
+/// both kernels were told of is the domain's, any other one is not. Gives whether it is the domain's.
+///
+/// # Errors
+/// Nothing is known of it then.
+pub fn finish(
+    bdf: Bdf,
+    domid: Domid,
+    detach: bool,
+    xen: &Xen,
+    store: &mut Client,
+) -> Result<bool, CommandError> {
+    let mut host = device::Host::undisturbed(store);
+    let listed = pci::list(host.store, domid)?.iter().any(|one| one.bdf == bdf);
+    match (listed, detach) {
+        (true, false) => return Ok(true),
+        (true, true) => match pci::detach(xen, domid, bdf, &mut host) {
+            // The guest was asked, and may keep it.
+            Err(DeviceError::Pci(PciError::GuestSilent { .. })) => return Ok(true),
+            done => done?,
+        },
+        (false, _) => pci::withdraw(xen, domid, bdf, &mut host)?,
+    }
+    Ok(false)
 }
 
 /// What these descriptions mean on this host, checked; those to be seized are set aside.
@@ -51,13 +112,22 @@ pub fn wanted_of(
     Ok(given)
 }
 
+/// What the configuration of a domain that was just made names.
+pub struct Configured<'a> {
+    /// Descriptions.
+    pub wanted: &'a [Pci],
+    /// The domain.
+    pub who: (Domid, Uuid),
+    /// For tests: where to stop.
+    pub stop_at: Option<usize>,
+}
+
 /// Gives a domain that was just made what its configuration names.
 ///
 /// # Errors
 /// As [`give`].
 pub fn give_configured(
-    wanted: &[Pci],
-    domid: Domid,
+    configured: &Configured<'_>,
     xen: &Xen,
     store: &mut Client,
     state: &State,
@@ -67,11 +137,14 @@ pub fn give_configured(
     if signals.seen() {
         return Err(CommandError::Interrupted);
     }
+    let Configured { wanted, who: (domid, uuid), stop_at } = *configured;
     let given = wanted_of(wanted, Taker::Existing(domid), xen, store)?;
-    give(&given, domid, xen, store, signals)
+    give(&given, domid, xen, store, signals, stop_at)?;
+    // What libxl keeps of it names functions; ours is the configuration itself.
+    Ok(userdata::set_pci(domid, uuid, &pci::list(store, domid)?)?)
 }
 
-/// Gives functions to a domain, which runs or not.
+/// Gives functions to a domain, which runs or not; `stop_at` is for tests.
 ///
 /// # Errors
 /// Nothing is given then; functions that were seized for it stay set aside.
@@ -81,12 +154,14 @@ pub fn give(
     xen: &Xen,
     store: &mut Client,
     signals: &Signals,
+    stop_at: Option<usize>,
 ) -> Result<(), CommandError> {
     let name = store.read_text_optional(domain::name_path(domid))?.unwrap_or_default();
     let mut host = Host { xen, store: &mut *store, sysfs: Sysfs::default() };
     pci::seize(given, &mut host)?;
     let mut host = device::Host::new(store, Some(signals.came()));
-    match pci::attach(xen, domid, &name, given, &mut host) {
+    let mut reached = |point| stop_if(stop_at, point);
+    match pci::attach(xen, domid, &name, given, &mut host, &mut reached) {
         Err(error) if error.is_interrupted() => Err(CommandError::Interrupted),
         attached => Ok(attached?),
     }
@@ -114,11 +189,11 @@ pub fn detach(arguments: &PciDetachArgs) -> Result<(), CommandError> {
         }
         _ => vec![address_or_name(&mut host, &arguments.device)?],
     };
+    let record = recorded(&info, bdfs.clone(), Some(Force::Asked), &mut store)?;
+    let record = state.record(record)?;
     let mut host = device::Host::new(&mut store, Some(signals.came()));
-    for bdf in bdfs {
-        pci::detach(&xen, domid, bdf, &mut host)?;
-    }
-    Ok(())
+    let done = bdfs.into_iter().try_for_each(|bdf| pci::detach(&xen, domid, bdf, &mut host));
+    end(record, done.map_err(CommandError::from), &info, &mut store, &state)
 }
 
 /// Runs `pci-list`.

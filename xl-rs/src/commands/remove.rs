@@ -71,6 +71,8 @@ pub fn removal(identity: &Identity, console_domid: u16) -> Record {
         aside: None,
         devices: Vec::new(),
         detach: None,
+        description: None,
+        functions: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@
 
 use super::build::{Halts, Job, Made, configuration, tell_kept};
 use super::error::{CommandError, chain};
-use super::kept_disks::quoted;
+use super::kept_devices::quoted;
 use super::remove::{domain_uuid, remove};
 use super::set_aside::set_aside;
 use super::signals::Signals;

@@ -8,11 +8,14 @@ use super::build;
 use super::devices::{self, take_down};
 use super::error::{CommandError, chain};
 use super::remove::leftover;
-use super::{kept_disks, set_aside, tell};
+use super::{kept_devices, pci_device, set_aside, tell};
 use crate::cli::program;
+use crate::config::device::vif;
 use crate::device::detach::{Force, remove};
 use crate::device::disk;
+use crate::device::vif::Nic;
 use crate::device::{Address, DeviceError, Host, Kind};
+use crate::pci::notes;
 use crate::state::lock::{Lock, Subject};
 use crate::state::record::{Held, Phase, Record};
 use crate::state::xl_lock::XlLock;
@@ -124,7 +127,7 @@ fn finish_device(
     for &device in &record.devices {
         match (record.detach, alive) {
             (None, true) if Host::undisturbed(store).is_attached(&device)? => {
-                note_attached(&device, record.uuid, store, state)?;
+                note_attached(&device, record, store, state)?;
                 tell(format_args!(
                     "{device} is attached: only its command had not come to its end"
                 ));
@@ -158,34 +161,65 @@ fn finish_device(
         }
         tell(format_args!("Removed what was left of {device}"));
     }
+    if !record.functions.is_empty() && alive {
+        finish_functions(state, record, xen, store)?;
+    }
     if !left.is_empty() {
         return Ok(held.update(|record| record.devices = left)?);
     }
     Ok(held.finish()?)
 }
 
-/// A disk counts as one that its command has attached.
+/// The same for PCI functions; those of a domain that is gone are free.
+fn finish_functions(
+    state: &State,
+    record: &Record,
+    xen: &Xen,
+    store: &mut Client,
+) -> Result<(), CommandError> {
+    let Some(domid) = record.domain() else { return Ok(()) };
+    let _pci = state.lock(Subject::PciDevices, |text| tell(text))?;
+    for &bdf in &record.functions {
+        match pci_device::finish(bdf, domid, record.detach.is_some(), xen, store)? {
+            true => tell(format_args!("PCI device {bdf} is given to domain {domid}")),
+            false => tell(format_args!("PCI device {bdf} is taken from domain {domid}")),
+        }
+    }
+    kept_devices::set_pci(domid, record.uuid, store, state)
+}
+
+/// It counts as one that its command has attached.
 fn note_attached(
     device: &Address,
-    uuid: Uuid,
+    record: &Record,
     store: &mut Client,
     state: &State,
 ) -> Result<(), CommandError> {
-    if device.kind != Kind::Vbd {
-        return Ok(());
-    }
-    let disks = disk::present(device.domid, store)?;
-    match disks.iter().find(|disk| disk.devid == device.devid) {
-        Some(disk) => kept_disks::add(device.domid, uuid, disk, state),
-        None => Ok(()),
+    let (domid, uuid) = (device.domid, record.uuid);
+    match device.kind {
+        Kind::Vbd => {
+            let disks = disk::present(domid, store)?;
+            match disks.iter().find(|disk| disk.devid == device.devid) {
+                Some(disk) => kept_devices::add_disk(domid, uuid, disk, state),
+                None => Ok(()),
+            }
+        }
+        Kind::Vif => match record.description.as_deref().map(vif::wanted) {
+            Some(Ok(vif)) => {
+                let nic = Nic::new(&vif, device.devid, uuid);
+                Ok(kept_devices::add_interface(domid, uuid, (&vif, &nic), state)?)
+            }
+            _ => Ok(()),
+        },
+        Kind::Pci | Kind::Console => Ok(()),
     }
 }
 
 fn note_detached(device: &Address, uuid: Uuid, state: &State) -> Result<(), CommandError> {
     let (domid, devid) = (device.domid, device.devid);
     match device.kind {
-        Kind::Vbd => kept_disks::remove(domid, uuid, devid, state),
-        Kind::Vif => Ok(userdata::remove_interface(domid, uuid, devid)?),
+        Kind::Vbd => kept_devices::remove_disk(domid, uuid, devid, state),
+        Kind::Vif => Ok(kept_devices::remove_interface(domid, uuid, devid, state)?),
         Kind::Pci | Kind::Console => Ok(()),
     }
 }
@@ -244,6 +278,8 @@ fn finish(state: &State, held: Held, xen: &Xen, store: &mut Client) -> Result<()
         // What could not be removed while its domain was there goes more easily without it.
         devices.extend(record.devices.iter().filter(|device| device.domid == domid));
         devices = devices::remove(&devices, store);
+        // Noted before they were given, and before there were nodes that name them.
+        notes::disown_all(store, domid, record.uuid.into_bytes()).map_err(CommandError::from)?;
     }
     if left.is_empty() && devices.is_empty() {
         let name = if record.name.is_empty() { "" } else { &format!(" ({})", record.name) };
@@ -337,6 +373,8 @@ mod tests {
                 aside: None,
                 devices: Vec::new(),
                 detach: None,
+                description: None,
+                functions: Vec::new(),
             };
             let found = found.iter().map(|&(domid, ran, may_be)| Found {
                 domid: Domid(domid),

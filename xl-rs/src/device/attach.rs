@@ -43,6 +43,11 @@ pub trait Plan {
     fn keep(&mut self) -> Result<(), DeviceError> {
         Ok(())
     }
+
+    /// What it was asked for, for whoever has to note it after this process was killed.
+    fn description(&self) -> Option<String> {
+        None
+    }
 }
 
 /// How far an attach is: where tests stop it.
@@ -54,7 +59,7 @@ pub enum Point {
     Nodes,
     /// The host's side is done, and the backend does not know it yet.
     Connected,
-    /// All is done.
+    /// All nodes are there: it is attached, and not noted yet.
     End,
 }
 
@@ -80,10 +85,7 @@ pub fn attach(
     make_nodes(&device, host)?;
     reached(Point::Nodes);
     match serve(plan, &device, host, reached) {
-        Ok(()) => {
-            reached(Point::End);
-            Ok(device)
-        }
+        Ok(()) => Ok(device),
         Err(error) => {
             // Not interrupted once more: what is begun is undone.
             let mut host = Host::undisturbed(host.store);
@@ -180,6 +182,7 @@ fn serve(
     let requests: Vec<Request> =
         requests.into_iter().collect::<Result<_, _>>().map_err(xenstore::client::Error::from)?;
     let _: Vec<Reply> = host.store.batch_all(&requests)?;
+    reached(Point::End);
     plan.keep()?;
     // A guest that takes its half away ends the device, and nothing in xenstore tells of that.
     if unserved(&device.address) {

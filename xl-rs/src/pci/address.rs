@@ -5,7 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Where a function is. Written as everywhere: `0000:01:00.0`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Bdf {
     /// PCI segment, also called domain.
     pub segment: u16,

@@ -111,6 +111,20 @@ pub fn disown(store: &mut Client, bdf: Bdf) -> Result<(), PciError> {
     write(store, bdf, Note::Owner, None)
 }
 
+/// Nothing is a domain's any more that is gone.
+///
+/// # Errors
+/// Those of the store.
+pub fn disown_all(store: &mut Client, domid: Domid, uuid: [u8; 16]) -> Result<(), PciError> {
+    let own = owner_uuid(domid.0, uuid);
+    for bdf in known(store)? {
+        if read(store, bdf, Note::OwnerUuid)?.as_deref() == Some(own.as_str()) {
+            disown(store, bdf)?;
+        }
+    }
+    Ok(())
+}
+
 fn owner_uuid(domid: u16, uuid: [u8; 16]) -> String {
     format!("{domid} {}", Uuid::from_bytes(uuid))
 }

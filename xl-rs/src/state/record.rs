@@ -9,6 +9,7 @@ use super::lock::{is_at, try_lock};
 use super::{State, StateError, names, read};
 use crate::device::Address;
 use crate::device::detach::Force;
+use crate::pci::Bdf;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -60,6 +61,12 @@ pub struct Record {
     /// How they are being detached, where they are not being attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detach: Option<Force>,
+    /// What a device was asked to be that is being attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// PCI functions that are being given to the domain, or taken from it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub functions: Vec<Bdf>,
 }
 
 impl Record {
@@ -216,6 +223,8 @@ mod tests {
             aside: None,
             devices: Vec::new(),
             detach: None,
+            description: None,
+            functions: Vec::new(),
         }
     }
 

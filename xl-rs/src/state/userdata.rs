@@ -10,10 +10,14 @@ use super::{StateError, make_directory, names, read, remove, replace};
 use crate::config::device::vif::Vif;
 use crate::config::devices::Devices;
 use crate::device::disk::DiskSpec;
+use crate::device::pci::Listed;
 use crate::device::vdev;
 use crate::device::vif::Nic;
 use crate::device::vif::nic::nics;
-use domain_builder::spec::{Channel, Connection, DomainSpec, EndAction, TscMode};
+use crate::pci::Bdf;
+use domain_builder::spec::{
+    Channel, Connection, DomainSpec, EndAction, Hardware, HostRange, TscMode,
+};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -219,6 +223,7 @@ fn build_info(spec: &DomainSpec, placed: bool) -> Map<String, Value> {
             set(key, value.into());
         }
     }
+    hardware(&spec.hardware, &mut set);
     set("kernel", spec.kernel.to_string_lossy().into());
     if !spec.cmdline.is_empty() {
         set("cmdline", spec.cmdline.as_str().into());
@@ -226,11 +231,27 @@ fn build_info(spec: &DomainSpec, placed: bool) -> Map<String, Value> {
     if let Some(ramdisk) = &spec.ramdisk {
         set("ramdisk", ramdisk.to_string_lossy().into());
     }
-    set("type.pv", json!({}));
+    set("type.pv", if spec.hardware.host_map { json!({ "e820_host": "True" }) } else { json!({}) });
     set("arch_arm", json!({}));
     let relaxed = if spec.msr_relaxed { "True" } else { "False" };
     set("arch_x86", json!({ "msr_relaxed": relaxed }));
     info
+}
+
+/// What of the host's hardware the domain may reach.
+fn hardware(hardware: &Hardware, set: &mut impl FnMut(&str, Value)) {
+    let ranges = |ranges: &[HostRange], first: &str| -> Value {
+        ranges.iter().map(|range| json!({ first: range.first, "number": range.count })).collect()
+    };
+    if !hardware.ports.is_empty() {
+        set("ioports", ranges(&hardware.ports, "first"));
+    }
+    if !hardware.irqs.is_empty() {
+        set("irqs", hardware.irqs.clone().into());
+    }
+    if !hardware.memory.is_empty() {
+        set("iomem", ranges(&hardware.memory, "start"));
+    }
 }
 
 /// Notes a disk that was attached to a domain, where libxl's file says what the domain has.
@@ -276,6 +297,42 @@ pub fn add_interface(domid: Domid, uuid: Uuid, vif: &Vif, nic: &Nic) -> Result<(
 /// [`StateError`].
 pub fn remove_interface(domid: Domid, uuid: Uuid, devid: u32) -> Result<(), StateError> {
     change(domid, uuid, "nics", |nics| nics.retain(|nic| !is_interface(nic, devid)))
+}
+
+/// Notes which PCI devices a domain has now.
+///
+/// # Errors
+/// [`StateError`].
+pub fn set_pci(domid: Domid, uuid: Uuid, listed: &[Listed]) -> Result<(), StateError> {
+    change(domid, uuid, "pcidevs", |devices| *devices = listed.iter().map(function).collect())
+}
+
+/// A PCI device by its function. What libxl takes for granted it does not write.
+fn function(listed: &Listed) -> Value {
+    let Bdf { segment, bus, device, function } = listed.bdf;
+    let mut found = json!({ "vfunc_mask": 1 << function });
+    for (key, number) in [
+        ("func", function.into()),
+        ("dev", device.into()),
+        ("bus", bus.into()),
+        ("domain", segment),
+        ("vdevfn", listed.virtual_devfn.unwrap_or(0).into()),
+    ] {
+        if number != 0 {
+            found[key] = number.into();
+        }
+    }
+    for key in ["msitranslate", "power_mgmt", "permissive"] {
+        if listed.has(&format!("{key}=1")) {
+            found[key] = true.into();
+        }
+    }
+    let relaxed = listed.has("rdm_policy=relaxed");
+    found["rdm_policy"] = if relaxed { "relaxed" } else { "strict" }.into();
+    if let Some(name) = &listed.name {
+        found["name"] = name.as_str().into();
+    }
+    found
 }
 
 fn is_interface(nic: &Value, devid: u32) -> bool {

@@ -9,11 +9,10 @@ use crate::cases::nodes;
 use crate::dom0::dump;
 use crate::dom0::guest::Guest;
 use crate::dom0::host::{Stop, Verdict, argv, config, run};
+use crate::dom0::pending::swept;
+use crate::dom0::stopped::{steps, stopped};
 use crate::ensure;
 use std::fs;
-
-/// How often a card comes and goes.
-const ROUNDS: u32 = 10;
 
 /// The configuration of a guest that does nothing.
 pub fn idle(name: &str, more: &str) -> Result<String, Stop> {
@@ -34,16 +33,42 @@ fn with_drivers(name: &str, more: &str) -> Result<Guest, Stop> {
     Ok(guest)
 }
 
-/// The guest reaches the emulator's network through the interface that its driver makes.
-fn reaches_network(guest: &mut Guest, driver: &str) -> Verdict {
+/// Lines of shell that put the name of the interface that a driver makes into `n`, and give it an
+/// address. The guest has nothing that would wake it.
+fn interface_of(driver: &str) -> String {
     let find = format!(
         "for d in /sys/class/net/*; do l=$(readlink $d/device/driver); \
          [ \"${{l##*/}}\" = {driver} ] && n=${{d##*/}}; done"
     );
-    guest.sh(&format!(
+    format!(
         "t=0; until {find}; [ -n \"$n\" ] || [ $t -gt 100 ]; do sleep 0.2; t=$((t+1)); done; \
-         ip addr add 10.0.2.15/24 dev $n && ip link set $n up && ping -c 3 -w 40 10.0.2.2 && \
-         ip addr flush dev $n"
+         ip addr add 10.0.2.15/24 dev $n && ip link set $n up"
+    )
+}
+
+/// The guest reaches the emulator's network through the interface that its driver makes.
+fn reaches_network(guest: &mut Guest, driver: &str) -> Verdict {
+    let interface = interface_of(driver);
+    guest.sh(&format!("{interface} && ping -c 3 -w 40 10.0.2.2 && ip addr flush dev $n"))?;
+    Ok(())
+}
+
+/// It pings through that interface without end, in the background; one answer has come.
+fn flood(guest: &mut Guest, driver: &str) -> Verdict {
+    let interface = interface_of(driver);
+    guest.sh(&format!(
+        "{interface} && ping -c 1 -w 40 10.0.2.2 || exit 1; echo $n >/run/flooded; \
+         (while :; do ping -c 1 -s 1400 10.0.2.2; done) >/dev/null 2>&1 & echo $! >/run/flood"
+    ))?;
+    Ok(())
+}
+
+/// It ends. What was sent through the interface meanwhile is counted.
+fn end_of_flood(guest: &mut Guest) -> Verdict {
+    let name = "$(cat /run/flooded)";
+    guest.sh(&format!(
+        "kill $(cat /run/flood); [ $(cat /sys/class/net/{name}/statistics/tx_packets) -gt 2 ]; \
+         ip addr flush dev {name}; rm /run/flooded"
     ))?;
     Ok(())
 }
@@ -64,8 +89,37 @@ pub fn nodes() -> Verdict {
     assignable(CARD)?;
     let pci = "pci = [\"00:04.0@1e,permissive=1,msitranslate=1\"]\n";
     let equal = nodes::equal_once(1, pci, &["/local/domain/0/backend/pci/D/0/root_num"]);
+    let saved = saved(pci);
     given_back(CARD, Some("e1000e"))?;
-    equal
+    equal.and(saved)
+}
+
+/// So is what either tool keeps for the next reboot, also of a card that came later.
+fn saved(pci: &str) -> Verdict {
+    let more = "uuid = \"11111111-2222-3333-4444-555555555555\"\n\
+                ioports = [\"2f8-2ff\"]\nirqs = [3]\niomem = [\"fed90,1\"]\n";
+    for (first, later) in
+        [(pci, None), ("passthrough = \"enabled\"\ne820_host = 1\n", Some("00:04.0,permissive=1"))]
+    {
+        let path = idle("saved", &format!("{more}{first}"))?;
+        let mut kept = Vec::new();
+        for tool in ["/xen/bin/xl", "/bin/xlr"] {
+            run(&format!("{tool} create -p {path}"))?.success()?;
+            if let Some(later) = later {
+                argv(&[tool, "pci-attach", "saved", later])?.success()?;
+            }
+            let text = run("/xen/bin/xl list -l saved")?.success()?.out;
+            run("/bin/xlr destroy saved")?.success()?;
+            let list: serde_json::Value = serde_json::from_str(&text)?;
+            let config = &list[0]["config"];
+            let hardware = ["ioports", "irqs", "iomem", "passthrough", "type.pv"]
+                .map(|key| (key, config["b_info"][key].clone()));
+            kept.push(format!("{} {hardware:?} {}", config["c_info"], config["pcidevs"]));
+        }
+        ensure!(kept[0] == kept[1], "xl keeps\n{}\nxlr\n{}", kept[0], kept[1]);
+        ensure!(kept[1].contains("permissive"), "no card: {}", kept[1]);
+    }
+    Ok(())
 }
 
 /// What a guest cannot have is refused by name, and nothing has happened then.
@@ -94,8 +148,27 @@ pub fn refused_to_guests() -> Verdict {
     let words = ["was made without passthrough", "passthrough = \"enabled\""];
     refused(&format!("/bin/xlr pci-attach plain {CARD}"), &words)?;
     run("/bin/xlr destroy plain")?.success()?;
+    killed()?;
     given_back(CARD, Some("e1000e"))?;
     dump::unchanged(&before, "a domain with a card that it did not drive")
+}
+
+/// A function that was given when the command was killed, and no kernel told, is taken back by the next
+/// command.
+fn killed() -> Verdict {
+    run(&format!("/bin/xlr create {}", idle("half", "passthrough = \"enabled\"\n")?))?.success()?;
+    let before = dump::take()?;
+    stopped(&["pci-attach", "--stop-at", "2", "half", CARD])?.kill()?;
+    let said = swept()?;
+    ensure!(said.err.contains("is taken from domain"), "{}", said.err);
+    dump::unchanged(&before, "an attach that was killed before its nodes")?;
+    run("/bin/xlr destroy half")?.success()?;
+    let path = idle("half", "pci = [\"00:04.0\"]\n")?;
+    let at = (steps(&path)?.len() + 4 + 2).to_string();
+    let before = dump::take()?;
+    stopped(&["create", "--stop-before-step", &at, &path])?.kill()?;
+    swept()?;
+    dump::unchanged(&before, "a create that was killed there")
 }
 
 /// Whatever xenstore says: Xen's word counts, and a number that came again owns nothing.
@@ -180,21 +253,52 @@ fn come_and_go() -> Verdict {
     reaches_network(&mut guest, "igbvf")?;
     let listed = run("/bin/xlr pci-list hot")?.success()?.out;
     ensure!(listed.lines().count() == 3 && listed.contains(VIRTUAL[0]), "{listed}");
-    // The first goes, and the second moves up and goes on.
+    // The first goes while it is at work, and the second moves up and goes on.
+    flood(&mut guest, "e1000e")?;
     detach(CARD)?;
+    guest.sh("kill $(cat /run/flood); rm /run/flooded")?;
     reaches_network(&mut guest, "igbvf")?;
+    // It comes again while the other one is at work, and that one goes so.
+    flood(&mut guest, "igbvf")?;
+    attach(CARD)?;
+    end_of_flood(&mut guest)?;
+    reaches_network(&mut guest, "e1000e")?;
+    detach(CARD)?;
+    flood(&mut guest, "igbvf")?;
     detach(VIRTUAL[0])?;
+    guest.sh("kill $(cat /run/flood); rm /run/flooded")?;
     run(&format!("/bin/xlr pci-assignable-remove {}", VIRTUAL[0]))?.success()?;
     given_back(CARD, Some("e1000e"))?;
     dump::unchanged(&empty, "a card and a virtual function")?;
     assignable(CARD)?;
-    let held = dump::take()?;
-    for _ in 0..ROUNDS {
-        attach(CARD)?;
-        detach(CARD)?;
-    }
-    dump::unchanged(&held, "ten rounds")?;
     attach(CARD)?;
     reaches_network(&mut guest, "e1000e")?;
-    guest.destroy()
+    // What came later is there after a reboot, too, as under xl.
+    run("/bin/xlr reboot hot")?.success()?;
+    let listed = run("/bin/xlr pci-list hot")?.success()?.out;
+    ensure!(listed.contains(CARD), "after a reboot: {listed}");
+    run("/bin/xlr destroy hot")?.success()?;
+    Ok(())
+}
+
+/// A card comes and goes again and again: nothing grows.
+pub fn rounds(count: u32) -> Verdict {
+    modules(&["e1000e", "xen-pciback"])?;
+    assignable(CARD)?;
+    let mut guest = with_drivers("rounds", "passthrough = \"enabled\"\ne820_host = 1\n")?;
+    let round = |number: u32| -> Verdict {
+        run(&format!("/bin/xlr pci-attach rounds {CARD}"))?.success()?;
+        let detached = run(&format!("/bin/xlr pci-detach rounds {CARD}"))?.success();
+        ensure!(detached.is_ok(), "round {number}: {detached:?}");
+        Ok(())
+    };
+    // What the first one brings for good.
+    round(0)?;
+    let before = dump::take()?;
+    (1..=count).try_for_each(round)?;
+    dump::unchanged(&before, &format!("{count} rounds"))?;
+    run(&format!("/bin/xlr pci-attach rounds {CARD}"))?.success()?;
+    reaches_network(&mut guest, "e1000e")?;
+    guest.destroy()?;
+    given_back(CARD, Some("e1000e"))
 }

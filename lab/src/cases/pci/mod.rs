@@ -21,6 +21,12 @@ pub const CASES: &[Case] = &[
     Case { ci: false, ..on_cards("pci/refused", guests::refused_to_guests) },
     with_a_guest("pci/carries-traffic", guests::carries_traffic),
     Case { ci: false, ..with_a_guest("pci/hot", guests::hot) },
+    Case { ci: false, ..with_a_guest("pci/rounds", || guests::rounds(20)) },
+    Case {
+        ci: false,
+        limit_seconds: 1800,
+        ..with_a_guest("pci/200-rounds", || guests::rounds(200))
+    },
 ];
 
 const fn on_cards(name: &'static str, run: fn() -> Verdict) -> Case {

@@ -5,14 +5,14 @@ mod look;
 
 use super::error::CommandError;
 use super::hot::Hot;
-use super::{device_list, tell};
+use super::{device_list, kept_devices, tell};
 use crate::cli::{DeviceListArgs, NetworkAttachArgs, NetworkDetachArgs};
 use crate::config::device::vif::{Vif, wanted};
 use crate::device::attach::Plan;
 use crate::device::vif::{Interface, Mac, Nic};
 use crate::device::{Address, Device, DeviceError, Entries, Host, Kind, XenbusState, list};
 use crate::output::interfaces::table;
-use crate::state::userdata;
+use crate::state::State;
 use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::Client;
@@ -31,13 +31,14 @@ pub fn attach(arguments: &NetworkAttachArgs) -> Result<(), CommandError> {
         None => free(hot.domid(), &mut hot.store)?,
     };
     let nic = Nic::new(&vif, devid, hot.uuid());
-    let (domid, uuid) = (hot.domid(), hot.uuid());
+    let (domid, uuid, state) = (hot.domid(), hot.uuid(), hot.state().clone());
     let interface = Interface::new(nic.clone());
-    let mut noted = Noted { interface, vif, nic, domid, uuid, done: false };
+    let state = &state;
+    let mut noted = Noted { interface, vif, nic, domid, uuid, state, done: false };
     let attached = hot.attach(&mut noted, arguments.stop_at);
     if attached.is_err()
         && noted.done
-        && let Err(error) = userdata::remove_interface(domid, uuid, devid)
+        && let Err(error) = kept_devices::remove_interface(domid, uuid, devid, state)
     {
         tell(super::error::chain(&error));
     }
@@ -46,16 +47,17 @@ pub fn attach(arguments: &NetworkAttachArgs) -> Result<(), CommandError> {
 
 /// An interface that is noted in the domain's configuration as the last step of its attach: one that
 /// cannot be noted is undone.
-struct Noted {
+struct Noted<'a> {
     interface: Interface,
     vif: Vif,
     nic: Nic,
     domid: Domid,
     uuid: Uuid,
+    state: &'a State,
     done: bool,
 }
 
-impl Plan for Noted {
+impl Plan for Noted<'_> {
     fn device(&self, domid: Domid) -> Device {
         self.interface.device(domid)
     }
@@ -70,9 +72,14 @@ impl Plan for Noted {
 
     fn keep(&mut self) -> Result<(), DeviceError> {
         self.interface.keep()?;
-        userdata::add_interface(self.domid, self.uuid, &self.vif, &self.nic)?;
+        let wanted = (&self.vif, &self.nic);
+        // Some of it may be written also where that fails.
         self.done = true;
-        Ok(())
+        Ok(kept_devices::add_interface(self.domid, self.uuid, wanted, self.state)?)
+    }
+
+    fn description(&self) -> Option<String> {
+        Some(self.vif.text())
     }
 }
 
@@ -94,7 +101,7 @@ pub fn detach(arguments: &NetworkDetachArgs) -> Result<(), CommandError> {
         Err(CommandError::Device(DeviceError::InUse { .. })) => hot.detach(&address, true)?,
         done => done?,
     }
-    userdata::remove_interface(hot.domid(), hot.uuid(), address.devid)?;
+    kept_devices::remove_interface(hot.domid(), hot.uuid(), address.devid, hot.state())?;
     Ok(())
 }
 

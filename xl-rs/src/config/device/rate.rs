@@ -16,6 +16,22 @@ pub struct Rate {
     pub interval_us: u32,
 }
 
+impl Rate {
+    /// A text of which [`parse`] makes the same rate. Above 4 GB a second, which no text can have to the
+    /// byte, that is one that is hardly faster.
+    #[must_use]
+    pub fn text(self) -> String {
+        let interval = u128::from(self.interval_us.max(1));
+        let bytes = (u128::from(self.bytes_per_interval) * 1_000_000).div_ceil(interval);
+        let units = [(1, ""), (1_000, "K"), (1_000_000, "M"), (1_000_000_000, "G")];
+        let (count, unit) = units
+            .iter()
+            .find_map(|(size, unit)| Some((u32::try_from(bytes.div_ceil(*size)).ok()?, *unit)))
+            .unwrap_or((u32::MAX, "G"));
+        format!("{}{unit}B/s@{interval}us", count.max(1))
+    }
+}
+
 /// xl's interval where none is given.
 const DEFAULT_INTERVAL_US: u32 = 50_000;
 const HELP: &str = "write \"10Mb/s\" (bits) or \"1MB/s\" (bytes), and @20ms for the interval";
@@ -130,6 +146,15 @@ mod tests {
             let error = parse(text).expect_err(text);
             assert!(error.message.contains(words), "{text:?}: {error}");
             assert!(error.range == range || words.starts_with("not a"), "{text:?}: {error:?}");
+        }
+    }
+
+    proptest::proptest! {
+        /// What was read is written so that it reads the same.
+        #[test]
+        fn a_rate_reads_back(count in 1..=u32::MAX / 8, interval_us in 1..=1_000_000_u32) {
+            let rate = parse(&format!("{count}B/s@{interval_us}us")).expect("good");
+            proptest::prop_assert_eq!(parse(&rate.text()), Ok(rate));
         }
     }
 }

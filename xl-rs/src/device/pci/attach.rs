@@ -5,7 +5,7 @@ use super::wanted::Given;
 use super::{address, give};
 use crate::commands::error::chain;
 use crate::commands::warn;
-use crate::device::attach::check_driver;
+use crate::device::attach::{Point, check_driver};
 use crate::device::detach::{Force, remove};
 use crate::device::nodes::making;
 use crate::device::wait::INIT;
@@ -26,10 +26,12 @@ pub fn attach_first(
     name: &str,
     given: &[Given],
     host: &mut Host<'_>,
+    reached: &mut dyn FnMut(Point),
 ) -> Result<(), DeviceError> {
     let (address, sysfs) = (address(domid), Sysfs::default());
     check_driver(&address)?;
     give_all(xen, &sysfs, domid, given, host)?;
+    reached(Point::Connected);
     if let Err(error) = make(&address, name, given, host) {
         take_all(xen, &sysfs, domid, given, host);
         return Err(error);
@@ -106,12 +108,13 @@ pub fn attach(
     name: &str,
     given: &[Given],
     host: &mut Host<'_>,
+    reached: &mut dyn FnMut(Point),
 ) -> Result<(), DeviceError> {
     if host.backend_state(&address(domid))?.is_none() {
-        return attach_first(xen, domid, name, given, host);
+        return attach_first(xen, domid, name, given, host, reached);
     }
     for (at, one) in given.iter().enumerate() {
-        if let Err(error) = attach_one(xen, domid, one, host) {
+        if let Err(error) = attach_one(xen, domid, one, host, reached) {
             let mut host = Host::undisturbed(host.store);
             for before in given[..at].iter().rev() {
                 if let Err(left) = super::detach(xen, domid, before.bdf, &mut host) {
@@ -130,11 +133,13 @@ fn attach_one(
     domid: Domid,
     given: &Given,
     host: &mut Host<'_>,
+    reached: &mut dyn FnMut(Point),
 ) -> Result<(), DeviceError> {
     let (address, sysfs) = (address(domid), Sysfs::default());
     await_connected(&address, host)?;
     let number = list(host.store, domid)?.len();
     give_all(xen, &sysfs, domid, std::slice::from_ref(given), host)?;
+    reached(Point::Connected);
     let done = change(&address, given, number, host).and_then(|()| await_connected(&address, host));
     let Err(error) = done else { return Ok(()) };
     // The guest has not taken it: it never was there. Its nodes stay if it cannot be taken back.

@@ -42,6 +42,15 @@ pub fn detach(xen: &Xen, domid: Domid, bdf: Bdf, host: &mut Host<'_>) -> Result<
     Ok(())
 }
 
+/// Takes a function that a domain was given and that its nodes do not name.
+///
+/// # Errors
+/// [`DeviceError`]; the domain has it still.
+pub fn withdraw(xen: &Xen, domid: Domid, bdf: Bdf, host: &mut Host<'_>) -> Result<(), DeviceError> {
+    give::take(xen, &Sysfs::default(), domid, bdf)?;
+    Ok(notes::disown(host.store, bdf)?)
+}
+
 /// Whether the guest has done its part already, for somebody who could not do the rest.
 fn has_let_go(address: &Address, number: usize, host: &mut Host<'_>) -> Result<bool, DeviceError> {
     let state = host.store.read_optional(format!("{}/state-{number}", address.backend_path()))?;

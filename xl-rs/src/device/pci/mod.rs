@@ -16,7 +16,7 @@ mod nodes;
 mod wanted;
 
 pub use attach::{attach, attach_first};
-pub use detach::{detach, release};
+pub use detach::{detach, release, withdraw};
 pub use nodes::{Listed, list};
 pub use wanted::{Given, Taker, check, functions, seize};
 

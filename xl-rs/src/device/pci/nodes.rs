@@ -16,6 +16,9 @@ const DEVICES_MAX: usize = 256;
 /// What there is of a function, in the order in which xl writes it.
 pub(super) const PARTS: [&str; 7] = ["key", "dev", "vdev", "vdevfn", "name", "opts", "state"];
 
+/// What is read back of each.
+const READ: [&str; 4] = ["dev", "vdevfn", "name", "opts"];
+
 /// A function of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -23,6 +26,27 @@ pub struct Listed {
     pub bdf: Bdf,
     /// Where the guest was to see it: device << 3 | function.
     pub virtual_devfn: Option<u8>,
+    /// The name that it was meant by.
+    pub name: Option<String>,
+    /// What else was said of it: `key=value` between commas, as in a description.
+    pub options: Option<String>,
+}
+
+impl Listed {
+    /// A description of it, by its address.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let slot = self.virtual_devfn.map(|devfn| format!("@{:x}", devfn >> 3));
+        let options = self.options.iter().filter(|options| !options.is_empty());
+        let options: String = options.map(|options| format!(",{options}")).collect();
+        format!("{}{}{options}", self.bdf, slot.unwrap_or_default())
+    }
+
+    /// Whether something was said of it.
+    #[must_use]
+    pub fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|options| options.split(',').any(|one| one == option))
+    }
 }
 
 /// The device without its functions.
@@ -80,17 +104,17 @@ pub fn list(store: &mut Client, domid: Domid) -> Result<Vec<Listed>, DeviceError
     let backend = address(domid).backend_path();
     let count = store.read_text_optional(format!("{backend}/num_devs"))?;
     let count = count.and_then(|count| count.parse().ok()).unwrap_or(0).min(DEVICES_MAX);
-    let paths = (0..count)
-        .flat_map(|number| ["dev", "vdevfn"].map(|part| format!("{backend}/{part}-{number}")));
+    let paths = (0..count).flat_map(|number| READ.map(|part| format!("{backend}/{part}-{number}")));
     let values = store.read_each(paths)?.into_iter();
     let texts: Vec<_> = values.map(|value| String::from_utf8(value?).ok()).collect();
     let mut listed = Vec::new();
-    for pair in texts.chunks_exact(2) {
-        let [dev, devfn] = pair else { continue };
+    for parts in texts.chunks_exact(READ.len()) {
+        let [dev, devfn, name, options] = parts else { continue };
         // A number whose function was removed half-way counts all the same.
         let Some(bdf) = dev.as_deref().and_then(|dev| dev.parse().ok()) else { continue };
         let virtual_devfn = devfn.as_deref().and_then(|devfn| u8::from_str_radix(devfn, 16).ok());
-        listed.push(Listed { bdf, virtual_devfn });
+        let (name, options) = (name.clone(), options.clone());
+        listed.push(Listed { bdf, virtual_devfn, name, options });
     }
     Ok(listed)
 }

@@ -58,6 +58,41 @@ pub struct Vif {
     pub colo: Vec<(String, String)>,
 }
 
+impl Vif {
+    /// A description of which [`parse`] makes the same interface.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let number = |number: Option<u32>| number.map(|number| number.to_string());
+        let mac = self.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":"));
+        let kind = self.kind.map(|kind| match kind {
+            Kind::Vif => String::from("vif"),
+            Kind::Ioemu => String::from("ioemu"),
+        });
+        let mut parts = Vec::new();
+        for (key, value) in [
+            ("mac", mac),
+            ("type", kind),
+            ("bridge", self.bridge.clone()),
+            ("gatewaydev", self.gateway_device.clone()),
+            ("ip", self.ip.clone()),
+            ("script", self.script.clone()),
+            ("backend", self.backend.clone()),
+            ("vifname", self.interface.clone()),
+            ("model", self.model.clone()),
+            ("rate", self.rate.map(|rate| rate.text())),
+            ("devid", number(self.devid)),
+            ("mtu", number(self.mtu.map(u32::from))),
+            ("vlan", self.vlan.clone()),
+        ] {
+            parts.extend(value.map(|value| format!("{key}={value}")));
+        }
+        let trusted = |trusted| String::from(if trusted { "trusted" } else { "untrusted" });
+        parts.extend(self.trusted.map(trusted));
+        parts.extend(self.colo.iter().map(|(key, value)| format!("{key}={value}")));
+        parts.join(",")
+    }
+}
+
 const HELP: &str =
     "write \"mac=00:16:3e:xx:xx:xx, bridge=xenbr0\"; an empty text is an interface, too";
 
@@ -146,6 +181,20 @@ fn mac(part: Part<'_>) -> Result<[u8; 6], SpecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_description_is_written_as_it_was_meant() {
+        for text in [
+            "",
+            "mac=00:16:3e:00:00:01,bridge=b,gatewaydev=eth1,ip=10.0.0.2 10.0.0.3,script=/a b",
+            "type=vif,backend=0,vifname=x,model=e1000,rate=10Mb/s@20ms,devid=7,mtu=9000,vlan=5",
+            "script=,trusted",
+            "untrusted,rate=1GB/s",
+        ] {
+            let vif = parse(text).expect(text);
+            assert_eq!(parse(&vif.text()), Ok(vif), "{text}");
+        }
+    }
 
     #[test]
     fn every_parameter() {
