@@ -64,6 +64,7 @@ fn hot() -> Verdict {
     ensure!(said.err.contains("has no disk xvdc"), "{}", said.err);
     unchanged(&before, "a disk that came and went")?;
 
+    guest.await_gone("vbd-51744")?;
     run(&attach)?.success()?;
     guest.await_file("/dev/xvdc")?;
     guest.sh("mount -t ext2 /dev/xvdc /mnt")?;
@@ -190,7 +191,7 @@ fn rounds(count: u32) -> Verdict {
         let state = format!("/local/domain/0/backend/vbd/{}/51712/state", guest.domid);
         await_node_is(&state, "4")?;
         run("/bin/xlr block-detach rounds xvda")?.success()?;
-        Ok(())
+        guest.await_gone("vbd-51712")
     };
     // What the first one brings for good.
     round(&mut guest)?;
