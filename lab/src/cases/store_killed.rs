@@ -6,7 +6,6 @@ use crate::dom0::host::{Stop, Verdict, argv, await_text, config, console, run};
 use crate::dom0::init;
 use crate::xenstored::Xenstored;
 use crate::{ensure, fail};
-use libxc_safe::{CreateDomain, Xen};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Stdio};
@@ -14,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use xenstore::Domid;
 use xenstore::client::{Client, DEVICE, Nodes as _};
 use xenstore::saved::load;
 
@@ -33,7 +31,6 @@ pub const CASES: &[Case] = &[
     ours("store-killed/every-step", 900, false, || killed(&steps(&(1..40).collect::<Vec<_>>()))),
     ours("store-killed/500-times", 1800, false, || killed(&[End::Random; 500])),
     ours("store-killed/no-server-for-long", 200, false, || killed(&[End::Late])),
-    ours("store-killed/number-reused", 100, true, number_reused),
     ours("store-killed/damaged", 100, true, damaged),
     ours("store-killed/storage-full", 100, true, storage_full),
 ];
@@ -205,47 +202,6 @@ fn killed(ends: &[End]) -> Verdict {
     argv(&["/xen/bin/xenstore-control", "check"])?.success()?;
     argv(&["/bin/xlr", "destroy", "counts"])?.success()?;
     last.kill()?;
-    Ok(())
-}
-
-/// While no server runs a domain ends, and another one gets its number: it is not taken for the first.
-fn number_reused() -> Verdict {
-    let failed = |error: libxc_safe::Error| Stop::Failed(error.to_string());
-    let text = "name = \"first\"\ntype = \"pv\"\nkernel = \"/guest/xtf/idle\"\nmemory = 8\n";
-    argv(&["/bin/xlr", "create", "-q", &config("first", text)?])?.success()?;
-    let number = crate::dom0::host::domid("first")?.and_then(|domid| u16::try_from(domid).ok());
-    let Some(domid) = number.map(Domid) else { fail!("there is no domain called first") };
-    let home = format!("/local/domain/{domid}");
-    argv(&["xenstore-write", &format!("{home}/data/mine"), "secret"])?.success()?;
-    let mut store = Client::connect_to(DEVICE).map_err(|e| Stop::Failed(e.to_string()))?;
-    let watched = |store: &mut Client| {
-        let event = store.next_event(Some(Duration::from_secs(10)));
-        event.map_err(|error| Stop::Failed(error.to_string())).map(|event| event.is_some())
-    };
-    store.watch("@releaseDomain", "end").map_err(|e| Stop::Failed(e.to_string()))?;
-    ensure!(watched(&mut store)?, "no first event");
-    end_first()?;
-    let xen = Xen::open().map_err(failed)?;
-    while xen.domain_info(domid).map_err(failed)?.is_some() {
-        xen.destroy(domid).map_err(failed)?;
-    }
-    let other = CreateDomain {
-        domid: Some(domid),
-        uuid: [0x77; 16],
-        max_vcpus: 1,
-        max_event_channel_port: 127,
-        ..CreateDomain::default()
-    };
-    xen.create_domain(&other).map_err(failed)?;
-    let mut server = server(None)?;
-    ensure!(watched(&mut store)?, "nobody is told of the end");
-    let introduced = store.is_introduced(domid).map_err(|e| Stop::Failed(e.to_string()))?;
-    ensure!(!introduced, "the other domain has the connection of the first");
-    let left = run(&format!("xenstore-read {home}/data/mine"))?;
-    ensure!(left.code != 0, "the other domain has the nodes of the first: {}", left.out);
-    xen.destroy(domid).map_err(failed)?;
-    argv(&["/xen/bin/xenstore-control", "check"])?.success()?;
-    server.kill()?;
     Ok(())
 }
 
