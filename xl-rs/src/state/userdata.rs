@@ -109,7 +109,12 @@ pub fn rename(domid: u16, old: Uuid, new: Uuid) -> Result<(), StateError> {
 #[must_use]
 pub fn libxl_json(spec: &DomainSpec, placed: bool, devices: &Devices) -> Vec<u8> {
     let mut domain = Map::new();
-    domain.insert("c_info".into(), create_info(spec));
+    let mut info = create_info(spec);
+    // With PCI devices libxl takes it for granted.
+    if spec.hardware.passthrough && devices.pci.is_empty() {
+        info["passthrough"] = "enabled".into();
+    }
+    domain.insert("c_info".into(), info);
     domain.insert("b_info".into(), Value::Object(build_info(spec, placed)));
     if !devices.disks.is_empty() {
         let disks: Vec<Value> = devices.disks.iter().map(disk).collect();
