@@ -26,6 +26,8 @@ pub enum Exit {
     State = 7,
     /// The host lacks something.
     Host = 8,
+    /// What was waited for has not come in time, as timeout(1) says it.
+    TimeOver = 124,
     /// Interrupted by a signal.
     Interrupted = 130,
 }
@@ -41,6 +43,7 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Store, "xenstore cannot be reached, or stopped answering"),
     (Exit::State, "/run/xlr or /var/lib/xlr cannot be written, or holds what a newer xlr wrote"),
     (Exit::Host, "host check found something missing or degraded"),
+    (Exit::TimeOver, "what was waited for has not come in time"),
     (Exit::Interrupted, "interrupted by a signal: a create was undone, a console left"),
 ];
 
@@ -68,7 +71,7 @@ mod tests {
     #[test]
     fn the_numbers_stay() {
         let numbers: Vec<u8> = TABLE.iter().map(|(exit, _)| *exit as u8).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 130]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 124, 130]);
         assert!(text().contains("\n  130  interrupted"), "{}", text());
     }
 }

@@ -29,6 +29,7 @@ mod store;
 mod store_killed;
 mod store_large;
 mod store_sockets;
+mod supervise;
 mod undo;
 mod verbs;
 mod vif;
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Case> {
         killed_restart::CASES,
         bad_input::CASES,
         ends::CASES,
+        supervise::CASES,
         beside_xl::CASES,
         memory::CASES,
         policy::CASES,

@@ -26,7 +26,7 @@ pub use tuning::{
 pub use verbs::{
     ChannelListArgs, ConfigUpdateArgs, ConsoleArgs, CreateArgs, DestroyArgs, DmesgArgs, DomainArg,
     DomidArgs, DomnameArgs, GenerateArgs, Generated, HostArgs, HostCheckArgs, HostVerb, InfoArgs,
-    ListArgs, PlanFormat, RebootArgs, ShutdownArgs,
+    ListArgs, PlanFormat, RebootArgs, ShutdownArgs, SuperviseArgs, Until, WaitArgs,
 };
 pub use xenstored::XenstoredArgs;
 
@@ -114,6 +114,15 @@ pub enum Verb {
     /// service manager is told as well (sd_notify). One per host. Killed and started again it goes on
     /// where it was. Needs xenstored, /dev/xen/evtchn and /dev/xen/gntdev, and no hypercall.
     Consoled,
+    /// Look after the ends of all domains
+    ///
+    /// Does at the end of every domain that xlr made what its configuration says (on_poweroff, on_reboot,
+    /// on_crash, on_watchdog, on_soft_reset), unless another command, such as a create -F, does. Stays in
+    /// the foreground until a signal comes, and says on standard output when it is ready; a service manager
+    /// is told as well (sd_notify). One per host. Killed and started again it goes on where it was.
+    Supervise(SuperviseArgs),
+    /// Wait until a domain runs, has shut down, has crashed or is gone
+    Wait(WaitArgs),
     /// Give a domain another name
     Rename(RenameArgs),
     /// Print how long domains have been running

@@ -235,6 +235,42 @@ pub struct RebootArgs {
     pub stop_in_restart: Option<usize>,
 }
 
+/// Arguments of `wait`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct WaitArgs {
+    /// The domain, by name or domid
+    pub domain: String,
+
+    /// What to wait for
+    #[arg(short, long, value_enum, default_value_t = Until::Shutdown)]
+    pub until: Until,
+
+    /// Give up after so many seconds, with exit code 124
+    #[arg(short, long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+}
+
+/// What `wait` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Until {
+    /// It has been let run; one that is not there yet is waited for
+    Running,
+    /// It has shut down, in whatever way, or is gone
+    Shutdown,
+    /// It has crashed, or its watchdog has ended it
+    Crashed,
+    /// There is no such domain, and none that is being started in its place
+    Gone,
+}
+
+/// Arguments of `supervise`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct SuperviseArgs {
+    /// Stop at this point of each restart until SIGCONT comes, to see what is left by a kill
+    #[arg(long, hide = true, value_name = "N")]
+    pub stop_in_restart: Option<usize>,
+}
+
 /// A domain and nothing else.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct DomainArg {

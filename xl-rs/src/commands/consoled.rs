@@ -1,12 +1,10 @@
 //! `consoled`: serves channels until a signal comes.
 
 use super::error::CommandError;
+use super::notify::tell_manager;
 use super::print;
 use crate::consoled::ConsoledError;
 use crate::consoled::daemon::Daemon;
-use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// Runs the command.
 pub fn run() -> Result<(), CommandError> {
@@ -17,16 +15,4 @@ pub fn run() -> Result<(), CommandError> {
         source,
     })?;
     Ok(daemon.run()?)
-}
-
-/// Tells the service manager that started this, if one did, that it is ready.
-fn tell_manager() -> io::Result<()> {
-    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
-    let name = name.as_encoded_bytes();
-    let address = match name.split_first() {
-        Some((b'@', rest)) => SocketAddr::from_abstract_name(rest)?,
-        _ => SocketAddr::from_pathname(std::path::Path::new(&*String::from_utf8_lossy(name)))?,
-    };
-    UnixDatagram::unbound()?.send_to_addr(b"READY=1\n", &address)?;
-    Ok(())
 }

@@ -17,6 +17,7 @@ use crate::config::parse::MAX_LENGTH;
 use crate::config::source::Sources;
 use crate::parts::{self, Part};
 use crate::state::State;
+use crate::state::lock::Subject;
 use domain_builder::apply::Created;
 use libxc_safe::Xen;
 use std::fs::File;
@@ -54,8 +55,10 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
         stop_before: arguments.stop_before_step,
         stop_in_restart: None,
     };
+    let mut alone = false;
     if !arguments.quiet {
         job.tell_unserved(&state)?;
+        alone = !arguments.console && !state.is_locked(Subject::Supervisor)?;
     }
     let signals = Signals::take()?;
     let locks = job.lock(&state)?;
@@ -80,10 +83,10 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
             return Err(error.before_it_ran());
         }
     };
-    if !arguments.quiet && !arguments.console {
+    if alone {
         // Said while the domain is guarded: whoever reads it may let us wait.
         tell(format_args!(
-            "Nothing waits for the end of domain {}; create -F does",
+            "Nothing waits for the end of domain {}; create -F does, and supervise, for all domains",
             made.created.domid
         ));
     }

@@ -1,5 +1,4 @@
-//! What happens when a domain ends, as long as no supervisor does it: for `create -F`, `reboot` and
-//! `shutdown -w`.
+//! What happens when a domain ends: for `supervise`, `create -F`, `reboot` and `shutdown -w`.
 //!
 //! In: a domain, and what its configuration says of its end (`on_poweroff` and its kin). Out: the
 //! domain is removed, kept, or built again under its name ([`super::restart`]). Never touches a
@@ -130,10 +129,12 @@ pub fn carry_out(
     }
     let done = match action {
         EndAction::Preserve => {
+            settle(state, meant.identity)?;
             tell(format_args!("Domain {domid} is preserved; xlr destroy {domid} removes it"));
             return Ok(Outcome::Kept);
         }
         EndAction::SoftReset => {
+            settle(state, meant.identity)?;
             let words = "wants to be reset in place, which this version cannot do: it is preserved";
             tell(format_args!("Domain {domid} {words}"));
             return Ok(Outcome::Kept);
@@ -157,6 +158,13 @@ pub fn carry_out(
         }
         done => done,
     }
+}
+
+/// Writes down that a domain which has ended is kept: nothing more is to be done at its end.
+fn settle(state: &State, identity: &Identity) -> Result<(), CommandError> {
+    let domid = identity.domid.0;
+    let saved = state.saved(domid, Uuid::from_bytes(identity.uuid))?;
+    Ok(state.save(domid, &saved.settled())?)
 }
 
 /// It has been ended by somebody else.

@@ -311,6 +311,27 @@ pub enum CommandError {
     /// Consoles cannot be served.
     #[error(transparent)]
     Consoled(#[from] ConsoledError),
+    /// `wait` for what cannot come any more.
+    #[error("{given} is gone, and what was waited for has not come")]
+    NeverReached {
+        /// The domain.
+        given: String,
+    },
+    /// `wait` has waited for long enough.
+    #[error("{given}: what was waited for has not come in time")]
+    TimeOver {
+        /// The domain.
+        given: String,
+    },
+    /// There is a supervisor already.
+    #[error("another supervisor runs on this host already; one serves all domains")]
+    Supervised,
+    /// The supervisor cannot wait, or begin its work.
+    #[error("cannot look after the domains: the operating system refuses what that needs")]
+    Supervise {
+        /// What it says.
+        source: io::Error,
+    },
     /// `host check` found something.
     #[error(
         "{not_ok} of {of} features of this host are not ok, the worst is {}", status.word()
@@ -385,6 +406,7 @@ impl CommandError {
             | Self::Console(ConsoleError::Signal { .. } | ConsoleError::Unread { .. }) => {
                 Exit::Interrupted
             }
+            Self::TimeOver { .. } => Exit::TimeOver,
             Self::HostLacks { status: Status::Unknown, .. } => Exit::Denied,
             Self::HostLacks { .. } => Exit::Host,
             Self::State(error) if error.is_denied() => Exit::Denied,

@@ -29,6 +29,7 @@ mod kept_devices;
 mod list;
 mod memory;
 mod network;
+mod notify;
 mod pause;
 mod pci;
 mod pci_device;
@@ -39,12 +40,14 @@ mod saved;
 mod set_aside;
 mod shutdown;
 mod signals;
+mod supervise;
 mod sweep;
 mod sysrq;
 mod uptime;
 mod vcpu_list;
 mod vcpu_pin;
 mod vcpu_set;
+mod wait;
 mod xenstored;
 
 use crate::cli::{Cli, PlanFormat, Verb, program};
@@ -118,6 +121,8 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::Console(arguments) => console::run(&arguments),
         Verb::ChannelList(arguments) => channel_list::run(&arguments),
         Verb::Consoled => consoled::run(),
+        Verb::Wait(arguments) => wait::run(&arguments),
+        Verb::Supervise(arguments) => supervise::run(&arguments),
         Verb::Domid(arguments) => domid::run(&arguments),
         Verb::Domname(arguments) => domname::run(&arguments),
         Verb::Host(arguments) => host::run(&arguments),

@@ -12,7 +12,7 @@ use super::signals::Signals;
 use super::{domain, tell};
 use crate::cli::{RebootArgs, ShutdownArgs, program};
 use crate::state::State;
-use crate::state::lock::Subject;
+use crate::state::lock::{Lock, Subject};
 use domain_builder::undo::Identity;
 use libxc_safe::{DomainInfo, Xen};
 use uuid::Uuid;
@@ -24,6 +24,8 @@ struct Asked {
     identity: Identity,
     /// Whether xlr made it.
     ours: bool,
+    /// Its end is this command's to deal with. None if another command has that in hand.
+    end: Option<Lock>,
 }
 
 /// Runs `shutdown`.
@@ -67,7 +69,12 @@ fn run(doing: Doing, given: Option<&str>) -> Result<(), CommandError> {
     let mut store = Client::connect()?;
     store.outlive_store(RETURN_PATIENCE);
     let state = State::open()?;
-    let targets = targets(&xen, &mut store, given)?;
+    let mut targets = targets(&xen, &mut store, given)?;
+    if until.is_some() || wish == Wish::Reboot {
+        for target in targets.iter_mut().filter(|target| target.ours) {
+            target.end = state.lock_if_free(Subject::End(target.info.domid.0))?;
+        }
+    }
     // Before the wish is sent, so that no end is missed.
     store.watch("@releaseDomain", "xlr-end")?;
     let total = targets.len();
@@ -102,7 +109,7 @@ fn targets(xen: &Xen, store: &mut Client, given: Option<&str>) -> Result<Vec<Ask
             return Err(CommandError::Dom0 { hint: "; shut the host down in the usual way" });
         }
         let (identity, ours) = identify(store, &info)?;
-        return Ok(vec![Asked { info, identity, ours }]);
+        return Ok(vec![Asked { info, identity, ours, end: None }]);
     }
     let mut targets = Vec::new();
     let mut others = Vec::new();
@@ -112,7 +119,7 @@ fn targets(xen: &Xen, store: &mut Client, given: Option<&str>) -> Result<Vec<Ask
         }
         let (identity, ours) = identify(store, &info)?;
         match ours {
-            true => targets.push(Asked { info, identity, ours }),
+            true => targets.push(Asked { info, identity, ours, end: None }),
             false => others.push(info.domid.to_string()),
         }
     }
@@ -173,9 +180,9 @@ fn wait(
             if !target.ours {
                 continue;
             }
-            if state.is_locked(Subject::End(domid.0))? {
+            if target.end.is_none() && state.is_locked(Subject::End(domid.0))? {
                 tell(format_args!(
-                    "Domain {domid} is looked after by a create -F, which does what its \
+                    "Domain {domid} is looked after by another command, which does what its \
                      configuration says"
                 ));
                 others.push(target.identity);

@@ -38,6 +38,14 @@ impl Signals {
         Ok(Self { seen, released, came })
     }
 
+    /// None of them, ever: for work that is carried to its end, in a thread of a process that hears
+    /// them elsewhere.
+    pub fn unheard() -> Result<Self, CommandError> {
+        let (came, _) = UnixStream::pair().map_err(|source| CommandError::Signals { source })?;
+        let flag = || Arc::new(AtomicBool::new(false));
+        Ok(Self { seen: flag(), released: flag(), came })
+    }
+
     /// Holds them from now on.
     pub fn hold(&self) {
         self.released.store(false, Ordering::SeqCst);

@@ -9,11 +9,12 @@
 //! that somebody works by it.
 
 use super::{State, StateError, names};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, inotify};
 use rustix::io::Errno;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,8 @@ pub enum Subject<'a> {
     Consoled,
     /// The consoles, once they are served.
     Consoles,
+    /// Being the one who looks after every domain's end.
+    Supervisor,
 }
 
 impl fmt::Display for Subject<'_> {
@@ -46,6 +49,7 @@ impl fmt::Display for Subject<'_> {
             Self::PciDevices => f.write_str("PCI devices"),
             Self::Consoled => write!(f, "the place of consoled"),
             Self::Consoles => write!(f, "the consoles"),
+            Self::Supervisor => f.write_str("the place of the supervisor"),
         }
     }
 }
@@ -60,6 +64,7 @@ impl Subject<'_> {
             Self::PciDevices => String::from("pci-devices"),
             Self::Consoled => String::from("consoled"),
             Self::Consoles => String::from("consoles"),
+            Self::Supervisor => String::from("supervisor"),
         }
     }
 }
@@ -207,6 +212,22 @@ impl State {
             Err(Errno::WOULDBLOCK) => Ok(true),
             Err(errno) => Err(StateError::io("lock", &path, errno.into())),
         }
+    }
+
+    /// A descriptor that becomes readable when a lock is let go, however its holder ended
+    /// (inotify(7)). What there is to read says nothing more.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn watch_locks(&self) -> Result<OwnedFd, StateError> {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let watch = |notify: OwnedFd| {
+            // A lock ends with its file, or with the descriptor by which it was taken.
+            let ends = inotify::WatchFlags::DELETE | inotify::WatchFlags::CLOSE_WRITE;
+            inotify::add_watch(&notify, self.locks(), ends).map(|_| notify)
+        };
+        let watched = inotify::init(flags).and_then(watch);
+        watched.map_err(|errno| StateError::io("watch", &self.locks(), errno.into()))
     }
 
     /// Removes the lock files that commands which were killed have left.

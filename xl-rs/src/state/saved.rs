@@ -21,6 +21,9 @@ pub struct Saved {
     pub generation: u64,
     /// Its UUID, also where the texts name none.
     pub uuid: Uuid,
+    /// Whether the domain has ended and is kept: what its configuration says of its end was done.
+    #[serde(default)]
+    pub settled: bool,
     /// Name and content of each text, in the order in which they apply.
     texts: Vec<(String, Vec<u8>)>,
 }
@@ -30,13 +33,19 @@ impl Saved {
     #[must_use]
     pub fn of(sources: &Sources, uuid: Uuid, generation: u64) -> Self {
         let texts = sources.iter().map(|(_, source)| (source.name.clone(), source.text.clone()));
-        Self { boot: boot(), generation, uuid, texts: texts.collect() }
+        Self { boot: boot(), generation, uuid, settled: false, texts: texts.collect() }
     }
 
-    /// The same for a domain that is given another UUID.
+    /// The same for a domain that has ended, is given another UUID and is kept so.
     #[must_use]
     pub fn of_uuid(self, uuid: Uuid) -> Self {
-        Self { uuid, ..self }
+        Self { uuid, settled: true, ..self }
+    }
+
+    /// The same for a domain that has ended and is kept.
+    #[must_use]
+    pub fn settled(self) -> Self {
+        Self { settled: true, ..self }
     }
 
     /// The same with one more text, in place of the one that had this name.

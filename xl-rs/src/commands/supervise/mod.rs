@@ -1,0 +1,159 @@
+//! `supervise`: does at every domain's end what its configuration says, one process for all domains.
+//!
+//! In: xenstored's word that a domain came or went, locks that other commands let go, and time where
+//! a domain ends too often. Out: domains that are removed, kept or started again. The hypervisor's
+//! list alone says who is there and who has ended: it is read anew after every event, so that none
+//! can be missed. Acts only on domains that carry xlr's marker and whose end no other command cares
+//! for. What is known is in [`book`], what is done in [`work`]; killed at any moment it is simply
+//! started again.
+
+mod book;
+mod crew;
+pub mod pace;
+mod work;
+
+use super::build::Halts;
+use super::end::{actions, decide, restarts};
+use super::error::CommandError;
+use super::notify::tell_manager;
+use super::signals::Signals;
+use super::{domain, end, print};
+use crate::cli::SuperviseArgs;
+use crate::state::State;
+use crate::state::lock::{Lock, Subject};
+use book::{Book, Key, Sight};
+use crew::Crew;
+use domain_builder::undo::Identity;
+use libxc_safe::Xen;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+use xen_sys::types::Domid;
+use xenstore::client::Client;
+
+/// Runs the command.
+pub fn run(arguments: &SuperviseArgs) -> Result<(), CommandError> {
+    let halts = Halts { stop_in_restart: arguments.stop_in_restart, ..Halts::default() };
+    let mut supervisor = Supervisor::start(halts)?;
+    supervisor.look()?;
+    print(format!("supervise: ready, {} domains\n", supervisor.book.count()).as_bytes())?;
+    tell_manager().map_err(failed)?;
+    supervisor.run()
+}
+
+struct Supervisor {
+    _only: Lock,
+    xen: Xen,
+    store: Client,
+    state: State,
+    signals: Signals,
+    /// Tells of locks that are let go.
+    locks: OwnedFd,
+    crew: Crew,
+    book: Book,
+    begun: Instant,
+}
+
+fn failed(source: io::Error) -> CommandError {
+    CommandError::Supervise { source }
+}
+
+impl Supervisor {
+    fn start(halts: Halts) -> Result<Self, CommandError> {
+        let xen = Xen::open()?;
+        let mut store = Client::connect()?;
+        let state = State::open()?;
+        let only = state.lock_if_free(Subject::Supervisor)?.ok_or(CommandError::Supervised)?;
+        let signals = Signals::take()?;
+        signals.hold();
+        let locks = state.watch_locks()?;
+        for (path, token) in [("@introduceDomain", "xlr-new"), ("@releaseDomain", "xlr-end")] {
+            store.watch(path, token)?;
+        }
+        let crew = Crew::new(halts).map_err(failed)?;
+        let (book, begun) = (Book::default(), Instant::now());
+        Ok(Self { _only: only, xen, store, state, signals, locks, crew, book, begun })
+    }
+
+    /// Works until a signal comes, and then until what was begun is done.
+    fn run(&mut self) -> Result<(), CommandError> {
+        while !self.signals.seen() {
+            self.wait(true)?;
+            for (task, answer) in self.crew.answers().map_err(failed)? {
+                self.book.done(task, answer, self.begun.elapsed());
+            }
+            self.look()?;
+        }
+        self.crew.finish();
+        while !self.crew.is_idle() {
+            self.wait(false)?;
+            self.crew.answers().map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the hypervisor's list and takes on what is to be done.
+    fn look(&mut self) -> Result<(), CommandError> {
+        let mut sights = Vec::new();
+        let mut cut_short: Vec<Uuid> =
+            self.state.cut_short()?.into_iter().map(|(uuid, _)| uuid).collect();
+        for info in self.xen.domains()? {
+            if info.domid.0 == 0 || info.dying || info.xenstore_domain {
+                continue;
+            }
+            let uuid = Uuid::from_bytes(info.uuid);
+            cut_short.retain(|cut| *cut != uuid);
+            let ended = info.shutdown.is_some();
+            let cared_for = ended && self.state.is_locked(Subject::End(info.domid.0))?;
+            sights.push(Sight { key: Key { domid: info.domid.0, uuid }, ended, cared_for });
+        }
+        let (xen, state) = (&self.xen, &self.state);
+        let restarts = |key| will_restart(xen, state, key);
+        let tasks = self.book.look(self.begun.elapsed(), &sights, &cut_short, restarts);
+        tasks.into_iter().try_for_each(|task| self.crew.take(task)).map_err(failed)
+    }
+
+    /// Waits for an event; of store and time only while domains are looked after.
+    fn wait(&mut self, looks: bool) -> Result<(), CommandError> {
+        let now = self.begun.elapsed();
+        let turn = self.book.next_turn(now).filter(|_| looks);
+        let left = turn.map(|turn| {
+            Timespec::try_from(turn.saturating_sub(now) + Duration::from_millis(1))
+                .unwrap_or_default()
+        });
+        if !looks || self.store.events_waiting() == 0 {
+            let mut fds = vec![PollFd::new(self.crew.came(), PollFlags::IN)];
+            if looks {
+                fds.push(PollFd::new(self.signals.came(), PollFlags::IN));
+                fds.push(PollFd::new(&self.locks, PollFlags::IN));
+                fds.push(PollFd::new(&self.store, PollFlags::IN));
+            }
+            match poll(&mut fds, left.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed(errno.into())),
+            }
+        }
+        let mut bytes = [0; 4096];
+        while matches!(rustix::io::read(&self.locks, &mut bytes), Ok(count) if count > 0) {}
+        while looks && domain::wait_for_event(&mut self.store, Some(Duration::ZERO))? {}
+        Ok(())
+    }
+}
+
+/// Whether a domain that has ended will be started again. What cannot be read is told by who acts.
+fn will_restart(xen: &Xen, state: &State, key: Key) -> bool {
+    let domid = Domid(key.domid);
+    let identity = Identity { domid, uuid: key.uuid.into_bytes(), generation: None };
+    let reason = xen.domain_info(domid).ok().flatten().and_then(|info| info.shutdown);
+    let (Some(reason), Ok(actions)) = (reason, actions(state, &identity)) else { return false };
+    let restarts = decide(end::Wish::AsConfigured, reason, &actions).is_some_and(restarts);
+    if restarts {
+        super::tell(format_args!(
+            "Domain {domid} ends too soon and too often: it is started again after a while"
+        ));
+    }
+    restarts
+}
