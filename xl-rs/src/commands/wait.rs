@@ -1,7 +1,7 @@
 //! `wait`: until a domain runs, has shut down, has crashed or is gone.
 //!
 //! In: a domain, and what is waited for. Out: success when it is so, an error when it cannot be so any
-//! more or the time is over. Woken by xenstored, by locks that other commands let go, and by time; the
+//! more or the time is over. Woken by xenstored, by a restart that comes to its end, and by time; the
 //! hypervisor's list says what is so.
 
 use super::domain;
@@ -13,7 +13,7 @@ use crate::state::lock::Subject;
 use libxc_safe::{DomainInfo, ShutdownReason, Xen};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 use xenstore::client::Client;
@@ -23,7 +23,6 @@ pub fn run(arguments: &WaitArgs) -> Result<(), CommandError> {
     let xen = Xen::open()?;
     let mut store = Client::connect()?;
     let state = State::open()?;
-    let locks = state.watch_locks()?;
     for (path, token) in [("@introduceDomain", "xlr-new"), ("@releaseDomain", "xlr-end")] {
         store.watch(path, token)?;
     }
@@ -57,7 +56,11 @@ pub fn run(arguments: &WaitArgs) -> Result<(), CommandError> {
             }
             Verdict::Waits => {}
         }
-        if !wait(&mut store, &locks, deadline)? {
+        let released = match (&meant, follows && now.is_none()) {
+            (Some(info), true) => Some(state.released(Subject::Uuid(Uuid::from_bytes(info.uuid)))?),
+            _ => None,
+        };
+        if !wait(&mut store, released.as_ref(), deadline)? {
             return Err(CommandError::TimeOver { given: given.to_owned() });
         }
     }
@@ -131,7 +134,7 @@ fn judge(until: Until, found: bool, now: Option<Now>, follows: bool) -> Verdict 
 /// Waits for a reason to look again; tells whether there is one before the deadline.
 fn wait(
     store: &mut Client,
-    locks: &OwnedFd,
+    released: Option<&UnixStream>,
     deadline: Option<Instant>,
 ) -> Result<bool, CommandError> {
     while store.events_waiting() == 0 {
@@ -139,7 +142,8 @@ fn wait(
             let left = deadline.saturating_duration_since(Instant::now());
             Timespec::try_from(left).unwrap_or_default()
         });
-        let mut fds = [PollFd::new(locks, PollFlags::IN), PollFd::new(&*store, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&*store, PollFlags::IN)];
+        fds.extend(released.map(|released| PollFd::new(released, PollFlags::IN)));
         match poll(&mut fds, left.as_ref()) {
             Ok(0) => return Ok(false),
             Ok(_) => break,
@@ -147,8 +151,6 @@ fn wait(
             Err(errno) => return Err(CommandError::Signals { source: errno.into() }),
         }
     }
-    let mut bytes = [0; 4096];
-    while matches!(rustix::io::read(locks, &mut bytes), Ok(count) if count > 0) {}
     while domain::wait_for_event(store, Some(Duration::ZERO))? {}
     Ok(true)
 }

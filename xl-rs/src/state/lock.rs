@@ -9,13 +9,13 @@
 //! that somebody works by it.
 
 use super::{State, StateError, names};
-use rustix::fs::{FlockOperation, flock, inotify};
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// What is locked.
@@ -214,20 +214,22 @@ impl State {
         }
     }
 
-    /// A descriptor that becomes readable when a lock is let go, however its holder ended
-    /// (inotify(7)). What there is to read says nothing more.
+    /// A stream that comes to its end when no other command holds a lock. A thread waits for that:
+    /// the kernel tells of a file that is closed (inotify(7)) before it lets go of its lock.
     ///
     /// # Errors
     /// [`StateError::Io`].
-    pub fn watch_locks(&self) -> Result<OwnedFd, StateError> {
-        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-        let watch = |notify: OwnedFd| {
-            // A lock ends with its file, or with the descriptor by which it was taken.
-            let ends = inotify::WatchFlags::DELETE | inotify::WatchFlags::CLOSE_WRITE;
-            inotify::add_watch(&notify, self.locks(), ends).map(|_| notify)
+    pub fn released(&self, subject: Subject<'static>) -> Result<UnixStream, StateError> {
+        let failed = |source| StateError::io("await", &self.locks(), source);
+        let (came, end) = UnixStream::pair().map_err(failed)?;
+        let state = self.clone();
+        let wait = move || {
+            // Whoever reads the stream looks at the lock again, and is told what is wrong with it.
+            let _ = state.await_end(subject, |_| {});
+            drop(end);
         };
-        let watched = inotify::init(flags).and_then(watch);
-        watched.map_err(|errno| StateError::io("watch", &self.locks(), errno.into()))
+        std::thread::Builder::new().name(String::from("lock")).spawn(wait).map_err(failed)?;
+        Ok(came)
     }
 
     /// Removes the lock files that commands which were killed have left.

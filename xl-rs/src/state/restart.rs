@@ -45,14 +45,21 @@ impl State {
     /// [`StateError::Io`].
     pub fn cut_short(&self) -> Result<Vec<(Uuid, PathBuf)>, StateError> {
         let mut found = Vec::new();
-        for name in names(&self.restarts())? {
-            let uuid = name.strip_suffix(".cfg").and_then(|uuid| uuid.parse().ok());
-            let Some(uuid) = uuid else { continue };
+        for uuid in self.restarting()? {
             if !self.is_locked(Subject::Uuid(uuid))? {
                 found.push((uuid, self.restart_path(uuid)));
             }
         }
         Ok(found)
+    }
+
+    /// Restarts that have not come to their end, whoever works on them.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn restarting(&self) -> Result<Vec<Uuid>, StateError> {
+        let uuid = |name: &String| name.strip_suffix(".cfg").and_then(|uuid| uuid.parse().ok());
+        Ok(names(&self.restarts())?.iter().filter_map(uuid).collect())
     }
 }
 
@@ -69,6 +76,7 @@ mod tests {
         let lock = state.lock(Subject::Uuid(uuid), |_| {}).unwrap();
         let path = state.begin_restart(uuid, b"name = \"a\"\n").unwrap();
         assert!(state.cut_short().unwrap().is_empty(), "its command is at work");
+        assert_eq!(state.restarting().unwrap(), [uuid]);
         drop(lock);
         assert_eq!(state.cut_short().unwrap(), [(uuid, path.clone())]);
         assert_eq!(std::fs::read(&path).unwrap(), b"name = \"a\"\n");

@@ -21,14 +21,16 @@ use super::{domain, end, print};
 use crate::cli::SuperviseArgs;
 use crate::state::State;
 use crate::state::lock::{Lock, Subject};
-use book::{Book, Key, Sight};
+use book::{Book, Key, Sight, Task};
 use crew::Crew;
 use domain_builder::undo::Identity;
 use libxc_safe::Xen;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 use xen_sys::types::Domid;
@@ -50,12 +52,15 @@ struct Supervisor {
     store: Client,
     state: State,
     signals: Signals,
-    /// Tells of locks that are let go.
-    locks: OwnedFd,
+    /// What other commands have in hand: each comes to its end when they let go of it.
+    elsewhere: BTreeMap<Task, UnixStream>,
     crew: Crew,
     book: Book,
     begun: Instant,
 }
+
+/// What is waited for beside the locks of others: answers, signals, the store.
+const OWN: usize = 3;
 
 fn failed(source: io::Error) -> CommandError {
     CommandError::Supervise { source }
@@ -69,13 +74,12 @@ impl Supervisor {
         let only = state.lock_if_free(Subject::Supervisor)?.ok_or(CommandError::Supervised)?;
         let signals = Signals::take()?;
         signals.hold();
-        let locks = state.watch_locks()?;
         for (path, token) in [("@introduceDomain", "xlr-new"), ("@releaseDomain", "xlr-end")] {
             store.watch(path, token)?;
         }
         let crew = Crew::new(halts).map_err(failed)?;
-        let (book, begun) = (Book::default(), Instant::now());
-        Ok(Self { _only: only, xen, store, state, signals, locks, crew, book, begun })
+        let (book, begun, elsewhere) = (Book::default(), Instant::now(), BTreeMap::new());
+        Ok(Self { _only: only, xen, store, state, signals, elsewhere, crew, book, begun })
     }
 
     /// Works until a signal comes, and then until what was begun is done.
@@ -98,8 +102,7 @@ impl Supervisor {
     /// Reads the hypervisor's list and takes on what is to be done.
     fn look(&mut self) -> Result<(), CommandError> {
         let mut sights = Vec::new();
-        let mut cut_short: Vec<Uuid> =
-            self.state.cut_short()?.into_iter().map(|(uuid, _)| uuid).collect();
+        let mut cut_short = self.state.restarting()?;
         for info in self.xen.domains()? {
             if info.domid.0 == 0 || info.dying || info.xenstore_domain {
                 continue;
@@ -107,13 +110,36 @@ impl Supervisor {
             let uuid = Uuid::from_bytes(info.uuid);
             cut_short.retain(|cut| *cut != uuid);
             let ended = info.shutdown.is_some();
-            let cared_for = ended && self.state.is_locked(Subject::End(info.domid.0))?;
-            sights.push(Sight { key: Key { domid: info.domid.0, uuid }, ended, cared_for });
+            let key = Key { domid: info.domid.0, uuid };
+            let cared_for = ended && self.has_other(Task::End(key))?;
+            sights.push(Sight { key, ended, cared_for });
+        }
+        let mut mine = Vec::new();
+        for uuid in cut_short {
+            if !self.has_other(Task::Restart(uuid))? {
+                mine.push(uuid);
+            }
         }
         let (xen, state) = (&self.xen, &self.state);
         let restarts = |key| will_restart(xen, state, key);
-        let tasks = self.book.look(self.begun.elapsed(), &sights, &cut_short, restarts);
+        let tasks = self.book.look(self.begun.elapsed(), &sights, &mine, restarts);
         tasks.into_iter().try_for_each(|task| self.crew.take(task)).map_err(failed)
+    }
+
+    /// Whether another command has a task in hand, or one of this one's threads. When it lets go
+    /// there is reason to look again.
+    fn has_other(&mut self, task: Task) -> Result<bool, CommandError> {
+        let subject = match task {
+            Task::End(key) => Subject::End(key.domid),
+            Task::Restart(uuid) => Subject::Uuid(uuid),
+        };
+        if !self.state.is_locked(subject)? {
+            return Ok(false);
+        }
+        if let Entry::Vacant(vacant) = self.elsewhere.entry(task) {
+            vacant.insert(self.state.released(subject)?);
+        }
+        Ok(true)
     }
 
     /// Waits for an event; of store and time only while domains are looked after.
@@ -124,20 +150,23 @@ impl Supervisor {
             Timespec::try_from(turn.saturating_sub(now) + Duration::from_millis(1))
                 .unwrap_or_default()
         });
+        let mut released = Vec::new();
         if !looks || self.store.events_waiting() == 0 {
             let mut fds = vec![PollFd::new(self.crew.came(), PollFlags::IN)];
             if looks {
                 fds.push(PollFd::new(self.signals.came(), PollFlags::IN));
-                fds.push(PollFd::new(&self.locks, PollFlags::IN));
                 fds.push(PollFd::new(&self.store, PollFlags::IN));
+                fds.extend(self.elsewhere.values().map(|came| PollFd::new(came, PollFlags::IN)));
             }
             match poll(&mut fds, left.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(failed(errno.into())),
             }
+            let ended = fds.iter().skip(OWN).map(|fd| !fd.revents().is_empty());
+            let tasks = self.elsewhere.keys().zip(ended).filter(|(_, ended)| *ended);
+            released.extend(tasks.map(|(task, _)| *task));
         }
-        let mut bytes = [0; 4096];
-        while matches!(rustix::io::read(&self.locks, &mut bytes), Ok(count) if count > 0) {}
+        self.elsewhere.retain(|task, _| !released.contains(task));
         while looks && domain::wait_for_event(&mut self.store, Some(Duration::ZERO))? {}
         Ok(())
     }
