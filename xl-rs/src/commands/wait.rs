@@ -16,12 +16,13 @@ use rustix::io::Errno;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
-use xenstore::client::Client;
+use xenstore::client::{Client, RETURN_PATIENCE};
 
 /// Runs the command.
 pub fn run(arguments: &WaitArgs) -> Result<(), CommandError> {
     let xen = Xen::open()?;
     let mut store = Client::connect()?;
+    store.outlive_store(RETURN_PATIENCE);
     let state = State::open()?;
     for (path, token) in [("@introduceDomain", "xlr-new"), ("@releaseDomain", "xlr-end")] {
         store.watch(path, token)?;

@@ -34,7 +34,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 use xen_sys::types::Domid;
-use xenstore::client::Client;
+use xenstore::client::{Client, RETURN_PATIENCE};
 
 /// Runs the command.
 pub fn run(arguments: &SuperviseArgs) -> Result<(), CommandError> {
@@ -70,6 +70,7 @@ impl Supervisor {
     fn start(halts: Halts) -> Result<Self, CommandError> {
         let xen = Xen::open()?;
         let mut store = Client::connect()?;
+        store.outlive_store(RETURN_PATIENCE);
         let state = State::open()?;
         let only = state.lock_if_free(Subject::Supervisor)?.ok_or(CommandError::Supervised)?;
         let signals = Signals::take()?;

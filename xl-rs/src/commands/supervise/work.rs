@@ -20,7 +20,7 @@ use libxc_safe::Xen;
 use std::path::PathBuf;
 use uuid::Uuid;
 use xen_sys::types::Domid;
-use xenstore::client::Client;
+use xenstore::client::{Client, RETURN_PATIENCE};
 
 /// Does it.
 pub fn carry_out_task(task: Task, halts: Halts) -> Answer {
@@ -42,6 +42,7 @@ fn finish(key: Key, halts: Halts) -> Result<Answer, CommandError> {
     let Some(info) = xen.domain_info(domid)?.filter(own) else { return Ok(Answer::Gone) };
     let Some(reason) = info.shutdown else { return Ok(Answer::Elsewhere) };
     let mut store = Client::connect()?;
+    store.outlive_store(RETURN_PATIENCE);
     let (identity, ours) = identify(&mut store, &info)?;
     if !ours {
         return Ok(Answer::Kept);
@@ -77,6 +78,7 @@ fn start_again(uuid: Uuid) -> Result<Answer, CommandError> {
     sources.add(path.display().to_string(), text);
     let (sources, config) = configuration(sources, true)?;
     let (xen, mut store) = (Xen::open()?, Client::connect()?);
+    store.outlive_store(RETURN_PATIENCE);
     let mut job = Job::prepare(sources, config, uuid, &xen, &mut store, true)?;
     let locks = job.lock(&state)?;
     let taken = xen.domains()?.iter().any(|info| info.uuid == uuid.into_bytes() && !info.dying);
