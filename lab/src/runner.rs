@@ -132,12 +132,19 @@ impl Runner<'_> {
         })));
         let run = Mutex::new(Run::default());
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        std::thread::scope(|scope| {
-            for _ in 0..processors.min(slot::SLOTS) {
-                scope.spawn(|| self.lane(&lanes, &run));
-            }
+        let panicked = std::thread::scope(|scope| {
+            let count = processors.min(slot::SLOTS);
+            let threads: Vec<_> =
+                (0..count).map(|_| scope.spawn(|| self.lane(&lanes, &run))).collect();
+            threads.into_iter().filter_map(|thread| thread.join().err()).count()
         });
-        run.into_inner().unwrap_or_else(PoisonError::into_inner)
+        let mut run = run.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if panicked > 0 {
+            let why = format!("{panicked} lanes panicked; what they said is above");
+            let (name, ending) = (String::from("the run itself"), Ending::Failed(why));
+            run.records.push(Record { name, group: Group::Xtf, ending, seconds: 0.0 });
+        }
+        run
     }
 
     /// Runs items one after the other until there is none left for this lane.

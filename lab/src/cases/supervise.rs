@@ -30,6 +30,7 @@ pub const CASES: &[Case] = &[
     Case::new("supervise/wait", Group::Toolstack, wait),
 ];
 
+const MEDIUM: &str = "/tmp/supervised.img";
 const UUID: &str = "11111111-2222-3333-4444-777777777777";
 
 /// A microkernel that does what it is told through xenstore.
@@ -137,7 +138,10 @@ fn ends() -> Verdict {
     ensure!(second.err.contains("another supervisor"), "{}", second.err);
 
     let (off, _) = create("off", "")?;
-    let (again, mut log) = create("again", &format!("uuid = \"{UUID}\""))?;
+    // Its backend is waited for at each start.
+    std::fs::File::create(MEDIUM)?.set_len(1 << 20)?;
+    let disk = format!("uuid = \"{UUID}\"\ndisk = [\"{MEDIUM},raw,xvda,rw\"]");
+    let (again, mut log) = create("again", &disk)?;
     let (kept, _) = create("kept", "on_crash = \"preserve\"")?;
     let (renamed, mut renamed_log) = create("renamed", "on_crash = \"rename-restart\"")?;
     create("killed", "")?;
@@ -154,6 +158,9 @@ fn ends() -> Verdict {
     let next = there("again")?;
     let vm = argv(&["/usr/bin/xenstore-read", &format!("/local/domain/{next}/vm")])?.out;
     ensure!(next != again && vm.trim() == format!("/vm/{UUID}"), "{again}, {next}: {vm}");
+    let backend = format!("xenstore-read /local/domain/0/backend/vbd/{next}/51712/params");
+    let params = run(&backend)?.success()?.out;
+    ensure!(params.trim() == MEDIUM, "its disk is {params}");
     let name = argv(&["/xen/bin/xl", "domname", &renamed.to_string()])?.success()?.out;
     ensure!(name.starts_with("renamed-20"), "{renamed} is called {name}");
     ensure!(there("renamed")? != renamed && there("kept")? == kept, "not as configured");
@@ -170,6 +177,7 @@ fn ends() -> Verdict {
     ensure!(!said.contains(&format!("Domain {kept} ")), "it acted once more: {said}");
     run(&format!("/bin/xlr destroy {kept}"))?.success()?;
     run(&format!("/bin/xlr destroy {renamed}"))?.success()?;
+    std::fs::remove_file(MEDIUM)?;
     dump::unchanged(&before, "the ends of five domains")
 }
 
@@ -194,6 +202,16 @@ fn others() -> Verdict {
     let said = run("/bin/xlr shutdown -w ours")?.success()?;
     ensure!(said.err.contains("has been shut down"), "{}", said.err);
     gone("ours")?;
+
+    // A restart of another command that is killed goes on; who waits for a removal is no hindrance.
+    let (first, mut log) = create("ours", "")?;
+    stopped(&["reboot", "--stop-in-restart", "2", "ours"])?.kill()?;
+    ready(&mut log)?;
+    settled()?;
+    let second = there("ours")?;
+    ensure!(second == first + 1, "{first}, whose reboot was killed, is followed by {second}");
+    run("/bin/xlr shutdown -ww ours")?.success()?;
+    ensure!(domid("ours")?.is_none(), "it is still there");
 
     // Who follows a domain and is killed leaves its end to the supervisor.
     let path = guest("followed", "")?;

@@ -257,7 +257,7 @@ pub enum Until {
     Running,
     /// It has shut down, in whatever way, or is gone
     Shutdown,
-    /// It has crashed, or its watchdog has ended it
+    /// It has crashed, or its watchdog has ended it: sure to be seen only where on_crash preserves it
     Crashed,
     /// There is no such domain, and none that is being started in its place
     Gone,

@@ -118,6 +118,7 @@ pub fn carry_out(
         return Ok(Outcome::Kept);
     };
     if meant.wish == Wish::Poweroff && restarts(action) {
+        settle(state, meant.identity)?;
         tell(format_args!(
             "Domain {domid} is to be started again, and is kept: xlr reboot {domid} does that, xlr \
              destroy {domid} removes it"
@@ -161,7 +162,7 @@ pub fn carry_out(
 }
 
 /// Writes down that a domain which has ended is kept: nothing more is to be done at its end.
-fn settle(state: &State, identity: &Identity) -> Result<(), CommandError> {
+pub fn settle(state: &State, identity: &Identity) -> Result<(), CommandError> {
     let domid = identity.domid.0;
     let saved = state.saved(domid, Uuid::from_bytes(identity.uuid))?;
     Ok(state.save(domid, &saved.settled())?)

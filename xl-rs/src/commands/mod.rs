@@ -169,6 +169,7 @@ fn sweeps(cli: &Cli) -> bool {
         | Verb::Consoled
         | Verb::Generate(_)
         | Verb::Host(_)
+        | Verb::Supervise(_)
         | Verb::Xenstored(_) => false,
         _ => true,
     }

@@ -11,6 +11,7 @@ use super::remove::identify;
 use super::signals::Signals;
 use super::{domain, tell};
 use crate::cli::{RebootArgs, ShutdownArgs, program};
+use crate::descriptors;
 use crate::state::State;
 use crate::state::lock::{Lock, Subject};
 use domain_builder::undo::Identity;
@@ -70,7 +71,10 @@ fn run(doing: Doing, given: Option<&str>) -> Result<(), CommandError> {
     store.outlive_store(RETURN_PATIENCE);
     let state = State::open()?;
     let mut targets = targets(&xen, &mut store, given)?;
-    if until.is_some() || wish == Wish::Reboot {
+    // A lock for each domain.
+    descriptors::as_many_as_allowed();
+    // Whoever waits for somebody else to remove it leaves its end to them.
+    if until == Some(Until::Ended) || wish == Wish::Reboot {
         for target in targets.iter_mut().filter(|target| target.ours) {
             target.end = state.lock_if_free(Subject::End(target.info.domid.0))?;
         }
@@ -259,7 +263,13 @@ fn ended(
     signals: &Signals,
 ) -> Result<Done, CommandError> {
     let domid = meant.identity.domid;
-    match end::carry_out(meant, xen, store, state, signals)? {
+    let done = end::carry_out(meant, xen, store, state, signals);
+    if done.is_err() && meant.wish == Wish::Reboot {
+        // Whoever wanted a domain shall not see this one destroyed, as its configuration may say for
+        // this end. Where nothing is kept of it any more there is nothing to be noted.
+        let _ = end::settle(state, meant.identity);
+    }
+    match done? {
         Outcome::Kept if meant.wish == Wish::Reboot => {
             Err(CommandError::NotRestarted { domid: domid.0 })
         }

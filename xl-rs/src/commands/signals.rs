@@ -19,6 +19,8 @@ pub struct Signals {
     released: Arc<AtomicBool>,
     /// Readable once one came.
     came: UnixStream,
+    /// Of signals that are never heard: without its other end a stream is readable.
+    _silent: Option<UnixStream>,
 }
 
 impl Signals {
@@ -35,15 +37,16 @@ impl Signals {
                 .and_then(|_| signal_hook::low_level::pipe::register(signal, end))
                 .map_err(failed)?;
         }
-        Ok(Self { seen, released, came })
+        Ok(Self { seen, released, came, _silent: None })
     }
 
     /// None of them, ever: for work that is carried to its end, in a thread of a process that hears
     /// them elsewhere.
     pub fn unheard() -> Result<Self, CommandError> {
-        let (came, _) = UnixStream::pair().map_err(|source| CommandError::Signals { source })?;
+        let (came, silent) =
+            UnixStream::pair().map_err(|source| CommandError::Signals { source })?;
         let flag = || Arc::new(AtomicBool::new(false));
-        Ok(Self { seen: flag(), released: flag(), came })
+        Ok(Self { seen: flag(), released: flag(), came, _silent: Some(silent) })
     }
 
     /// Holds them from now on.
@@ -81,5 +84,20 @@ impl Signals {
 impl Drop for Signals {
     fn drop(&mut self) {
         self.released.store(true, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Signals;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    /// Whoever waits for a backend would take a stream that is readable for a signal.
+    #[test]
+    fn signals_that_are_not_heard_do_not_come() {
+        let signals = Signals::unheard().unwrap();
+        let mut fds = [PollFd::new(signals.came(), PollFlags::IN)];
+        assert_eq!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap(), 0);
+        assert!(!signals.seen());
     }
 }

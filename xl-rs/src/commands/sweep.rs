@@ -22,6 +22,7 @@ use crate::state::xl_lock::XlLock;
 use crate::state::{State, StateError, userdata};
 use domain_builder::undo::{self, Identity, Seen};
 use libxc_safe::{DomainInfo, Xen};
+use std::path::Path;
 use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::Client;
@@ -30,7 +31,7 @@ use xenstore::client::Client;
 /// recorded, and is told.
 pub fn sweep() {
     let swept = match State::existing() {
-        Ok(Some(state)) => sweep_state(&state),
+        Ok(Some(state)) => sweep_state(&state, build::tell_kept),
         Ok(None) => return,
         // Not root: the command itself will say so where it matters.
         Err(error) if error.is_denied() => return,
@@ -41,25 +42,32 @@ pub fn sweep() {
     }
 }
 
-fn sweep_state(state: &State) -> Result<(), CommandError> {
+/// The same for who starts again what was cut short, and need not tell of it.
+pub fn sweep_quietly(state: &State) {
+    if let Err(error) = sweep_state(state, |_| {}) {
+        warn(&error);
+    }
+}
+
+fn sweep_state(state: &State, tell_kept: impl Fn(&Path)) -> Result<(), CommandError> {
     state.sweep_locks()?;
     let abandoned = state.abandoned()?;
     if !abandoned.is_empty() {
         finish_all(state, abandoned)?;
     }
     // After that: what was half made has been removed, and what was half taken down.
-    cut_short(state)
+    cut_short(state, tell_kept)
 }
 
 /// Restarts that did not come to their end: where there is no domain its configuration is kept, and
 /// told; where there is one, the old one was not taken down, or the new one stands.
-fn cut_short(state: &State) -> Result<(), CommandError> {
+fn cut_short(state: &State, tell_kept: impl Fn(&Path)) -> Result<(), CommandError> {
     for (uuid, path) in state.cut_short()? {
         let Some(_lock) = state.lock_if_free(Subject::Uuid(uuid))? else { continue };
         let domains = Xen::open()?.domains()?;
         match domains.iter().any(|info| info.uuid == uuid.into_bytes() && !info.dying) {
             true => state.end_restart(uuid)?,
-            false => build::tell_kept(&path),
+            false => tell_kept(&path),
         }
     }
     Ok(())

@@ -37,6 +37,7 @@ pub fn run(arguments: &WaitArgs) -> Result<(), CommandError> {
         .timeout
         .and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
     let mut meant = None;
+    let mut released: Option<UnixStream> = None;
     loop {
         if meant.is_none() {
             meant = find(&xen, &mut store, given)?;
@@ -57,11 +58,10 @@ pub fn run(arguments: &WaitArgs) -> Result<(), CommandError> {
             }
             Verdict::Waits => {}
         }
-        let released = match (&meant, follows && now.is_none()) {
-            (Some(info), true) => Some(state.released(Subject::Uuid(Uuid::from_bytes(info.uuid)))?),
-            _ => None,
-        };
-        if !wait(&mut store, released.as_ref(), deadline)? {
+        if let (Some(info), true, None) = (&meant, follows && now.is_none(), &released) {
+            released = Some(state.released(Subject::Uuid(Uuid::from_bytes(info.uuid)))?);
+        }
+        if !wait(&mut store, &mut released, deadline)? {
             return Err(CommandError::TimeOver { given: given.to_owned() });
         }
     }
@@ -88,6 +88,7 @@ fn current(xen: &Xen, meant: &DomainInfo) -> Result<Option<Now>, CommandError> {
     let found = domains.into_iter().find(|info| info.uuid == meant.uuid && !info.dying);
     let now = |info: DomainInfo| Now {
         ran: !info.paused || info.cpu_time_ns > 0,
+        follows: info.domid != meant.domid,
         shutdown: info.shutdown,
     };
     Ok(found.map(now))
@@ -98,6 +99,8 @@ fn current(xen: &Xen, meant: &DomainInfo) -> Result<Option<Now>, CommandError> {
 struct Now {
     /// It has been let run.
     ran: bool,
+    /// It was started in place of the one that was meant.
+    follows: bool,
     /// Why it has shut down.
     shutdown: Option<ShutdownReason>,
 }
@@ -126,6 +129,7 @@ fn judge(until: Until, found: bool, now: Option<Now>, follows: bool) -> Verdict 
     };
     match (until, now.shutdown) {
         (Until::Running, None) if now.ran => Reached,
+        (Until::Shutdown, _) if now.follows => Reached,
         (Until::Shutdown, Some(reason)) if reason != ShutdownReason::Suspend => Reached,
         (Until::Crashed, Some(ShutdownReason::Crash | ShutdownReason::Watchdog)) => Reached,
         _ => Waits,
@@ -135,7 +139,7 @@ fn judge(until: Until, found: bool, now: Option<Now>, follows: bool) -> Verdict 
 /// Waits for a reason to look again; tells whether there is one before the deadline.
 fn wait(
     store: &mut Client,
-    released: Option<&UnixStream>,
+    released: &mut Option<UnixStream>,
     deadline: Option<Instant>,
 ) -> Result<bool, CommandError> {
     while store.events_waiting() == 0 {
@@ -144,10 +148,15 @@ fn wait(
             Timespec::try_from(left).unwrap_or_default()
         });
         let mut fds = vec![PollFd::new(&*store, PollFlags::IN)];
-        fds.extend(released.map(|released| PollFd::new(released, PollFlags::IN)));
+        fds.extend(released.as_ref().map(|released| PollFd::new(released, PollFlags::IN)));
         match poll(&mut fds, left.as_ref()) {
             Ok(0) => return Ok(false),
-            Ok(_) => break,
+            Ok(_) => {
+                if fds.get(1).is_some_and(|fd| !fd.revents().is_empty()) {
+                    *released = None;
+                }
+                break;
+            }
             Err(Errno::INTR) => {}
             Err(errno) => return Err(CommandError::Signals { source: errno.into() }),
         }
@@ -164,7 +173,7 @@ mod tests {
     fn what_is_so_and_what_cannot_be() {
         use Until::{Crashed, Gone, Running, Shutdown};
         use Verdict::{Never, Reached, Waits};
-        let info = |ran, shutdown| Now { ran, shutdown };
+        let info = |ran, shutdown| Now { ran, follows: false, shutdown };
         let runs = info(true, None);
         let check = |until, found, now, follows, verdict| {
             assert_eq!(judge(until, found, now, follows), verdict, "{until:?} {found} {now:?}");
@@ -183,6 +192,8 @@ mod tests {
         check(Gone, true, None, true, Waits);
         check(Gone, true, Some(runs), false, Waits);
         check(Shutdown, true, None, false, Reached);
+        check(Shutdown, true, Some(Now { follows: true, ..runs }), false, Reached);
+        check(Crashed, true, Some(Now { follows: true, ..runs }), false, Waits);
         check(Crashed, true, None, false, Never);
         for (reason, shut, crashed) in [
             (ShutdownReason::Poweroff, Reached, Waits),

@@ -7,13 +7,14 @@ use super::nodes::{self, BACKENDS, Changed, Seen};
 use super::ring::Ring;
 use super::state::{Sight, Step, next, until_rest};
 use super::{ConsoledError, Key};
+use crate::descriptors;
 use crate::state::State;
 use crate::state::lock::{Lock, Subject};
 use libxc_safe::{
     Domid, Errno, EventChannels, GrantDevice, GrantMapping, GrantRef, Port, Protection,
 };
 use rustix::event::{Timespec, epoll};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+use rustix::process::umask;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -69,7 +70,8 @@ impl Daemon {
         let only = state.lock_if_free(Subject::Consoled)?.ok_or(ConsoledError::Running)?;
         // Sockets are root's alone.
         umask(rustix::fs::Mode::from_raw_mode(0o177));
-        more_descriptors();
+        // A console takes up to three, and a host has many.
+        descriptors::as_many_as_allowed();
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(|errno| failed("wait for events")(errno.into()))?;
         let (signals, signalled) = UnixStream::pair().map_err(failed("prepare for signals"))?;
@@ -486,13 +488,4 @@ fn watch(
 ) -> Result<(), ConsoledError> {
     epoll::add(epoll, fd, epoll::EventData::new_u64(token), flags)
         .map_err(|errno| failed("wait for events")(errno.into()))
-}
-
-/// A console takes up to three descriptors, and a host has many.
-fn more_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, most) {
-        tracing::info!(%error, "the limit on descriptors stays");
-    }
 }

@@ -13,16 +13,23 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError, TryLockError};
 
 /// Where xl has it unless its configuration says otherwise.
 pub const PATH: &str = "/var/lock/xl";
 
-/// The lock, shared; gone when dropped. Dropping any other handle of this process on the same file
-/// would release it too, so there is one at a time.
-#[derive(Debug)]
-pub struct XlLock {
-    _file: Option<File>,
+/// How often this process holds the lock, and by which file: to close any file of it would let go of
+/// the lock for all of its threads.
+static HELD: Mutex<Held> = Mutex::new(Held { count: 0, file: None });
+
+struct Held {
+    count: usize,
+    file: Option<File>,
 }
+
+/// The lock, shared; gone when the last one of this process is dropped.
+#[derive(Debug)]
+pub struct XlLock(());
 
 impl XlLock {
     /// Takes it; `tell` is called with a line for the user if xl holds it. On a host without
@@ -34,29 +41,61 @@ impl XlLock {
         if let Some(lock) = Self::share_if_free()? {
             return Ok(lock);
         }
-        tell(format_args!("Waiting for xl, which is making a domain and holds {PATH}"));
-        let path = Path::new(PATH);
-        let Some(file) = open(path)? else { return Ok(Self { _file: None }) };
-        loop {
-            match fcntl_lock(&file, FlockOperation::LockShared) {
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(StateError::io("lock", path, errno.into())),
-                Ok(()) => return Ok(Self { _file: Some(file) }),
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.count == 0 {
+            tell(format_args!("Waiting for xl, which is making a domain and holds {PATH}"));
+            let path = Path::new(PATH);
+            let file = open(path)?;
+            loop {
+                match file
+                    .as_ref()
+                    .map_or(Ok(()), |file| fcntl_lock(file, FlockOperation::LockShared))
+                {
+                    Err(Errno::INTR) => {}
+                    Err(errno) => return Err(StateError::io("lock", path, errno.into())),
+                    Ok(()) => break,
+                }
             }
+            held.file = file;
         }
+        held.count += 1;
+        Ok(Self(()))
     }
 
-    /// Takes it unless xl holds it.
+    /// Takes it unless xl holds it, or another thread is taking it.
     ///
     /// # Errors
     /// As [`Self::share`].
     pub fn share_if_free() -> Result<Option<Self>, StateError> {
-        let path = Path::new(PATH);
-        let Some(file) = open(path)? else { return Ok(Some(Self { _file: None })) };
-        match fcntl_lock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => Ok(Some(Self { _file: Some(file) })),
-            Err(Errno::AGAIN | Errno::ACCESS) => Ok(None),
-            Err(errno) => Err(StateError::io("lock", path, errno.into())),
+        let mut held = match HELD.try_lock() {
+            Ok(held) => held,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
+        if held.count == 0 {
+            let path = Path::new(PATH);
+            let file = open(path)?;
+            if let Some(file) = &file {
+                match fcntl_lock(file, FlockOperation::NonBlockingLockShared) {
+                    Ok(()) => {}
+                    Err(Errno::AGAIN | Errno::ACCESS) => return Ok(None),
+                    Err(errno) => return Err(StateError::io("lock", path, errno.into())),
+                }
+            }
+            held.file = file;
+        }
+        held.count += 1;
+        Ok(Some(Self(())))
+    }
+}
+
+impl Drop for XlLock {
+    fn drop(&mut self) {
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        held.count -= 1;
+        if held.count == 0 {
+            // Closed before another thread can take the lock by another file.
+            held.file = None;
         }
     }
 }

@@ -81,18 +81,24 @@ pub struct Book {
     paces: BTreeMap<Uuid, Pace>,
     /// Restarts that were cut short and that have been tried.
     tried: BTreeSet<Uuid>,
+    /// When the domains were looked at.
+    looked: Duration,
 }
 
 impl Book {
-    /// Brings the book up to date and gives what is to be done now. `restarts` tells whether a
-    /// domain that has ended will be started again; it is asked where one ended too soon.
+    /// Brings the book up to date and gives what is to be done now. `restarting` are all restarts that
+    /// have not come to their end, `cut_short` those of them that nobody works on and that have no domain.
+    /// `restarts` tells whether a domain that has ended will be started again; it is asked where one
+    /// ended too soon.
     pub fn look(
         &mut self,
         now: Duration,
         sights: &[Sight],
+        restarting: &[Uuid],
         cut_short: &[Uuid],
         mut restarts: impl FnMut(Key) -> bool,
     ) -> Vec<Task> {
+        self.looked = now;
         let seen: BTreeSet<Key> = sights.iter().map(|sight| sight.key).collect();
         self.entries.retain(|key, entry| entry.state == State::Busy || seen.contains(key));
         let mut tasks = Vec::new();
@@ -125,7 +131,7 @@ impl Book {
         }
         let known = |uuid: &Uuid| self.entries.keys().any(|key| key.uuid == *uuid);
         self.paces.retain(|uuid, _| known(uuid));
-        self.tried.retain(|uuid| cut_short.contains(uuid));
+        self.tried.retain(|uuid| restarting.contains(uuid));
         for &uuid in cut_short {
             // One that is busy has its own in hand.
             if !known(&uuid) && self.tried.insert(uuid) {
@@ -137,7 +143,16 @@ impl Book {
 
     /// A task has ended.
     pub fn done(&mut self, task: Task, answer: Answer, now: Duration) {
-        let Task::End(key) = task else { return };
+        let key = match task {
+            Task::End(key) => key,
+            Task::Restart(uuid) => {
+                if answer == Answer::Elsewhere {
+                    // Whoever has it in hand may be killed, too.
+                    self.tried.remove(&uuid);
+                }
+                return;
+            }
+        };
         match answer {
             Answer::Gone => drop(self.entries.remove(&key)),
             Answer::Kept | Answer::Elsewhere => {
@@ -156,10 +171,10 @@ impl Book {
 
     /// When a domain that ended too soon has its turn.
     #[must_use]
-    pub fn next_turn(&self, now: Duration) -> Option<Duration> {
+    pub fn next_turn(&self) -> Option<Duration> {
         let untils = self.entries.values().filter_map(|entry| match entry.state {
-            // One whose time has come and that has had no turn is another command's.
-            State::Waits { until } if until > now => Some(until),
+            // One whose time had come at the last look and that has had no turn is another command's.
+            State::Waits { until } if until > self.looked => Some(until),
             _ => None,
         });
         untils.min()
@@ -188,7 +203,7 @@ mod tests {
     }
 
     fn look(book: &mut Book, at: u32, sights: &[Sight]) -> Vec<Task> {
-        book.look(SECOND * at, sights, &[], |_| true)
+        book.look(SECOND * at, sights, &[], &[], |_| true)
     }
 
     #[test]
@@ -211,11 +226,11 @@ mod tests {
     fn another_commands_domain_is_left_until_it_lets_go() {
         let mut book = Book::default();
         assert!(look(&mut book, 0, &[sight(1, true, true)]).is_empty());
-        assert_eq!(book.next_turn(SECOND), None);
+        assert_eq!(book.next_turn(), None);
         let task = look(&mut book, 1, &[sight(1, true, false)]);
         assert_eq!(task, [Task::End(key(1))]);
         book.done(task[0], Answer::Elsewhere, SECOND);
-        assert_eq!(book.next_turn(SECOND), None, "its lock tells when");
+        assert_eq!(book.next_turn(), None, "its lock tells when");
         assert!(look(&mut book, 2, &[sight(1, true, true)]).is_empty());
         assert_eq!(look(&mut book, 3, &[sight(1, true, false)]), task);
     }
@@ -229,21 +244,25 @@ mod tests {
         for domid in 1..=6 {
             let key = Key { domid, uuid };
             let sights = [Sight { key, ended: true, cared_for: false }];
-            let mut tasks = book.look(SECOND * at, &sights, &[], |_| true);
+            let mut tasks = book.look(SECOND * at, &sights, &[], &[], |_| true);
             while tasks.is_empty() {
-                at = book.next_turn(SECOND * at).expect("a turn").as_secs() as u32;
-                tasks = book.look(SECOND * at, &sights, &[], |_| true);
+                at = book.next_turn().expect("a turn").as_secs() as u32;
+                tasks = book.look(SECOND * at, &sights, &[], &[], |_| true);
             }
             starts.push(at);
             // The next one stands before the last one's work is reported.
             let next = Key { domid: domid + 1, uuid };
             let sights = [Sight { key: next, ended: false, cared_for: false }];
-            assert!(book.look(SECOND * at, &sights, &[], |_| true).is_empty());
+            assert!(book.look(SECOND * at, &sights, &[], &[], |_| true).is_empty());
             book.done(tasks[0], Answer::Gone, SECOND * at);
         }
         assert_eq!(starts, [0, 0, 1, 3, 7, 15]);
         let ended = [Sight { key: Key { domid: 7, uuid }, ended: true, cared_for: false }];
-        assert_eq!(book.look(SECOND * at, &ended, &[], |_| false).len(), 1, "nothing to slow down");
+        assert_eq!(
+            book.look(SECOND * at, &ended, &[], &[], |_| false).len(),
+            1,
+            "nothing to slow down"
+        );
     }
 
     #[test]
@@ -251,18 +270,24 @@ mod tests {
         let mut book = Book::default();
         let uuid = Uuid::from_u128(9);
         let task = [Task::Restart(uuid)];
-        assert_eq!(book.look(SECOND, &[], &[uuid], |_| true), task);
-        assert!(book.look(SECOND, &[], &[uuid], |_| true).is_empty());
-        assert!(book.look(SECOND, &[], &[], |_| true).is_empty());
-        assert_eq!(book.look(SECOND, &[], &[uuid], |_| true), task, "another one");
+        assert_eq!(book.look(SECOND, &[], &[uuid], &[uuid], |_| true), task);
+        assert!(book.look(SECOND, &[], &[uuid], &[uuid], |_| true).is_empty());
+        assert!(book.look(SECOND, &[], &[], &[], |_| true).is_empty());
+        assert_eq!(book.look(SECOND, &[], &[uuid], &[uuid], |_| true), task, "another one");
+        // While its domain is being made it is not cut short, and yet not at its end.
+        assert!(book.look(SECOND, &[], &[uuid], &[], |_| true).is_empty());
+        book.done(task[0], Answer::Kept, SECOND);
+        assert!(book.look(SECOND, &[], &[uuid], &[uuid], |_| true).is_empty(), "which has failed");
+        book.done(task[0], Answer::Elsewhere, SECOND);
+        assert_eq!(book.look(SECOND, &[], &[uuid], &[uuid], |_| true), task, "another's, let go");
         let own = Key { domid: 3, uuid };
         let mut book = Book::default();
         let sights = [Sight { key: own, ended: true, cared_for: false }];
-        let tasks = book.look(SECOND, &sights, &[], |_| true);
+        let tasks = book.look(SECOND, &sights, &[], &[], |_| true);
         assert_eq!(tasks, [Task::End(own)]);
-        assert!(book.look(SECOND, &[], &[uuid], |_| true).is_empty(), "its own work");
+        assert!(book.look(SECOND, &[], &[uuid], &[uuid], |_| true).is_empty(), "its own work");
         book.done(tasks[0], Answer::Kept, SECOND);
-        assert!(book.look(SECOND, &[], &[uuid], |_| true).is_empty(), "which has failed");
+        assert!(book.look(SECOND, &[], &[uuid], &[uuid], |_| true).is_empty(), "which has failed");
     }
 
     proptest! {
@@ -302,18 +327,18 @@ mod tests {
                     .iter()
                     .map(|(&domid, &(ended, cared)): (&u16, &(bool, bool))| sight(domid, ended, cared))
                     .collect();
-                for task in book.look(now, &sights, &[], |_| true) {
+                for task in book.look(now, &sights, &[], &[], |_| true) {
                     let Task::End(key) = task else { panic!("{task:?}") };
                     prop_assert!(open.insert(task), "two at once: {task:?}");
                     prop_assert_eq!(domains.get(&key.domid), Some(&(true, false)));
                     prop_assert!(!kept.contains(&key), "it is kept: {key:?}");
                 }
             }
-            while let Some(until) = book.next_turn(now) {
+            while let Some(until) = book.next_turn() {
                 now = until;
                 let sights: Vec<Sight> =
                     domains.iter().map(|(&domid, &(ended, cared))| sight(domid, ended, cared)).collect();
-                open.extend(book.look(now, &sights, &[], |_| true));
+                open.extend(book.look(now, &sights, &[], &[], |_| true));
             }
             for (&domid, &(ended, cared)) in &domains {
                 let settled = open.contains(&Task::End(key(domid))) || kept.contains(&key(domid));

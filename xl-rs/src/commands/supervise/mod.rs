@@ -14,17 +14,19 @@ mod work;
 
 use super::build::Halts;
 use super::end::{actions, decide, restarts};
-use super::error::CommandError;
+use super::error::{CommandError, chain};
 use super::notify::tell_manager;
 use super::signals::Signals;
-use super::{domain, end, print};
+use super::sweep::sweep_quietly;
+use super::{domain, end, print, warn};
 use crate::cli::SuperviseArgs;
+use crate::descriptors;
 use crate::state::State;
 use crate::state::lock::{Lock, Subject};
 use book::{Book, Key, Sight, Task};
 use crew::Crew;
 use domain_builder::undo::Identity;
-use libxc_safe::Xen;
+use libxc_safe::{ShutdownReason, Xen};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -42,8 +44,13 @@ pub fn run(arguments: &SuperviseArgs) -> Result<(), CommandError> {
     let mut supervisor = Supervisor::start(halts)?;
     supervisor.look()?;
     print(format!("supervise: ready, {} domains\n", supervisor.book.count()).as_bytes())?;
-    tell_manager().map_err(failed)?;
-    supervisor.run()
+    if let Err(error) = tell_manager() {
+        warn(format_args!("the service manager at $NOTIFY_SOCKET is not told: {error}"));
+    }
+    let done = supervisor.run();
+    // What was begun comes to its end, whatever became of the rest.
+    let finished = supervisor.finish();
+    done.and(finished)
 }
 
 struct Supervisor {
@@ -54,6 +61,8 @@ struct Supervisor {
     signals: Signals,
     /// What other commands have in hand: each comes to its end when they let go of it.
     elsewhere: BTreeMap<Task, UnixStream>,
+    /// Whether what killed commands have left is removed before the next look.
+    sweeps: bool,
     crew: Crew,
     book: Book,
     begun: Instant,
@@ -71,6 +80,7 @@ impl Supervisor {
         let xen = Xen::open()?;
         let mut store = Client::connect()?;
         store.outlive_store(RETURN_PATIENCE);
+        descriptors::as_many_as_allowed();
         let state = State::open()?;
         let only = state.lock_if_free(Subject::Supervisor)?.ok_or(CommandError::Supervised)?;
         let signals = Signals::take()?;
@@ -80,10 +90,21 @@ impl Supervisor {
         }
         let crew = Crew::new(halts).map_err(failed)?;
         let (book, begun, elsewhere) = (Book::default(), Instant::now(), BTreeMap::new());
-        Ok(Self { _only: only, xen, store, state, signals, elsewhere, crew, book, begun })
+        Ok(Self {
+            _only: only,
+            xen,
+            store,
+            state,
+            signals,
+            elsewhere,
+            sweeps: true,
+            crew,
+            book,
+            begun,
+        })
     }
 
-    /// Works until a signal comes, and then until what was begun is done.
+    /// Works until a signal comes.
     fn run(&mut self) -> Result<(), CommandError> {
         while !self.signals.seen() {
             self.wait(true)?;
@@ -92,6 +113,11 @@ impl Supervisor {
             }
             self.look()?;
         }
+        Ok(())
+    }
+
+    /// Waits until what was begun is done.
+    fn finish(&mut self) -> Result<(), CommandError> {
         self.crew.finish();
         while !self.crew.is_idle() {
             self.wait(false)?;
@@ -103,50 +129,59 @@ impl Supervisor {
     /// Reads the hypervisor's list and takes on what is to be done.
     fn look(&mut self) -> Result<(), CommandError> {
         let mut sights = Vec::new();
-        let mut cut_short = self.state.restarting()?;
+        if std::mem::take(&mut self.sweeps) {
+            sweep_quietly(&self.state);
+        }
+        let restarting = self.state.restarting()?;
+        let mut cut_short = Vec::new();
+        for &uuid in &restarting {
+            if !self.has_other(Task::Restart(uuid)) {
+                cut_short.push(uuid);
+            }
+        }
         for info in self.xen.domains()? {
             if info.domid.0 == 0 || info.dying || info.xenstore_domain {
                 continue;
             }
             let uuid = Uuid::from_bytes(info.uuid);
             cut_short.retain(|cut| *cut != uuid);
-            let ended = info.shutdown.is_some();
+            // Whoever saves it goes on from there.
+            let ended = info.shutdown.is_some_and(|reason| reason != ShutdownReason::Suspend);
             let key = Key { domid: info.domid.0, uuid };
-            let cared_for = ended && self.has_other(Task::End(key))?;
+            let cared_for = ended && self.has_other(Task::End(key));
             sights.push(Sight { key, ended, cared_for });
-        }
-        let mut mine = Vec::new();
-        for uuid in cut_short {
-            if !self.has_other(Task::Restart(uuid))? {
-                mine.push(uuid);
-            }
         }
         let (xen, state) = (&self.xen, &self.state);
         let restarts = |key| will_restart(xen, state, key);
-        let tasks = self.book.look(self.begun.elapsed(), &sights, &mine, restarts);
+        let tasks =
+            self.book.look(self.begun.elapsed(), &sights, &restarting, &cut_short, restarts);
         tasks.into_iter().try_for_each(|task| self.crew.take(task)).map_err(failed)
     }
 
     /// Whether another command has a task in hand, or one of this one's threads. When it lets go
     /// there is reason to look again.
-    fn has_other(&mut self, task: Task) -> Result<bool, CommandError> {
+    fn has_other(&mut self, task: Task) -> bool {
         let subject = match task {
             Task::End(key) => Subject::End(key.domid),
             Task::Restart(uuid) => Subject::Uuid(uuid),
         };
-        if !self.state.is_locked(subject)? {
-            return Ok(false);
-        }
-        if let Entry::Vacant(vacant) = self.elsewhere.entry(task) {
-            vacant.insert(self.state.released(subject)?);
-        }
-        Ok(true)
+        let looked = self.state.is_locked(subject).and_then(|locked| {
+            if let (true, Entry::Vacant(vacant)) = (locked, self.elsewhere.entry(task)) {
+                vacant.insert(self.state.released(subject)?);
+            }
+            Ok(locked)
+        });
+        looked.unwrap_or_else(|error| {
+            // The others are looked after all the same.
+            warn(chain(&error));
+            true
+        })
     }
 
     /// Waits for an event; of store and time only while domains are looked after.
     fn wait(&mut self, looks: bool) -> Result<(), CommandError> {
         let now = self.begun.elapsed();
-        let turn = self.book.next_turn(now).filter(|_| looks);
+        let turn = self.book.next_turn().filter(|_| looks);
         let left = turn.map(|turn| {
             Timespec::try_from(turn.saturating_sub(now) + Duration::from_millis(1))
                 .unwrap_or_default()
@@ -168,6 +203,8 @@ impl Supervisor {
             released.extend(tasks.map(|(task, _)| *task));
         }
         self.elsewhere.retain(|task, _| !released.contains(task));
+        // Whoever let go of it may have been killed, and have left something half done.
+        self.sweeps |= !released.is_empty();
         while looks && domain::wait_for_event(&mut self.store, Some(Duration::ZERO))? {}
         Ok(())
     }

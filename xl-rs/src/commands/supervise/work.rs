@@ -16,7 +16,7 @@ use crate::commands::tell;
 use crate::config::source::Sources;
 use crate::state::State;
 use crate::state::lock::Subject;
-use libxc_safe::Xen;
+use libxc_safe::{ShutdownReason, Xen};
 use std::path::PathBuf;
 use uuid::Uuid;
 use xen_sys::types::Domid;
@@ -40,7 +40,8 @@ fn finish(key: Key, halts: Halts) -> Result<Answer, CommandError> {
     let domid = Domid(key.domid);
     let own = |info: &libxc_safe::DomainInfo| info.uuid == key.uuid.into_bytes() && !info.dying;
     let Some(info) = xen.domain_info(domid)?.filter(own) else { return Ok(Answer::Gone) };
-    let Some(reason) = info.shutdown else { return Ok(Answer::Elsewhere) };
+    let ended = info.shutdown.filter(|reason| *reason != ShutdownReason::Suspend);
+    let Some(reason) = ended else { return Ok(Answer::Elsewhere) };
     let mut store = Client::connect()?;
     store.outlive_store(RETURN_PATIENCE);
     let (identity, ours) = identify(&mut store, &info)?;
