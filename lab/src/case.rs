@@ -40,13 +40,14 @@ impl Group {
         }
     }
 
-    /// What its cases may take in CI, boots included.
+    /// What its cases may take in CI, boots included, while another lane works beside.
     pub fn budget_seconds(self) -> f64 {
         match self {
-            Group::Create | Group::Store => 120.0,
-            Group::Toolstack | Group::Device => 180.0,
+            Group::Device => 320.0,
+            Group::Store | Group::Toolstack => 240.0,
             Group::Failure => 150.0,
-            Group::Kernel | Group::Xtf => 60.0,
+            Group::Create => 130.0,
+            Group::Kernel | Group::Xtf => 70.0,
         }
     }
 }

@@ -55,19 +55,15 @@ impl Stages {
         if ci {
             self.lint(count);
         }
-        self.cargo_tests("unit, property, fuzz tests", &[], &[], skips, count)?;
-        let mut headers = Vec::new();
+        let mut places = Vec::new();
         for version in HEADERS {
             let root = artefacts.root(&format!("headers-{version}"))?;
             let include = root.join("usr/include").display().to_string();
-            headers.push((format!("XEN_HEADERS_{}", version.replace('.', "_")), include));
+            places.push((format!("XEN_HEADERS_{}", version.replace('.', "_")), include));
         }
-        let args = ["-p", "xen-sys", "--features", "header-check", "--test", "headers"];
-        self.cargo_tests("layouts against Xen's headers", &args, &headers, skips, count)?;
         let root = artefacts.root("xen-4.17")?.join("usr/lib/x86_64-linux-gnu");
-        headers.push(("XEN_LIBRARIES_4_17".into(), root.display().to_string()));
-        let args = ["-p", "xl-rs", "--features", "libxlu-check", "--test", "libxlu"];
-        self.cargo_tests("xl.cfg against libxlutil", &args, &headers, skips, count)
+        places.push(("XEN_LIBRARIES_4_17".into(), root.display().to_string()));
+        self.cargo_tests(&places, skips, count)
     }
 
     fn lint(&mut self, count: &mut Count) {
@@ -85,22 +81,23 @@ impl Stages {
         }
     }
 
-    /// Runs `cargo test` and counts what libtest reports.
+    /// Runs `cargo test` and counts what libtest reports: unit, property and fuzz tests, those of
+    /// layouts against Xen's headers and of xl.cfg against libxlutil, which are at these places. In
+    /// one run, because other features would build everything once more.
     fn cargo_tests(
         &mut self,
-        name: &str,
-        args: &[&str],
-        env: &[(String, String)],
+        places: &[(String, String)],
         skips: &[Skip],
         count: &mut Count,
     ) -> Result<()> {
+        let name = "tests on the host";
         report::step(name);
         let (text, good) = self.timed(name, |paths| {
             let mut command = cargo();
             // The lab's profile: what is built here serves the programs in dom0, too.
-            command.args(["test", "--no-fail-fast", "--profile", "small"]);
-            command.args(if args.is_empty() { &["--workspace"][..] } else { args });
-            command.envs(env.iter().map(|(key, value)| (key, value)));
+            command.args(["test", "--no-fail-fast", "--profile", "small", "--workspace"]);
+            command.args(["--features", "xen-sys/header-check,xl-rs/libxlu-check"]);
+            command.envs(places.iter().map(|(key, value)| (key, value)));
             command.current_dir(&paths.workspace).stdin(Stdio::null());
             together(&mut command)
                 .map_err(|source| Error::Start { program: "cargo test".into(), source })

@@ -17,6 +17,7 @@ const LASTING: [&str; 3] = ["/run/xlr/version", "/var/lib/xlr/version", "/run/lo
 
 /// Locks, each a file of its own. One that nobody holds is no lock, and the next command removes it:
 /// a paused create leaves the one that holds until its process has ended.
+const SAVED: &str = "/var/lib/xlr/domains/";
 const LOCKS: &str = "/run/xlr/locks";
 
 /// Frees of a domain's own structures come a little after its end; a page or two may cross a
@@ -29,6 +30,15 @@ pub struct Dump {
     files: BTreeSet<String>,
     free_mib: u64,
     claimed_mib: u64,
+}
+
+impl Dump {
+    /// Whether somebody misses a file. The configuration of a domain that another tool has ended stays
+    /// until the next create of xlr.
+    fn is_wanted(&self, file: &str) -> bool {
+        let saved = file.strip_prefix(SAVED).and_then(|name| name.split('.').next());
+        saved.is_none_or(|domid| self.snapshot.domains.contains_key(domid))
+    }
 }
 
 /// Takes one.
@@ -63,7 +73,8 @@ pub fn unchanged(before: &Dump, after: &str) -> Verdict {
     let now = take()?;
     let mut found = leftovers::compare(&before.snapshot, &now.snapshot);
     found.extend(now.files.difference(&before.files).map(|file| format!("file left: {file}")));
-    found.extend(before.files.difference(&now.files).map(|file| format!("file gone: {file}")));
+    let gone = before.files.difference(&now.files).filter(|file| before.is_wanted(file));
+    found.extend(gone.map(|file| format!("file gone: {file}")));
     if now.free_mib + SLACK_MIB < before.free_mib {
         found.push(format!("{} MiB are free, {} MiB were", now.free_mib, before.free_mib));
     }

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 use xenstore::client::{Client, RETURN_PATIENCE};
 
+/// How often a paused domain is looked at: nobody tells that one is let run.
+const AGAIN: Duration = Duration::from_millis(250);
+
 /// Runs the command.
 pub fn run(arguments: &WaitArgs) -> Result<(), CommandError> {
     let xen = Xen::open()?;
@@ -28,7 +31,7 @@ pub fn run(arguments: &WaitArgs) -> Result<(), CommandError> {
         store.watch(path, token)?;
     }
     if arguments.until == Until::Running {
-        // No word comes of a domain that is let run; it soon writes a node of its own.
+        // Its name comes last.
         store.watch("/local/domain", "xlr-node")?;
     }
     let given = arguments.domain.as_str();
@@ -61,7 +64,12 @@ pub fn run(arguments: &WaitArgs) -> Result<(), CommandError> {
         if let (Some(info), true, None) = (&meant, follows && now.is_none(), &released) {
             released = Some(state.released(Subject::Uuid(Uuid::from_bytes(info.uuid)))?);
         }
-        if !wait(&mut store, &mut released, deadline)? {
+        let now_and_then = now.is_some_and(|now| !now.ran && arguments.until == Until::Running);
+        let soon = now_and_then.then(|| Instant::now() + AGAIN);
+        let until = deadline.into_iter().chain(soon).min();
+        if !wait(&mut store, &mut released, until)?
+            && deadline.is_some_and(|it| it <= Instant::now())
+        {
             return Err(CommandError::TimeOver { given: given.to_owned() });
         }
     }

@@ -19,6 +19,8 @@ const UNWATCH: &str = "an UNWATCH of what is no path: ENOENT of C, EINVAL of our
 const SPECIAL: &str =
     "a SET_PERMS of a special path that is none: EINVAL of C, EACCES or ENOENT of ours";
 
+const STALE: &str = "a request whose one path is none: an error of C's that an earlier request left, EINVAL of ours";
+
 const OWNER_FIRST: &str =
     "a SET_PERMS of what is no path for a domain that is not there: ENOENT of C, EINVAL of ours";
 
@@ -88,6 +90,17 @@ fn is_refused_special(asked: &Asked, theirs: &Packet, ours: &Packet) -> bool {
         && [&b"EACCES\0"[..], b"ENOENT\0"].contains(&ours.payload.as_slice())
 }
 
+/// C looks at its last error where a node was not found, and sets none where there is no path to look
+/// for: several strings, or a special one.
+fn is_stale(asked: &Asked, theirs: &Packet, ours: &Packet) -> bool {
+    let one_path = [MessageType::Read, MessageType::Directory, MessageType::GetPerms];
+    let strings = asked.payload.iter().filter(|&&byte| byte == 0).count();
+    one_path.iter().any(|kind| asked.kind == kind.raw())
+        && (strings != 1 || asked.payload.starts_with(b"@"))
+        && is(theirs, MessageType::Error)
+        && ours.payload == b"EINVAL\0"
+}
+
 fn is_owner_first(asked: &Asked, theirs: &Packet, ours: &Packet) -> bool {
     asked.kind == MessageType::SetPerms.raw()
         && theirs.payload == b"ENOENT\0"
@@ -146,6 +159,8 @@ impl Differences {
                 self.count(GIVEN_AWAY);
             } else if !same && is_refused_special(&exchange.asked, theirs, ours) {
                 self.count(SPECIAL);
+            } else if !same && is_stale(asked, theirs, ours) {
+                self.count(STALE);
             } else if !same && is_owner_first(&exchange.asked, theirs, ours) {
                 self.count(OWNER_FIRST);
             } else if !same && is_unwatch_of_no_path(&exchange.asked, theirs, ours) {

@@ -327,6 +327,8 @@ mod tests {
                     .iter()
                     .map(|(&domid, &(ended, cared)): (&u16, &(bool, bool))| sight(domid, ended, cared))
                     .collect();
+                // One that runs again ends once more.
+                kept.retain(|key| domains.get(&key.domid).is_some_and(|domain| domain.0));
                 for task in book.look(now, &sights, &[], &[], |_| true) {
                     let Task::End(key) = task else { panic!("{task:?}") };
                     prop_assert!(open.insert(task), "two at once: {task:?}");
