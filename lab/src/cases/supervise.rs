@@ -343,7 +343,7 @@ fn wait() -> Verdict {
     }
     let mut command = init::command("/bin/xlr");
     let mut waiter = Kill(command.args(["wait", "-u", "gone", "-t", "60", "waited"]).spawn()?);
-    run("/xen/bin/xl destroy waited")?.success()?;
+    run("/bin/xlr destroy waited")?.success()?;
     let code = waiter.0.wait()?.code();
     ensure!(code == Some(0), "a wait for its end: {code:?}");
     dump::unchanged(&before, "waiting")
