@@ -161,8 +161,8 @@ impl Storage {
     }
 
     /// Puts the image, which is whole, in place of the file, with the frames that were committed
-    /// meanwhile, at once: a kill leaves the one or the other. This takes several calls, each of which
-    /// does a bounded part; whether it is done.
+    /// meanwhile, at once: a kill leaves the one or the other. This takes several calls; whether it is
+    /// done. Each reserves a bounded piece of room, and the last one copies those frames.
     ///
     /// # Errors
     /// The system refuses; the file is as it was, and the image is given up.

@@ -80,12 +80,13 @@ impl SavedLog {
         // What was noted is in the image. It must not be in what follows, but in what was kept before.
         if self.is_kept && !self.entries.is_empty() {
             self.storage.commit(&self.entries, self.answers.clone().finalize())?;
+            self.has_news = false;
         }
+        // Where nothing was kept it is news until the image is in place: should that fail, the file of an
+        // earlier server goes with the next commit.
         self.entries.clear();
         self.answers = crc32fast::Hasher::new();
-        self.storage.begin()?;
-        self.has_news = false;
-        Ok(())
+        self.storage.begin()
     }
 
     /// Adds bytes to the image.
@@ -96,8 +97,8 @@ impl SavedLog {
         self.storage.add(bytes)
     }
 
-    /// Puts the image, which is whole, in place of all that was kept, after a bounded part of that
-    /// work; whether it is done.
+    /// Puts the image, which is whole, in place of all that was kept, or does a part of that work;
+    /// whether it is done. The last part grows with what was committed meanwhile.
     ///
     /// # Errors
     /// It cannot be written and is given up. What was kept before is kept as long as commits succeed.
@@ -106,6 +107,8 @@ impl SavedLog {
             return Ok(false);
         }
         self.commits_to_wait = 0;
+        // Nothing has happened meanwhile where nothing was kept.
+        self.has_news &= self.is_kept;
         (self.is_kept, self.is_earlier) = (true, false);
         Ok(true)
     }

@@ -86,6 +86,40 @@ fn a_file_of_an_earlier_server_does_not_outlive_what_it_tells() {
     std::fs::remove_dir_all(&path).unwrap();
 }
 
+/// What was noted before an image that failed is not in it.
+#[test]
+fn an_image_that_fails_hides_nothing_that_was_noted_before() {
+    let path = folder("noted");
+    let mut log = SavedLog::new(Storage::open(&path).unwrap());
+    log.keep(b"image").unwrap();
+    drop(log);
+    let mut log = SavedLog::new(Storage::open(&path).unwrap());
+    std::fs::create_dir(path.join("state.new")).unwrap();
+    log.note(Entry::Gone(Domid(1)));
+    assert!(log.keep(b"later").is_err());
+    log.commit().unwrap();
+    assert!(!path.join("state").exists(), "it does not tell that the domain is gone");
+    std::fs::remove_dir(path.join("state.new")).unwrap();
+    // One that is given up is none, either.
+    log.note(Entry::Gone(Domid(2)));
+    log.keep(b"image").unwrap();
+    log.commit().unwrap();
+    let frames = |path: &std::path::Path| {
+        let bytes = std::fs::read(path.join("state")).unwrap();
+        load(&bytes).unwrap().frames.len()
+    };
+    assert_eq!(frames(&path), 0, "it is in the image");
+    drop(log);
+    let mut log = SavedLog::new(Storage::open(&path).unwrap());
+    log.note(Entry::Gone(Domid(3)));
+    log.begin().unwrap();
+    log.add(b"never whole").unwrap();
+    log.give_up();
+    log.commit().unwrap();
+    assert!(!path.join("state").exists());
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
 /// What is committed while an image is written follows it; until it is in place, the old one counts.
 #[test]
 fn an_image_is_written_in_pieces_and_followed_by_what_came_meanwhile() {
