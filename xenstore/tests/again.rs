@@ -5,7 +5,7 @@ mod peer;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peer::{Peer, ok};
 use xenstore::client::{Client, Error, Nodes as _};
@@ -110,6 +110,62 @@ fn watches_are_set_again_while_their_events_are_awaited() {
     store.join().unwrap();
     client.outlive_store(Duration::from_millis(10));
     assert!(client.next_event(Some(PATIENCE)).is_err(), "nobody is there");
+}
+
+/// Whoever has no patience left does not lose its watches with it.
+#[test]
+fn watches_outlive_patience() {
+    let (path, store) = lives("patience", vec![Box::new(takes_watch)]);
+    let mut client = connect(&path);
+    store.join().unwrap();
+    client.outlive_store(Duration::from_millis(10));
+    let (start, soon) = (Instant::now(), PATIENCE / 2);
+    for _ in 0..3 {
+        assert!(client.read("/b").unwrap_err().is_unavailable());
+        assert!(client.next_event(None).unwrap_err().is_unavailable());
+    }
+    assert!(start.elapsed() < soon, "patience is over");
+    std::fs::remove_file(&path).unwrap();
+    let listener = UnixListener::bind(&path).unwrap();
+    let store =
+        std::thread::spawn(move || takes_watch(&mut Peer::new(listener.accept().unwrap().0)));
+    assert_eq!(client.next_event(Some(PATIENCE)).unwrap().unwrap().path.as_str(), "/a");
+    store.join().unwrap();
+}
+
+#[test]
+fn a_wait_for_events_ends_in_time_while_nobody_serves() {
+    let (path, store) = lives("in-time", vec![Box::new(takes_watch)]);
+    let mut client = connect(&path);
+    store.join().unwrap();
+    let start = Instant::now();
+    for timeout in [Duration::ZERO, Duration::from_millis(100)] {
+        assert_eq!(client.next_event(Some(timeout)).unwrap(), None);
+    }
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+}
+
+#[test]
+fn one_that_takes_connections_and_closes_them_is_not_asked_all_the_time() {
+    let (path, store) = lives("closes", vec![Box::new(takes_watch)]);
+    let mut client = connect(&path);
+    store.join().unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let listener = UnixListener::bind(&path).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let (ends, ended) = std::sync::mpsc::channel::<()>();
+    let store = std::thread::spawn(move || {
+        let mut count = 0;
+        while matches!(ended.try_recv(), Err(std::sync::mpsc::TryRecvError::Empty)) {
+            count += u32::from(listener.accept().is_ok());
+            std::thread::yield_now();
+        }
+        count
+    });
+    assert_eq!(client.next_event(Some(Duration::from_secs(1))).unwrap(), None);
+    drop(ends);
+    let count = store.join().unwrap();
+    assert!((2..=40).contains(&count), "{count} connections in a second");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::again::{Place, is_repeatable};
+use super::again::{Place, Return, is_repeatable};
 use super::error::{Attempt, Error, Loss};
 use super::expect;
 use super::nodes::Nodes;
@@ -35,6 +35,8 @@ pub struct Client {
     pub(super) place: Place,
     /// How long a lost connection is made anew; not at all when `None`.
     pub(super) patience: Option<Duration>,
+    /// How it is made anew, once it was lost.
+    pub(super) coming: Return,
     timeout: Option<Duration>,
     /// Bytes to send, and where each packet ends; empty between exchanges.
     out: Vec<u8>,
@@ -49,7 +51,7 @@ impl Client {
     /// # Errors
     /// [`Error::Unavailable`] with every place that was tried.
     pub fn connect() -> Result<Self, Error> {
-        Ok(Self::from_box(transport::find()?, Place::Usual))
+        Ok(Self::from_box(transport::find(false)?, Place::Usual))
     }
 
     /// Connects to the store at `path`: a socket, or the kernel's device.
@@ -68,7 +70,7 @@ impl Client {
         Self::from_box(Box::new(transport), Place::Given)
     }
 
-    fn from_box(transport: Box<dyn Transport>, place: Place) -> Self {
+    pub(super) fn from_box(transport: Box<dyn Transport>, place: Place) -> Self {
         let mut session = Session::new();
         if transport.framing() != Framing::Stream {
             // The kernel takes path and token of a watch and drops the rest.
@@ -80,6 +82,7 @@ impl Client {
             lost: None,
             place,
             patience: None,
+            coming: Return::default(),
             timeout: Some(REQUEST_TIMEOUT),
             out: Vec::new(),
             ends: Vec::new(),
@@ -123,13 +126,13 @@ impl Client {
         let Some(first) = requests.first() else { return Ok(Vec::new()) };
         let outside = transaction == TransactionId::NONE;
         if let Some(loss) = self.lost.clone()
-            && !(outside && self.connect_again()?)
+            && !(outside && self.connect_again(None)?)
         {
             return Err(Error::broken(first, loss));
         }
         let replies = self.burst_once(transaction, requests);
         let is_lost = replies.as_ref().is_err_and(Error::is_disconnected);
-        if is_lost && outside && requests.iter().all(is_repeatable) && self.connect_again()? {
+        if is_lost && outside && requests.iter().all(is_repeatable) && self.connect_again(None)? {
             return self.burst_once(transaction, requests);
         }
         replies

@@ -112,6 +112,15 @@ impl Events {
         all.map(|Watched { path, token, depth, .. }| Watch { path, token, depth }).collect()
     }
 
+    /// Watches that were set on a connection that is no more. They are not set, and are not to be
+    /// forgotten.
+    pub(super) fn put_back(&mut self, watches: Vec<Watch>) {
+        // No request is under way that could be refused.
+        let request = RequestId(0);
+        let back = |Watch { path, token, depth }| Watched { path, token, depth, request };
+        self.watches = watches.into_iter().map(back).collect();
+    }
+
     /// The server refused the watch that this request asked for.
     pub fn refused(&mut self, request: RequestId) {
         self.watches.retain(|watched| watched.request != request);

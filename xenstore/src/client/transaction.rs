@@ -40,7 +40,7 @@ impl Client {
                 Err(error) => {
                     drop(transaction);
                     // Without its commit it has changed nothing.
-                    if self.lost().is_some() && self.connect_again()? {
+                    if self.lost().is_some() && self.connect_again(None)? {
                         self.session.counters.conflicts += 1;
                         continue;
                     }

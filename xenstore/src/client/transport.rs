@@ -159,10 +159,11 @@ pub(super) fn open(path: &Path) -> io::Result<Box<dyn Transport>> {
 }
 
 /// Goes through the usual places. A place that exists but refuses ends the search: a dead xenstored
-/// leaves its socket behind, and the device would only wait for it.
-pub(super) fn find() -> Result<Box<dyn Transport>, Error> {
+/// leaves its socket behind, and the device would only wait for it. With `sockets_only` the device is
+/// no place: there may be no socket just now because another one takes its place.
+pub(super) fn find(sockets_only: bool) -> Result<Box<dyn Transport>, Error> {
     let mut tried = Vec::new();
-    for path in places() {
+    for path in some_of(places(), sockets_only) {
         match open(&path) {
             Ok(transport) => return Ok(transport),
             Err(error) => {
@@ -177,6 +178,11 @@ pub(super) fn find() -> Result<Box<dyn Transport>, Error> {
     Err(Error::Unavailable { tried })
 }
 
+fn some_of(mut places: Vec<PathBuf>, sockets_only: bool) -> Vec<PathBuf> {
+    places.retain(|path| !sockets_only || path != Path::new(DEVICE));
+    places
+}
+
 /// The places where a store may be, in the order of trying.
 pub(crate) fn places() -> Vec<PathBuf> {
     let chosen = std::env::var_os("XENSTORED_PATH").map(PathBuf::from);
@@ -184,4 +190,16 @@ pub(crate) fn places() -> Vec<PathBuf> {
         return vec![path];
     }
     SOCKETS.iter().chain([&DEVICE]).map(PathBuf::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_device_is_no_place_for_what_was_a_socket() {
+        let all = || SOCKETS.iter().chain([&DEVICE]).map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(some_of(all(), false), all());
+        assert_eq!(some_of(all(), true), SOCKETS.map(PathBuf::from));
+    }
 }

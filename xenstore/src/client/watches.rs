@@ -104,7 +104,8 @@ impl Client {
     }
 
     /// The next event, or `None` when none came within `timeout` (`None` waits for ever). An event
-    /// that is here already is given at once, even after the connection was lost.
+    /// that is here already is given at once, even after the connection was lost. While a lost connection
+    /// is made anew ([`Client::outlive_store`]), `timeout` is at least some hundredths of a second.
     ///
     /// # Errors
     /// [`Error::EventsLost`] in the place of events that found no room: the watches stand, but the
@@ -122,10 +123,13 @@ impl Client {
             }
             if let Some(loss) = self.lost().cloned() {
                 // The watches tell of their first events again.
-                if self.connect_again()? {
-                    continue;
+                match self.connect_again(deadline) {
+                    Ok(true) => continue,
+                    Ok(false) => return Err(Error::WatchesLost { loss }),
+                    // It may come back later.
+                    Err(_) if self.is_returning() => return Ok(None),
+                    Err(error) => return Err(error),
                 }
-                return Err(Error::WatchesLost { loss });
             }
             let heard = self
                 .wait(false, deadline)

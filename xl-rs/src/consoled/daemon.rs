@@ -142,7 +142,7 @@ impl Daemon {
     fn reconnect(&mut self, lost: &ConsoledError) -> Result<(), ConsoledError> {
         tracing::warn!("connects anew: {}", crate::commands::error::chain(lost));
         // The old connection's descriptor leaves the set as it is closed.
-        self.store = Client::connect_within(RETURN_PATIENCE)?;
+        self.store = self.store.connect_anew(RETURN_PATIENCE)?;
         watch(&self.epoll, &self.store, STORE, epoll::EventFlags::IN)?;
         self.watch_store()?;
         for key in self.consoles.keys() {
