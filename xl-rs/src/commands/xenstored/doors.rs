@@ -6,6 +6,7 @@ use std::rc::Rc;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
+use xenstore::client::SOCKETS;
 use xenstore::server::{Host, Journal, Server};
 
 use super::error::{XenstoredError, system};
@@ -56,12 +57,32 @@ impl Doors {
         Self { listeners, keeper: Some(keeper), epoll: Rc::clone(epoll), are_own: false }
     }
 
-    /// The way to a program whose connection was kept.
-    pub fn link(&self, number: u32, pair: Rc<Pair>) -> Option<KeptSocket> {
+    /// The way to a program whose connection an earlier server served, unless it was at its end.
+    pub fn link_again(&self, number: u32, pair: Rc<Pair>) -> Option<KeptSocket> {
+        if pair.has_ended() {
+            self.keeper.as_ref()?.drop_connection(number);
+            return None;
+        }
+        self.link(number, pair)
+    }
+
+    /// The way to a program whose connection is kept.
+    fn link(&self, number: u32, pair: Rc<Pair>) -> Option<KeptSocket> {
         let keeper = self.keeper.as_ref()?;
         KeptSocket::new(number, pair, keeper, &self.epoll)
-            .inspect_err(|error| tracing::warn!("socket {number} is not connected again: {error}"))
+            .inspect_err(|error| {
+                tracing::warn!("socket {number} cannot be served: {error}");
+                keeper.drop_connection(number);
+            })
             .ok()
+    }
+
+    /// Connections that were given up so far are at their ends. To be said before the store is saved
+    /// without them.
+    pub fn settle(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.settle();
+        }
     }
 
     /// Takes up connections that no server has served, and opens. What is left in the inventory is of
@@ -96,13 +117,13 @@ impl Doors {
 
     #[cfg(not(test))]
     fn must_listen(&self) -> bool {
-        self.listeners.is_empty() || !listen::can_be_found()
+        self.listeners.is_empty() || !listen::can_be_found(&SOCKETS)
     }
 
     /// Tests listen elsewhere.
     #[cfg(test)]
     fn must_listen(&self) -> bool {
-        let _ = listen::can_be_found();
+        let _ = listen::can_be_found(&SOCKETS);
         self.listeners.is_empty()
     }
 

@@ -11,7 +11,10 @@
 //! * **Replies** are written to a file in memory at the offset that is their position, and sent from it
 //!   by sendfile(2), which moves the file's own offset by as many bytes as the socket took. Bytes of the
 //!   file are written once: the socket hands on the file's pages, not copies of them. When much of a
-//!   file has been sent, another one takes its place.
+//!   file has been sent, another one takes its place; what is laid out in it goes first.
+//!
+//! The end of a connection is told to the keeper, and shows in the peek offset as well: the keeper may
+//! never hear of it, and where a reply cannot be sent neither stream has moved.
 
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -90,7 +93,8 @@ impl KeptSocket {
         })
     }
 
-    /// Whether no server has taken anything from it or sent anything to it.
+    /// Whether no server has received anything from it, sent anything to it, or said that it is at its
+    /// end. A store that does not know such a connection has carried out no request of it.
     pub fn is_fresh(&self) -> bool {
         self.sent == 0 && host_sys::peek::offset(&self.pair.socket) == Ok(-1)
     }
@@ -199,8 +203,13 @@ impl KeptSocket {
 
     /// Sends the first of `bytes`, which go on where the last ones ended.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
-        let count = bytes.len().min(STAGE);
+        let mut count = bytes.len().min(STAGE);
         let mut laid_out = (self.staged - self.sent) as usize;
+        if laid_out > 0 && self.staged - self.file_start >= FILE_BYTES {
+            // Another file begins when all of this one is sent: a reader that never catches up would
+            // have it grow for ever.
+            count = laid_out.min(bytes.len());
+        }
         while let Some(rest) = bytes.get(laid_out..count).filter(|rest| !rest.is_empty()) {
             let written = match pwrite(&*self.out, rest, self.staged) {
                 Ok(written) => written,

@@ -4,9 +4,12 @@ use super::error::{XenstoredError, file};
 use std::fs::Permissions;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use xenstore::client::SOCKETS;
 
 /// Listens at each of the usual places; those that are one and the same count once. Only root may
@@ -41,9 +44,43 @@ pub fn listen() -> Result<Vec<OwnedFd>, XenstoredError> {
     Ok(listeners)
 }
 
-/// Whether programs find somebody's socket at each of the usual places.
-pub fn can_be_found() -> bool {
-    SOCKETS
-        .iter()
-        .all(|path| std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()))
+/// Whether programs find a socket at each of these places that somebody has still. What is bound there
+/// and is not ours belongs to no other xenstored: a host has one.
+pub fn can_be_found(paths: &[&str]) -> bool {
+    paths.iter().all(|path| is_alive(path) == Ok(true))
+}
+
+/// Asks for a connection of a kind that no xenstored has: the kernel refuses it, in one way when the
+/// socket of the file is there, and in another when only the file is.
+fn is_alive(path: &str) -> Result<bool, Errno> {
+    let kind = SocketType::SEQPACKET;
+    let probe = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    Ok(connect(&probe, &SocketAddrUnix::new(path)?) == Err(Errno::PROTOTYPE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_its_socket_is_nothing_that_programs_find() {
+        let folder = std::env::temp_dir().join(format!("xlr-listen-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let (path, other) = (folder.join("socket"), folder.join("other"));
+        let (path, other) = (path.to_str().unwrap(), other.to_str().unwrap());
+        assert!(!can_be_found(&[path]), "nothing is there");
+        let first = UnixListener::bind(path).unwrap();
+        let second = UnixListener::bind(other).unwrap();
+        assert!(can_be_found(&[path, other]));
+        first.set_nonblocking(true).unwrap();
+        assert!(first.accept().is_err(), "nobody has come in");
+        drop(second);
+        assert!(Path::new(other).exists() && !can_be_found(&[path, other]));
+        std::fs::remove_file(path).unwrap();
+        std::fs::write(path, "no socket").unwrap();
+        assert!(!can_be_found(&[path]));
+        drop(first);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -83,7 +83,7 @@ impl Service {
                     ConnectionId::Domain(domid) => host.connect_again(domid, ring),
                     ConnectionId::Socket(number) => {
                         let pair = inventory.kept.remove(&number)?;
-                        doors.link(number, pair).map(Link::Kept)
+                        doors.link_again(number, pair).map(Link::Kept)
                     }
                 });
                 server.map_err(|error| saved::unusable(&arguments.state_directory, error))?
@@ -99,6 +99,7 @@ impl Service {
                 server
             }
         };
+        doors.settle();
         saved::keep(&mut server);
         let terminate = terminate(&epoll).map_err(system("prepare for signals"))?;
         doors.open(&mut server, inventory)?;

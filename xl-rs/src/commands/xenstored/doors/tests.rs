@@ -90,7 +90,7 @@ fn life(places: &Places, ends: &AtomicBool) {
             let link = |_: &mut NoXen, id, _| match id {
                 ConnectionId::Socket(number) => {
                     let pair = inventory.kept.remove(&number)?;
-                    doors.link(number, pair).map(Link::Kept)
+                    doors.link_again(number, pair).map(Link::Kept)
                 }
                 ConnectionId::Domain(_) => None,
             };
@@ -98,6 +98,7 @@ fn life(places: &Places, ends: &AtomicBool) {
         }
         None => Server::new(State::new(), NoXen, log),
     };
+    doors.settle();
     keep(&mut server);
     if is_first {
         doors.listeners = vec![UnixListener::bind(&places.socket).unwrap().into()];
@@ -259,4 +260,25 @@ fn fuzz_kills_under_load() {
     };
     let mut end = || format!("{}:{}", steps[below(7) as usize], 1 + below(150));
     under_load("fuzz", &(0..kills).map(|_| end()).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_keeper_hears_of_a_connection_that_cannot_be_served() {
+    use rustix::fs::{MemfdFlags, memfd_create};
+    use rustix::net::{AddressFamily, RecvFlags, SocketType, recv, socketpair};
+    use std::os::unix::net::UnixStream;
+
+    let kind = SocketType::SEQPACKET;
+    let (near, far) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+    let file = || memfd_create("test", MemfdFlags::CLOEXEC).unwrap();
+    let keeper = Keeper::behind(near);
+    keeper.serve();
+    // Nothing can be waited for there.
+    let no_epoll = Rc::new(file());
+    let doors = Doors::at(Vec::new(), keeper, &no_epoll);
+    let (server, _program) = UnixStream::pair().unwrap();
+    assert!(doors.link(7, Pair::new(server.into(), file())).is_none());
+    let mut told = [0; 8];
+    recv(&far, &mut told, RecvFlags::DONTWAIT).unwrap();
+    assert_eq!(told, [5, 0, 0, 0, 7, 0, 0, 0], "a Close of 7");
 }

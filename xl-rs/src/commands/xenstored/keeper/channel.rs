@@ -21,6 +21,9 @@ use crate::commands::xenstored::error::{XenstoredError, file, system};
 /// How long a keeper may take for its next word when it tells what it holds.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
+/// The peek offset of a socket that is at its end: no server's ([`kept`](super::super::kept)).
+const ENDED: i32 = i32::MIN;
+
 /// The descriptors of a connection.
 #[derive(Debug)]
 pub struct Pair {
@@ -35,6 +38,11 @@ impl Pair {
     pub fn new(socket: OwnedFd, out: OwnedFd) -> Rc<Self> {
         Rc::new(Self { socket, out: RefCell::new(Rc::new(out)) })
     }
+
+    /// Whether a server has said that the connection is at its end. The keeper may not have heard of it.
+    pub fn has_ended(&self) -> bool {
+        host_sys::peek::offset(&self.socket) == Ok(ENDED)
+    }
 }
 
 /// What a keeper holds.
@@ -44,6 +52,8 @@ pub struct Inventory {
     pub listeners: Vec<OwnedFd>,
     /// Connections by their numbers.
     pub kept: BTreeMap<u32, Rc<Pair>>,
+    /// Numbers of connections for which no descriptor was left here.
+    cut: Vec<u32>,
 }
 
 /// A keeper, and what it was given.
@@ -81,7 +91,7 @@ impl Keeper {
             channel: RefCell::new(Some(channel)),
             child: RefCell::new(child),
             kept: RefCell::new(inventory.kept.clone()),
-            ended: RefCell::default(),
+            ended: RefCell::new(inventory.cut.clone()),
             is_serving: Cell::new(false),
         })
     }
@@ -134,7 +144,21 @@ impl Keeper {
     /// From here on a connection that is dropped is at its end.
     pub fn serve(&self) {
         self.is_serving.set(true);
+        self.settle();
+    }
+
+    /// What was dropped so far is at its end. To be said before the store is saved without it.
+    pub fn settle(&self) {
+        self.ended.borrow().iter().for_each(|&number| self.mark(number));
         self.tell();
+    }
+
+    /// Has a connection show that it is at its end to whoever finds it.
+    fn mark(&self, number: u32) {
+        if let Some(pair) = self.kept.borrow().get(&number) {
+            // A socket takes it always.
+            let _ = host_sys::peek::set_offset(&pair.socket, ENDED);
+        }
     }
 
     /// Leaves all connections to the next xenstored.
@@ -149,6 +173,7 @@ impl Keeper {
         }
         self.ended.borrow_mut().push(number);
         if self.is_serving.get() {
+            self.mark(number);
             self.tell();
         }
     }
@@ -161,9 +186,10 @@ impl Keeper {
             let told = channel.as_ref().map_or(Ok(()), |channel| {
                 message::send(channel, Kind::Close, number, &[], SendFlags::DONTWAIT)
             });
-            // One that is lost hears of nothing, and the next one is not told of this connection.
-            if matches!(told, Err(Errno::AGAIN | Errno::INTR)) {
-                return;
+            match told {
+                // One that is lost hears of nothing, and the next one is not told of this connection.
+                Ok(()) | Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {}
+                Err(_) => return,
             }
             self.kept.borrow_mut().remove(&number);
             ended.pop();
@@ -202,24 +228,48 @@ impl Keeper {
     /// Starts another keeper in the place of one that is gone, and hands everything over. The
     /// listeners go last: from then on it takes up connections.
     pub fn replace_keeper(&self, listeners: &[OwnedFd]) -> Result<(), XenstoredError> {
-        self.channel.take();
-        if let Some(mut child) = self.child.take() {
-            // It may be stuck rather than gone; two of them would be one too many.
-            let _ = child.kill();
-            let _ = child.wait();
+        // It may be stuck rather than gone; two of them would be one too many.
+        if let Some(channel) = self.channel.take() {
+            dismiss(&channel);
+        }
+        if let Some(child) = self.child.take() {
+            end(child);
         }
         self.tell();
         let (channel, child) = start()?;
-        let wait = SendFlags::empty();
-        for (&number, pair) in &*self.kept.borrow() {
-            let out = pair.out.borrow();
-            message::send(&channel, Kind::Kept, number, &[pair.socket.as_fd(), out.as_fd()], wait)
-                .map_err(system("hand sockets to a keeper"))?;
-        }
         *self.channel.borrow_mut() = Some(channel);
-        *self.child.borrow_mut() = Some(child);
-        self.give_listeners(listeners).map_err(system("hand listeners to a keeper"))
+        let given = self.give_kept().map_err(system("hand sockets to a keeper")).and_then(|()| {
+            self.give_listeners(listeners).map_err(system("hand listeners to a keeper"))
+        });
+        match given {
+            Ok(()) => *self.child.borrow_mut() = Some(child),
+            Err(_) => end(child),
+        }
+        given
     }
+
+    fn give_kept(&self) -> Result<(), Errno> {
+        let channel = self.channel.borrow();
+        let Some(channel) = &*channel else { return Err(Errno::PIPE) };
+        self.kept.borrow().iter().try_for_each(|(&number, pair)| {
+            let out = pair.out.borrow();
+            let descriptors = [pair.socket.as_fd(), out.as_fd()];
+            message::send(channel, Kind::Kept, number, &descriptors, SendFlags::empty())
+        })
+    }
+}
+
+/// Has a keeper end that is of no use: nobody would find it any more, and it would hold what it has for
+/// ever.
+fn dismiss(channel: &OwnedFd) {
+    // One that is gone hears nothing.
+    let _ = message::send(channel, Kind::End, 0, &[], SendFlags::DONTWAIT);
+}
+
+/// Ends a keeper of this process.
+fn end(mut child: Child) {
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// The keeper is gone.
@@ -230,7 +280,10 @@ pub struct Lost;
 fn find(path: &str) -> Option<(OwnedFd, Inventory)> {
     let channel = join(path).ok()?;
     hear_all(&channel)
-        .inspect_err(|why| tracing::warn!("the keeper of sockets is not of use: {why}"))
+        .inspect_err(|why| {
+            tracing::warn!("the keeper of sockets is not of use, and has to end: {why}");
+            dismiss(&channel);
+        })
         .ok()
         .map(|inventory| (channel, inventory))
 }
@@ -257,9 +310,17 @@ fn start() -> Result<(OwnedFd, Child), XenstoredError> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(system("start a keeper of sockets"))?;
-    let channel = join(PATH).map_err(|errno| file("connect to", PATH)(errno.into()))?;
-    hear_all(&channel).map_err(system("hear a keeper of sockets"))?;
-    Ok((channel, child))
+    let joined = join(PATH).map_err(|errno| file("connect to", PATH)(errno.into()));
+    let heard = joined.and_then(|channel| {
+        hear_all(&channel).map_err(system("hear a keeper of sockets")).map(|_| channel)
+    });
+    match heard {
+        Ok(channel) => Ok((channel, child)),
+        Err(error) => {
+            end(child);
+            Err(error)
+        }
+    }
 }
 
 /// The place where a keeper is found, of which the one before has gone.
@@ -293,6 +354,8 @@ fn hear_all(channel: &OwnedFd) -> Result<Inventory, std::io::Error> {
             (Some(Kind::Kept), [Some(socket), Some(out)]) => {
                 inventory.kept.insert(number, Pair::new(socket, out));
             }
+            // The program had better hear of it.
+            (Some(Kind::Kept), _) => inventory.cut.push(number),
             (Some(Kind::Ready), _) if is_known => return Ok(inventory),
             (Some(Kind::Ready), _) => {
                 return Err(std::io::Error::other("it is of another version of this program"));
@@ -310,3 +373,6 @@ fn next(channel: &OwnedFd) -> Result<Message, std::io::Error> {
     let message = message::receive(channel, RecvFlags::empty())?;
     message.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
 }
+
+#[cfg(test)]
+mod tests;

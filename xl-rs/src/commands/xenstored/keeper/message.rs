@@ -1,5 +1,6 @@
 //! What a keeper and a xenstored tell each other: a kind, a number, descriptors. Either may be a build
-//! of another day, so none of this changes without [`VERSION`].
+//! of another day, so none of this changes without [`VERSION`], and [`Kind::End`] never does: it is what one
+//! says to a keeper whose version it does not know.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -72,17 +73,21 @@ pub fn send(
     sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, flags | SendFlags::NOSIGNAL).map(drop)
 }
 
-/// Takes a message; `None` when the other end is gone.
+/// Takes a message; `None` when the other end is gone, and all that it said was taken.
 pub fn receive(socket: impl AsFd, flags: RecvFlags) -> Result<Option<Message>, Errno> {
     let mut bytes = [0; 8];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut iov = [IoSliceMut::new(&mut bytes)];
     let flags = flags | RecvFlags::CMSG_CLOEXEC;
-    let len = match recvmsg(socket, &mut iov, &mut control, flags) {
-        Ok(received) => received.bytes,
-        Err(Errno::CONNRESET) => 0,
-        Err(errno) => return Err(errno),
+    let len = loop {
+        match recvmsg(&socket, &mut iov, &mut control, flags) {
+            Ok(received) => break received.bytes,
+            // The other end went without hearing everything. That is told once, and before what it had
+            // said itself.
+            Err(Errno::CONNRESET) => {}
+            Err(errno) => return Err(errno),
+        }
     };
     if len == 0 {
         return Ok(None);
@@ -101,4 +106,30 @@ pub fn receive(socket: impl AsFd, flags: RecvFlags) -> Result<Option<Message>, E
         (u64::from_le_bytes(bytes) as u32, (u64::from_le_bytes(bytes) >> 32) as u32);
     let kind = if len == bytes.len() { Kind::from_number(kind) } else { None };
     Ok(Some(Message { kind, number, descriptors }))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    #[test]
+    fn what_was_said_by_one_that_did_not_hear_everything_is_heard() {
+        let flags = SocketFlags::CLOEXEC;
+        let (near, far) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let socket = [near.as_fd()];
+        send(&far, Kind::Kept, 3, &socket, SendFlags::empty()).unwrap();
+        send(&far, Kind::Close, 4, &[], SendFlags::empty()).unwrap();
+        send(&near, Kind::Kept, 5, &[], SendFlags::empty()).unwrap();
+        drop(far);
+        let heard = || receive(&near, RecvFlags::DONTWAIT).unwrap();
+        let first = heard().unwrap();
+        assert_eq!((first.kind, first.number), (Some(Kind::Kept), 3));
+        assert!(matches!(first.descriptors, [Some(_), None]));
+        let second = heard().unwrap();
+        assert_eq!((second.kind, second.number), (Some(Kind::Close), 4));
+        assert!(heard().is_none());
+    }
 }

@@ -1,8 +1,9 @@
 //! The keeper's life.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with};
@@ -10,6 +11,9 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with};
 use super::message::{self, Kind, Message};
 use crate::commands::xenstored::XenstoredError;
 use crate::commands::xenstored::error::system;
+
+/// When connections are tried again that could not be taken up: what they need may come back elsewhere.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A connection.
 struct Kept {
@@ -27,8 +31,9 @@ struct Process {
     kept: Vec<Kept>,
     /// The last number that was given.
     last: u32,
-    /// No descriptor was left for a connection, and none was given back since.
-    is_full: bool,
+    /// A connection could not be taken up, since something is used up: none is before this, unless one
+    /// was given back.
+    full_until: Option<Instant>,
     ends: bool,
 }
 
@@ -42,7 +47,8 @@ pub fn run() -> Result<(), XenstoredError> {
 pub fn keep(control: BorrowedFd<'_>) -> Result<(), XenstoredError> {
     let mut process = Process::default();
     while !process.ends {
-        let accepts = process.xenstored.is_some() && !process.is_full;
+        let left = process.left_full();
+        let accepts = process.xenstored.is_some() && left.is_none();
         let (came, said, connections) = {
             let mut places = Vec::with_capacity(4);
             places.push(PollFd::from_borrowed_fd(control, PollFlags::IN));
@@ -52,7 +58,7 @@ pub fn keep(control: BorrowedFd<'_>) -> Result<(), XenstoredError> {
             if accepts {
                 places.extend(process.listeners.iter().map(|l| PollFd::new(l, PollFlags::IN)));
             }
-            match poll(&mut places, None) {
+            match poll(&mut places, left.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(system("wait for events")(errno)),
             }
@@ -75,6 +81,16 @@ pub fn keep(control: BorrowedFd<'_>) -> Result<(), XenstoredError> {
 }
 
 impl Process {
+    /// For how long no connections are taken up.
+    fn left_full(&mut self) -> Option<Timespec> {
+        let left = self.full_until?.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.full_until = None;
+            return None;
+        }
+        Timespec::try_from(left).ok()
+    }
+
     /// Takes what the xenstored has said, whether or not it lives.
     fn listen(&mut self) {
         while let Some(xenstored) = &self.xenstored {
@@ -102,7 +118,7 @@ impl Process {
             }
             (Some(Kind::Close), _) => {
                 self.kept.retain(|kept| kept.number != message.number);
-                self.is_full = false;
+                self.full_until = None;
             }
             (Some(Kind::End), _) => self.ends = true,
             _ => {}
@@ -120,27 +136,33 @@ impl Process {
             })
             .and_then(|()| self.kept.iter().try_for_each(|kept| kept.show(&next)))
             .and_then(|()| message::send(&next, Kind::Ready, 0, &[], wait));
-        // One that was killed while it listened is no loss: the next one hears the same.
-        self.xenstored = told.is_ok().then_some(next);
-        self.is_full = false;
+        self.xenstored = Some(next);
+        self.full_until = None;
+        if told.is_err() {
+            // One that was killed while it listened is no loss: the next one hears the same. It may have
+            // said that it needs nothing.
+            self.listen();
+            self.xenstored = None;
+        }
     }
 
     /// Takes up one connection at each listener that has one.
     fn accept(&mut self) {
         for index in 0..self.listeners.len() {
             let Some(listener) = self.listeners.get(index) else { return };
+            // First: a connection for which it cannot be had would be lost.
+            let Ok(out) = rustix::fs::memfd_create("xenstored", MemfdFlags::CLOEXEC) else {
+                self.full_until = Some(Instant::now() + AGAIN_AFTER);
+                return;
+            };
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let socket = match accept_with(listener, flags) {
                 Ok(socket) => socket,
                 Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => continue,
                 Err(_) => {
-                    self.is_full = true;
-                    return;
+                    self.full_until = Some(Instant::now() + AGAIN_AFTER);
+                    continue;
                 }
-            };
-            let Ok(out) = rustix::fs::memfd_create("xenstored", MemfdFlags::CLOEXEC) else {
-                self.is_full = true;
-                return;
             };
             let number = self.next_number();
             let kept = Kept { number, socket, out };
@@ -170,3 +192,6 @@ impl Kept {
         message::send(xenstored, Kind::Kept, self.number, &descriptors, SendFlags::empty())
     }
 }
+
+#[cfg(test)]
+mod tests;
