@@ -289,7 +289,8 @@ fn vlan() -> Verdict {
         let (code, said) = first.try_sh(&format!("ping -c 1 -W 3 {address}"))?;
         ensure!((code == 0) == reached, "VLAN 7 to {address}: {said}");
     }
-    // The same interface outside of it.
+    // The same interface outside of it. Its directory is what the end of the old one is seen by.
+    first.sh("[ -d /sys/devices/vif-0 ]")?;
     argv(&[XLR, "network-detach", "first", "0"])?.success()?;
     first.await_gone("vif-0")?;
     argv(&[XLR, "network-attach", "first", "devid=0"])?.success()?;
