@@ -16,6 +16,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("host-sys", &[]),
     ("xenstore", &["xen-sys"]),
     ("domain-builder", &["xen-sys", "libxc-safe", "xenstore"]),
+    ("ib-protocol", &[]),
     ("xl-rs", &["xen-sys", "libxc-safe", "host-sys", "xenstore", "domain-builder"]),
     ("lab", &["xen-sys", "libxc-safe", "xenstore", "domain-builder"]),
 ];
