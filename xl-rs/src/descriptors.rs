@@ -2,12 +2,12 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// As many as the host allows: whoever serves every domain has some for each. Where that is refused
-/// the limit stays what it is.
+/// As many as the host allows: whoever serves every domain, or every program, has some for each.
+/// Where that is refused, which is logged, the limit stays what it is.
 pub fn as_many_as_allowed() {
     let limit = getrlimit(Resource::Nofile);
     let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, most) {
-        tracing::info!(%error, "the limit on descriptors stays");
+        tracing::warn!("the number of descriptors cannot be raised: {error}");
     }
 }

@@ -28,6 +28,7 @@ mod policy;
 mod store;
 mod store_killed;
 mod store_large;
+mod store_lives;
 mod store_sockets;
 mod supervise;
 mod undo;

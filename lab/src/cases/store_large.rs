@@ -1,7 +1,7 @@
 //! A store of 50,000 nodes: nobody waits for its image to be written, memory stays what it was, and a
 //! kill in the middle of the image loses nothing.
 
-use super::store_killed::{end_first, server};
+use super::store_lives::{end_first, server};
 use crate::case::{Case, Group};
 use crate::dom0::host::{Stop, Verdict};
 use crate::xenstored::Xenstored;

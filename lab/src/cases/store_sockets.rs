@@ -1,7 +1,9 @@
 //! `xlr xenstored` is killed under programs that are connected to its unix sockets: its keeper holds
 //! them, and the programs do not notice. Without a keeper they close, and are opened anew.
 
-use super::store_killed::{End, PID_FILE, end_by, server, steps_of};
+use super::store_lives::{
+    End, Loads, PID_FILE, Round, counter, end_by, failed, lives, server, steps_of,
+};
 use crate::case::{Case, Group};
 use crate::dom0::host::{Stop, Verdict, argv, await_text, config, console, run};
 use crate::dom0::init;
@@ -13,7 +15,6 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdout, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use xenstore::client::{Client, Nodes as _, SOCKETS};
 use xenstore::wire::Request;
@@ -46,62 +47,8 @@ fn ends(times: &[u32]) -> Vec<End> {
     joined.into_iter().chain(steps_of(&STEPS, times)).collect()
 }
 
-fn failed(error: impl std::fmt::Display) -> String {
-    error.to_string()
-}
-
-/// A program under load. It says how often it went round, or what it missed.
-struct Load {
-    name: &'static str,
-    rounds: Arc<AtomicU32>,
-    thread: JoinHandle<Result<(), String>>,
-}
-
-type Round = Box<dyn FnMut(u32) -> Result<(), String> + Send>;
-
-impl Load {
-    fn start(
-        name: &'static str,
-        ends: &Arc<AtomicBool>,
-        make: impl FnOnce() -> Result<Round, String>,
-    ) -> Result<Load, Stop> {
-        let mut round = make()?;
-        let (stop, rounds) = (Arc::clone(ends), Arc::<AtomicU32>::default());
-        let count = Arc::clone(&rounds);
-        let thread = std::thread::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                round(count.load(Ordering::Relaxed))?;
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(())
-        });
-        Ok(Load { name, rounds, thread })
-    }
-}
-
 fn connect() -> Result<Client, String> {
     Client::connect_to(SOCKETS[0]).map_err(failed)
-}
-
-/// A write, its event, a read: each once.
-fn counter() -> Result<Round, String> {
-    let mut store = connect()?;
-    let path = "/lab/socket-sequence";
-    let patience = Some(Duration::from_secs(60));
-    store.watch(path, "count").map_err(failed)?;
-    store.next_event(patience).map_err(failed)?.ok_or("no event of the watch")?;
-    Ok(Box::new(move |number| {
-        let number = number.to_string();
-        store.write(path, &number).map_err(failed)?;
-        let event = store.next_event(patience).map_err(failed)?;
-        let event = event.ok_or_else(|| format!("no event of write {number}"))?;
-        let found = store.read_text(path).map_err(failed)?;
-        if event.path.as_str() != path || found != number || store.events_waiting() > 0 {
-            let more = store.events_waiting();
-            return Err(format!("write {number}: {}, {found}, {more} events", event.path));
-        }
-        Ok(())
-    }))
 }
 
 /// Transactions that add to a number that nobody else changes: a commit that was lost or done twice
@@ -199,58 +146,15 @@ impl Drop for Watched {
 }
 
 /// All programs at once.
-struct Loads {
-    ends: Arc<AtomicBool>,
-    loads: Vec<Load>,
-}
-
-impl Loads {
-    fn start() -> Result<Loads, Stop> {
-        let ends = Arc::<AtomicBool>::default();
-        let watched = Watched::start()?;
-        let loads = vec![
-            Load::start("counter", &ends, counter)?,
-            Load::start("transactions", &ends, transactions)?,
-            Load::start("bursts", &ends, bursts)?,
-            Load::start("visitors", &ends, visitors)?,
-            Load::start("xenstore-watch", &ends, || watched.round())?,
-        ];
-        Ok(Loads { ends, loads })
-    }
-
-    fn rounds(&self) -> Vec<u32> {
-        self.loads.iter().map(|load| load.rounds.load(Ordering::Relaxed)).collect()
-    }
-
-    fn ended_early(&self) -> bool {
-        self.loads.iter().any(|load| load.thread.is_finished())
-    }
-
-    /// Waits until each has gone round again.
-    fn go_on(&self) -> Verdict {
-        let before = self.rounds();
-        let start = Instant::now();
-        while self.rounds().iter().zip(&before).any(|(now, before)| now < &(before + 2)) {
-            let stuck = self.ended_early() || start.elapsed() > Duration::from_secs(60);
-            ensure!(!stuck, "not all go on: {before:?}, {:?}", self.rounds());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
-    }
-
-    fn end(self) -> Verdict {
-        self.ends.store(true, Ordering::Relaxed);
-        let mut wrong = Vec::new();
-        for Load { name, rounds, thread } in self.loads {
-            match thread.join() {
-                Ok(Ok(())) => eprintln!("{name}: {} rounds", rounds.load(Ordering::Relaxed)),
-                Ok(Err(why)) => wrong.push(format!("{name}: {why}")),
-                Err(_) => wrong.push(format!("{name} panicked")),
-            }
-        }
-        ensure!(wrong.is_empty(), "{}", wrong.join("; "));
-        Ok(())
-    }
+fn all_loads() -> Result<Loads, Stop> {
+    let mut loads = Loads::default();
+    let watched = Watched::start()?;
+    loads.start("counter", || counter(connect()?, "/lab/socket-sequence"))?;
+    loads.start("transactions", transactions)?;
+    loads.start("bursts", bursts)?;
+    loads.start("visitors", visitors)?;
+    loads.start("xenstore-watch", || watched.round())?;
+    Ok(loads)
 }
 
 /// The process that holds the sockets.
@@ -304,57 +208,20 @@ fn consoled_carries_on() -> Verdict {
     Ok(())
 }
 
-/// Servers end in these ways, one after the other; `look` is asked after each.
-fn lives(ends: &[End], mut look: impl FnMut() -> Verdict) -> Result<Child, Stop> {
-    end_by(Signal::KILL)?;
-    let mut seed = 0x1234_5678_u64;
-    for (number, end) in ends.iter().enumerate() {
-        let start = Instant::now();
-        let mut server = match *end {
-            End::Step(step, times) => server(Some((step, times)))?,
-            End::Random | End::Late => server(None)?,
-        };
-        if let End::Random | End::Late = end {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            std::thread::sleep(Duration::from_millis((seed >> 33) % 400));
-            server.kill()?;
-        }
-        let status = loop {
-            if let Some(status) = server.try_wait()? {
-                break status;
-            }
-            look()?;
-            ensure!(start.elapsed() < Duration::from_secs(60), "{end:?} does not come");
-            std::thread::sleep(Duration::from_millis(1));
-        };
-        ensure!(status.code().is_none(), "end {number}, {end:?}: it ended by itself: {status}");
-        eprintln!("end {number}, {end:?}: {:?}", start.elapsed());
-        look()?;
-    }
-    server(None)
-}
-
 fn under_load(ends: &[End]) -> Verdict {
     let keeper = keeper()?;
     argv(&["xenstore-write", "/lab", ""])?.success()?;
     let before = descriptors(keeper)?;
-    let loads = Loads::start()?;
+    let mut loads = all_loads()?;
     // One that is gone by the time that a server comes again.
     let gone = UnixStream::connect(SOCKETS[0])?;
     let mut gone = Some(gone);
     let last = lives(ends, || {
         gone.take();
-        ensure!(!loads.ended_early(), "a program ended early");
-        Ok(())
+        loads.all_go()
     });
-    let mut last = match last {
-        Ok(last) => last,
-        Err(why) => {
-            loads.end()?;
-            return Err(why);
-        }
-    };
-    let after = loads.go_on();
+    let mut last = loads.end_unless(last)?;
+    let after = loads.go_on(2);
     loads.end()?;
     after?;
     consoled_carries_on()?;
@@ -406,30 +273,27 @@ fn xl_create() -> Verdict {
 /// The keeper ends: another one has everything, so that the server may end as well.
 fn keeper_killed() -> Verdict {
     let first = keeper()?;
-    let loads = Loads::start()?;
+    let mut loads = all_loads()?;
     let rounds = || -> Verdict {
-        loads.go_on()?;
+        loads.go_on(2)?;
         let last = keeper()?;
         kill_process(last, Signal::KILL).map_err(std::io::Error::from)?;
-        loads.go_on()?;
+        loads.go_on(2)?;
         let next = keeper()?;
         ensure!(next != last, "the keeper is {last:?} still");
-        let mut server = lives(&[End::Random, End::Step("sent", 9)], || {
-            ensure!(!loads.ended_early(), "a program ended early");
-            Ok(())
-        })?;
-        loads.go_on()?;
+        let mut first_server = lives(&[End::Random, End::Step("sent", 9)], || loads.all_go())?;
+        loads.go_on(2)?;
         ensure!(keeper()? == next, "there is another keeper");
         // Again, with a server that has found its keeper rather than started it.
         kill_process(next, Signal::KILL).map_err(std::io::Error::from)?;
-        loads.go_on()?;
-        server.kill()?;
-        server.wait()?;
-        let mut server = super::store_killed::server(None)?;
-        loads.go_on()?;
+        loads.go_on(2)?;
+        first_server.kill()?;
+        first_server.wait()?;
+        let mut last = server(None)?;
+        loads.go_on(2)?;
         ensure!(keeper()? != first, "there is no other keeper");
-        server.kill()?;
-        server.wait()?;
+        last.kill()?;
+        last.wait()?;
         argv(&["/bin/xlr", "xenstored", "--pid-file", PID_FILE])?.success()?;
         Ok(())
     };
@@ -442,13 +306,13 @@ fn keeper_killed() -> Verdict {
 fn upgrade() -> Verdict {
     let newer = "/tmp/newer-xlr";
     std::fs::copy("/bin/xlr", newer)?;
-    let loads = Loads::start()?;
+    let mut loads = all_loads()?;
     let keeper_before = keeper()?;
     let goes = || -> Verdict {
-        loads.go_on()?;
+        loads.go_on(2)?;
         end_by(Signal::TERM)?;
         argv(&[newer, "xenstored", "--pid-file", PID_FILE])?.success()?;
-        loads.go_on()?;
+        loads.go_on(2)?;
         let pid = std::fs::read_to_string(PID_FILE)?;
         let program = std::fs::read_link(format!("/proc/{}/exe", pid.trim()))?;
         ensure!(program.as_os_str() == newer, "{} serves", program.display());

@@ -6,12 +6,12 @@
 //!
 //! What it never does: repeat a request that may have been carried out and would have another effect the
 //! second time. A request whose reply was lost is repeated when it only reads or begins a transaction
-//! ([`is_repeatable`]); any other, a write too, fails with [`Error::Disconnected`], and the one after it goes out over
-//! the new connection. A transaction ends with its connection, and is begun again as after a conflict,
-//! unless it was its commit that was not answered.
+//! ([`is_repeatable`]); any other, a write too, fails with [`Error::Disconnected`], and the one after it
+//! goes out over the new connection. A transaction ends with its connection, and is begun again as after
+//! a conflict, unless it was its commit that was not answered.
 //!
-//! Patience counts from when the loss is noticed. When it is over, each further call tries once, and the watches wait for
-//! the one that succeeds.
+//! Patience counts from when the loss is noticed. When it is over, each further call tries once, and the
+//! watches wait for the one that succeeds.
 
 use std::io;
 use std::path::{Path, PathBuf};

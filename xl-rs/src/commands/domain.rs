@@ -9,7 +9,10 @@ use crate::cli::number::digits;
 use crate::state::State;
 use crate::state::lock::{Lock, Subject};
 use libxc_safe::{DomainInfo, Xen};
-use std::time::Duration;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
 use xen_sys::types::Domid;
 use xenstore::client::{Client, Nodes};
 
@@ -112,6 +115,39 @@ pub fn wait_for_event(store: &mut Client, timeout: Option<Duration>) -> Result<b
         Err(xenstore::client::Error::EventsLost { .. }) => Ok(true),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Waits until the store has an event, one of `others` can be read, or it is `until`; tells which of
+/// `others` can be, or nothing if only the time has passed. Events are taken from the store: whoever
+/// waits looks at everything anew.
+pub fn wait_for_any(
+    store: &mut Client,
+    others: &[BorrowedFd<'_>],
+    until: Option<Instant>,
+) -> Result<Option<Vec<bool>>, CommandError> {
+    // Events may have come along with the answer to a request, where poll does not see them.
+    let mut readable = vec![false; others.len()];
+    while store.events_waiting() == 0 {
+        let left = until.map(|until| {
+            Timespec::try_from(until.saturating_duration_since(Instant::now())).unwrap_or_default()
+        });
+        let store_fd = PollFd::new(&*store, PollFlags::IN);
+        let mut fds: Vec<_> = others.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        fds.push(store_fd);
+        match poll(&mut fds, left.as_ref()) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {
+                for (readable, fd) in readable.iter_mut().zip(&fds) {
+                    *readable = !fd.revents().is_empty();
+                }
+                break;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(CommandError::Wait { source: errno.into() }),
+        }
+    }
+    while wait_for_event(store, Some(Duration::ZERO))? {}
+    Ok(Some(readable))
 }
 
 #[cfg(test)]

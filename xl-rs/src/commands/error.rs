@@ -289,6 +289,13 @@ pub enum CommandError {
     /// A device could not be attached or detached.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The system would not wait for events.
+    #[error("cannot wait for events")]
+    Wait {
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
     /// Signals could not be held off.
     #[error(
         "cannot catch signals, without which Ctrl-C would leave half of a domain; nothing was done"

@@ -20,8 +20,7 @@ use crate::state::lock::Subject;
 use domain_builder::apply::Created;
 use domain_builder::undo::Identity;
 use libxc_safe::{DomainInfo, ShutdownReason, Xen};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -179,26 +178,12 @@ impl Foreground<'_> {
 
     /// Waits for an event of the store's, a signal, or the time.
     fn wait(&mut self, signals: &Signals, until: Option<Instant>) -> Result<Woken, CommandError> {
-        // Events may have come along with the answer to a request, where poll does not see them.
-        while self.store.events_waiting() == 0 {
-            let left = until.map(|until| {
-                Timespec::try_from(until.saturating_duration_since(Instant::now()))
-                    .unwrap_or_default()
-            });
-            let mut fds = [
-                PollFd::new(signals.came(), PollFlags::IN),
-                PollFd::new(&*self.store, PollFlags::IN),
-            ];
-            match poll(&mut fds, left.as_ref()) {
-                Ok(0) => return Ok(Woken::Time),
-                Ok(_) if !fds[0].revents().is_empty() => return Ok(Woken::Signal),
-                Ok(_) => break,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(CommandError::Signals { source: errno.into() }),
-            }
-        }
-        while domain::wait_for_event(self.store, Some(Duration::ZERO))? {}
-        Ok(Woken::Event)
+        let signal = [signals.came().as_fd()];
+        Ok(match domain::wait_for_any(self.store, &signal, until)?.as_deref() {
+            None => Woken::Time,
+            Some([true]) => Woken::Signal,
+            Some(_) => Woken::Event,
+        })
     }
 
     /// Attaches the console, if it is wanted, in a thread of its own.

@@ -11,8 +11,7 @@ use crate::cli::{Until, WaitArgs};
 use crate::state::State;
 use crate::state::lock::Subject;
 use libxc_safe::{DomainInfo, ShutdownReason, Xen};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -144,33 +143,18 @@ fn judge(until: Until, found: bool, now: Option<Now>, follows: bool) -> Verdict 
     }
 }
 
-/// Waits for a reason to look again; tells whether there is one before the deadline.
+/// Waits for a reason to look again; tells whether there is one before the time.
 fn wait(
     store: &mut Client,
     released: &mut Option<UnixStream>,
-    deadline: Option<Instant>,
+    until: Option<Instant>,
 ) -> Result<bool, CommandError> {
-    while store.events_waiting() == 0 {
-        let left = deadline.map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            Timespec::try_from(left).unwrap_or_default()
-        });
-        let mut fds = vec![PollFd::new(&*store, PollFlags::IN)];
-        fds.extend(released.as_ref().map(|released| PollFd::new(released, PollFlags::IN)));
-        match poll(&mut fds, left.as_ref()) {
-            Ok(0) => return Ok(false),
-            Ok(_) => {
-                if fds.get(1).is_some_and(|fd| !fd.revents().is_empty()) {
-                    *released = None;
-                }
-                break;
-            }
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(CommandError::Signals { source: errno.into() }),
-        }
+    let others: Vec<_> = released.iter().map(AsFd::as_fd).collect();
+    let readable = domain::wait_for_any(store, &others, until)?;
+    if readable.as_ref().is_some_and(|readable| readable.contains(&true)) {
+        *released = None;
     }
-    while domain::wait_for_event(store, Some(Duration::ZERO))? {}
-    Ok(true)
+    Ok(readable.is_some())
 }
 
 #[cfg(test)]

@@ -39,6 +39,15 @@ impl State {
         remove(&self.restart_path(uuid))
     }
 
+    /// The configuration of a restart that has not come to its end, if no command works on it.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn cut_short_of(&self, uuid: Uuid) -> Result<Option<PathBuf>, StateError> {
+        let path = self.restart_path(uuid);
+        Ok((path.exists() && !self.is_locked(Subject::Uuid(uuid))?).then_some(path))
+    }
+
     /// Restarts that have not come to their end, and that no command works on: UUID and file.
     ///
     /// # Errors
@@ -46,9 +55,7 @@ impl State {
     pub fn cut_short(&self) -> Result<Vec<(Uuid, PathBuf)>, StateError> {
         let mut found = Vec::new();
         for uuid in self.restarting()? {
-            if !self.is_locked(Subject::Uuid(uuid))? {
-                found.push((uuid, self.restart_path(uuid)));
-            }
+            found.extend(self.cut_short_of(uuid)?.map(|path| (uuid, path)));
         }
         Ok(found)
     }

@@ -27,6 +27,27 @@ struct Held {
     file: Option<File>,
 }
 
+impl Held {
+    /// Takes the lock once more; false if it is xl's and the operation does not wait.
+    fn take(&mut self, operation: FlockOperation) -> Result<bool, StateError> {
+        if self.count == 0 {
+            let path = Path::new(PATH);
+            let file = open(path)?;
+            while let Some(file) = &file {
+                match fcntl_lock(file, operation) {
+                    Ok(()) => break,
+                    Err(Errno::INTR) => {}
+                    Err(Errno::AGAIN | Errno::ACCESS) => return Ok(false),
+                    Err(errno) => return Err(StateError::io("lock", path, errno.into())),
+                }
+            }
+            self.file = file;
+        }
+        self.count += 1;
+        Ok(true)
+    }
+}
+
 /// The lock, shared; gone when the last one of this process is dropped.
 #[derive(Debug)]
 pub struct XlLock(());
@@ -44,21 +65,8 @@ impl XlLock {
         let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
         if held.count == 0 {
             tell(format_args!("Waiting for xl, which is making a domain and holds {PATH}"));
-            let path = Path::new(PATH);
-            let file = open(path)?;
-            loop {
-                match file
-                    .as_ref()
-                    .map_or(Ok(()), |file| fcntl_lock(file, FlockOperation::LockShared))
-                {
-                    Err(Errno::INTR) => {}
-                    Err(errno) => return Err(StateError::io("lock", path, errno.into())),
-                    Ok(()) => break,
-                }
-            }
-            held.file = file;
         }
-        held.count += 1;
+        held.take(FlockOperation::LockShared)?;
         Ok(Self(()))
     }
 
@@ -72,20 +80,7 @@ impl XlLock {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(None),
         };
-        if held.count == 0 {
-            let path = Path::new(PATH);
-            let file = open(path)?;
-            if let Some(file) = &file {
-                match fcntl_lock(file, FlockOperation::NonBlockingLockShared) {
-                    Ok(()) => {}
-                    Err(Errno::AGAIN | Errno::ACCESS) => return Ok(None),
-                    Err(errno) => return Err(StateError::io("lock", path, errno.into())),
-                }
-            }
-            held.file = file;
-        }
-        held.count += 1;
-        Ok(Some(Self(())))
+        Ok(held.take(FlockOperation::NonBlockingLockShared)?.then_some(Self(())))
     }
 }
 

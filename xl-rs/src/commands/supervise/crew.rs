@@ -44,14 +44,11 @@ impl Crew {
         &self.came
     }
 
-    /// Whether nobody works.
-    pub fn is_idle(&self) -> bool {
-        self.busy == 0
-    }
-
-    /// Forgets what has not been begun.
-    pub fn finish(&mut self) {
+    /// Forgets what has not been begun, and waits until the rest is done.
+    pub fn finish(mut self) {
         self.waiting.clear();
+        // There is a sender in here, too, so that this cannot end early.
+        for _ in self.answers.iter().take(self.busy) {}
     }
 
     /// The tasks that have ended.

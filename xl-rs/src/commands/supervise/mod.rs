@@ -27,11 +27,10 @@ use book::{Book, Key, Sight, Task};
 use crew::Crew;
 use domain_builder::undo::Identity;
 use libxc_safe::{ShutdownReason, Xen};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -49,8 +48,8 @@ pub fn run(arguments: &SuperviseArgs) -> Result<(), CommandError> {
     }
     let done = supervisor.run();
     // What was begun comes to its end, whatever became of the rest.
-    let finished = supervisor.finish();
-    done.and(finished)
+    supervisor.finish();
+    done
 }
 
 struct Supervisor {
@@ -67,9 +66,6 @@ struct Supervisor {
     book: Book,
     begun: Instant,
 }
-
-/// What is waited for beside the locks of others: answers, signals, the store.
-const OWN: usize = 3;
 
 fn failed(source: io::Error) -> CommandError {
     CommandError::Supervise { source }
@@ -107,7 +103,7 @@ impl Supervisor {
     /// Works until a signal comes.
     fn run(&mut self) -> Result<(), CommandError> {
         while !self.signals.seen() {
-            self.wait(true)?;
+            self.wait()?;
             for (task, answer) in self.crew.answers().map_err(failed)? {
                 self.book.done(task, answer, self.begun.elapsed());
             }
@@ -117,13 +113,8 @@ impl Supervisor {
     }
 
     /// Waits until what was begun is done.
-    fn finish(&mut self) -> Result<(), CommandError> {
+    fn finish(self) {
         self.crew.finish();
-        while !self.crew.is_idle() {
-            self.wait(false)?;
-            self.crew.answers().map_err(failed)?;
-        }
-        Ok(())
     }
 
     /// Reads the hypervisor's list and takes on what is to be done.
@@ -178,34 +169,22 @@ impl Supervisor {
         })
     }
 
-    /// Waits for an event; of store and time only while domains are looked after.
-    fn wait(&mut self, looks: bool) -> Result<(), CommandError> {
-        let now = self.begun.elapsed();
-        let turn = self.book.next_turn().filter(|_| looks);
-        let left = turn.map(|turn| {
-            Timespec::try_from(turn.saturating_sub(now) + Duration::from_millis(1))
-                .unwrap_or_default()
-        });
-        let mut released = Vec::new();
-        if !looks || self.store.events_waiting() == 0 {
-            let mut fds = vec![PollFd::new(self.crew.came(), PollFlags::IN)];
-            if looks {
-                fds.push(PollFd::new(self.signals.came(), PollFlags::IN));
-                fds.push(PollFd::new(&self.store, PollFlags::IN));
-                fds.extend(self.elsewhere.values().map(|came| PollFd::new(came, PollFlags::IN)));
-            }
-            match poll(&mut fds, left.as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(failed(errno.into())),
-            }
-            let ended = fds.iter().skip(OWN).map(|fd| !fd.revents().is_empty());
-            let tasks = self.elsewhere.keys().zip(ended).filter(|(_, ended)| *ended);
-            released.extend(tasks.map(|(task, _)| *task));
-        }
-        self.elsewhere.retain(|task, _| !released.contains(task));
+    /// Waits for an event.
+    fn wait(&mut self) -> Result<(), CommandError> {
+        // A little later: time that is cut short to milliseconds would wake it too early.
+        let turn = self.book.next_turn();
+        let until = turn.map(|turn| self.begun + turn + Duration::from_millis(1));
+        let own = [self.crew.came().as_fd(), self.signals.came().as_fd()];
+        let others: Vec<_> =
+            own.into_iter().chain(self.elsewhere.values().map(AsFd::as_fd)).collect();
+        let Some(readable) = domain::wait_for_any(&mut self.store, &others, until)? else {
+            return Ok(());
+        };
+        let mut ended = readable.into_iter().skip(own.len());
+        let before = self.elsewhere.len();
+        self.elsewhere.retain(|_, _| !ended.next().unwrap_or(false));
         // Whoever let go of it may have been killed, and have left something half done.
-        self.sweeps |= !released.is_empty();
-        while looks && domain::wait_for_event(&mut self.store, Some(Duration::ZERO))? {}
+        self.sweeps |= self.elsewhere.len() < before;
         Ok(())
     }
 }

@@ -17,7 +17,6 @@ use crate::config::source::Sources;
 use crate::state::State;
 use crate::state::lock::Subject;
 use libxc_safe::{ShutdownReason, Xen};
-use std::path::PathBuf;
 use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::{Client, RETURN_PATIENCE};
@@ -72,7 +71,7 @@ fn finish(key: Key, halts: Halts) -> Result<Answer, CommandError> {
 /// Makes the domain of a restart whose command was killed when the old domain was gone already.
 fn start_again(uuid: Uuid) -> Result<Answer, CommandError> {
     let state = State::open()?;
-    let Some(path) = path_of(&state, uuid)? else { return Ok(Answer::Elsewhere) };
+    let Some(path) = state.cut_short_of(uuid)? else { return Ok(Answer::Elsewhere) };
     let text =
         std::fs::read(&path).map_err(|source| CommandError::Read { path: path.clone(), source })?;
     let mut sources = Sources::default();
@@ -94,9 +93,4 @@ fn start_again(uuid: Uuid) -> Result<Answer, CommandError> {
     let name = &job.spec.name;
     tell(format_args!("{name}, whose restart was cut short, runs as domain {}", created.domid));
     Ok(Answer::Gone)
-}
-
-fn path_of(state: &State, uuid: Uuid) -> Result<Option<PathBuf>, CommandError> {
-    let found = state.cut_short()?.into_iter().find(|(other, _)| *other == uuid);
-    Ok(found.map(|(_, path)| path))
 }

@@ -1,9 +1,9 @@
 //! The service as a process of its own, and how others learn that it is ready.
 
 use super::error::{XenstoredError, file, system};
+use crate::commands::notify::tell_manager;
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
@@ -48,7 +48,9 @@ pub fn leave_terminal() -> Result<(), XenstoredError> {
 
 /// Tells whoever waits that the store is served.
 pub fn ready(detached: bool) -> Result<(), XenstoredError> {
-    notify_manager();
+    if let Err(error) = tell_manager() {
+        tracing::warn!("cannot tell the service manager that the store is served: {error}");
+    }
     if !detached {
         return Ok(());
     }
@@ -62,13 +64,4 @@ pub fn ready(detached: bool) -> Result<(), XenstoredError> {
         .unwrap_or(null);
     rustix::stdio::dup2_stderr(&log).map_err(system("redirect messages"))?;
     Ok(())
-}
-
-/// Tells a service manager that speaks systemd's protocol.
-fn notify_manager() {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let sent = UnixDatagram::unbound().and_then(|socket| socket.send_to(b"READY=1", path));
-    if let Err(error) = sent {
-        tracing::warn!("cannot tell the service manager that the store is served: {error}");
-    }
 }

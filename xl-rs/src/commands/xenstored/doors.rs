@@ -26,6 +26,8 @@ pub struct Doors {
     listeners: Vec<OwnedFd>,
     keeper: Option<Rc<Keeper>>,
     epoll: Rc<OwnedFd>,
+    /// Where programs look for listeners.
+    places: &'static [&'static str],
     /// The listeners are heard here.
     are_own: bool,
 }
@@ -47,14 +49,16 @@ impl Doors {
         };
         steps::passed(Step::Joined);
         let listeners = std::mem::take(&mut inventory.listeners);
-        let doors = Self { listeners, keeper, epoll: Rc::clone(epoll), are_own: false };
+        let (epoll, places) = (Rc::clone(epoll), &SOCKETS[..]);
+        let doors = Self { listeners, keeper, epoll, places, are_own: false };
         (doors, inventory)
     }
 
-    /// Doors at these listeners, held by a keeper.
+    /// Doors at these listeners, wherever they are, held by a keeper.
     #[cfg(test)]
     pub fn at(listeners: Vec<OwnedFd>, keeper: Rc<Keeper>, epoll: &Rc<OwnedFd>) -> Self {
-        Self { listeners, keeper: Some(keeper), epoll: Rc::clone(epoll), are_own: false }
+        let (keeper, epoll) = (Some(keeper), Rc::clone(epoll));
+        Self { listeners, keeper, epoll, places: &[], are_own: false }
     }
 
     /// The way to a program whose connection an earlier server served, unless it was at its end.
@@ -100,7 +104,7 @@ impl Doors {
                 server.take_socket(number, Link::Kept(link));
             }
         }
-        if self.must_listen() {
+        if self.listeners.is_empty() || !listen::can_be_found(self.places) {
             self.listeners = listen::listen()?;
             if let Some(keeper) = &self.keeper {
                 keeper.give_listeners(&self.listeners).map_err(failed)?;
@@ -113,18 +117,6 @@ impl Doors {
             }
             None => self.hear_listeners(),
         }
-    }
-
-    #[cfg(not(test))]
-    fn must_listen(&self) -> bool {
-        self.listeners.is_empty() || !listen::can_be_found(&SOCKETS)
-    }
-
-    /// Tests listen elsewhere.
-    #[cfg(test)]
-    fn must_listen(&self) -> bool {
-        let _ = listen::can_be_found(&SOCKETS);
-        self.listeners.is_empty()
     }
 
     fn hear_keeper(&self, keeper: &Keeper) -> Result<(), Errno> {

@@ -24,6 +24,7 @@ use super::link::Link;
 use super::saved::{self, Log};
 use super::steps;
 use crate::cli::XenstoredArgs;
+use crate::descriptors;
 
 /// What an event is about; numbers below are those of sockets.
 const EVENT_CHANNELS: u64 = 1 << 32;
@@ -51,7 +52,7 @@ impl Service {
     /// Takes up the service: from here on programs and guests are connected to this process.
     pub fn start(arguments: &XenstoredArgs) -> Result<Self, XenstoredError> {
         let mut pid_file = lock(&arguments.pid_file)?;
-        allow_many_sockets();
+        descriptors::as_many_as_allowed();
         let events = Rc::new(EventChannels::open()?);
         let mut host = XenHost::open(&events)?;
         // The hypervisor lets one process have it: another xenstored, of whatever kind, shows here.
@@ -259,14 +260,4 @@ fn write_pid(pid_file: &mut File) -> std::io::Result<()> {
     pid_file.set_len(0)?;
     pid_file.rewind()?;
     writeln!(pid_file, "{}", std::process::id())
-}
-
-/// As many descriptors as the system allows: each client takes one.
-fn allow_many_sockets() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(errno) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!("the number of descriptors cannot be raised: {errno}");
-    }
 }
