@@ -20,8 +20,8 @@ mod plot;
 mod record;
 mod row;
 mod samples;
-mod store;
 mod table;
+mod xenstore;
 
 use crate::error::{Error, Result};
 use crate::paths::Paths;
@@ -96,9 +96,9 @@ const BENCHES: &[Bench] = &[
         measure: create::measure,
     },
     Bench {
-        name: store::NAME,
+        name: xenstore::NAME,
         about: "requests to a xenstored: ours against the C and the OCaml daemon",
-        measure: store::measure,
+        measure: xenstore::measure,
     },
     Bench {
         name: devices::NAME,
@@ -141,7 +141,7 @@ pub fn main(paths: &Paths, options: &Options) -> Result<i32> {
 pub fn inside(args: &[String]) -> std::io::Result<()> {
     match args {
         [name, work] if name == create::NAME => create::inside::main(work),
-        [name, work] if name == store::NAME => store::inside::main(work),
+        [name, work] if name == xenstore::NAME => xenstore::inside::main(work),
         [name, work] if name == devices::NAME => devices::inside::main(work),
         _ => Err(std::io::Error::other("bench-dom0 NAME WORK")),
     }
