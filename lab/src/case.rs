@@ -69,6 +69,8 @@ pub struct Case {
     pub xen_options: &'static str,
     /// An IOMMU, and network cards to be passed through.
     pub passthrough: bool,
+    /// What InfiniBand needs in dom0 and in guests.
+    pub rdma: bool,
     /// Who serves the store.
     pub xenstored: Xenstored,
     /// Whether dom0 is unusable afterwards: such a case gets a boot of its own.
@@ -94,6 +96,7 @@ impl Case {
             numa_nodes: 1,
             xen_options: "",
             passthrough: false,
+            rdma: false,
             xenstored: Xenstored::C,
             wrecks: false,
             ci: true,
@@ -111,6 +114,7 @@ impl Case {
             numa_nodes: self.numa_nodes,
             xen_options: self.xen_options.into(),
             passthrough: self.passthrough,
+            rdma: self.rdma,
             xenstored: self.xenstored,
             ..Machine::default()
         }

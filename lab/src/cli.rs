@@ -105,6 +105,9 @@ struct MachineArgs {
     /// Add an IOMMU and network cards to be passed through
     #[arg(long)]
     passthrough: bool,
+    /// Add what InfiniBand needs in dom0 and in guests
+    #[arg(long)]
+    rdma: bool,
     /// Who serves the store
     #[arg(long, value_enum, default_value_t)]
     xenstored: Xenstored,
@@ -130,6 +133,7 @@ impl MachineArgs {
                 numa_nodes: self.numa_nodes,
                 xen_options: self.xen_options.clone(),
                 passthrough: self.passthrough,
+                rdma: self.rdma,
                 xenstored: self.xenstored,
                 ..Machine::default()
             },

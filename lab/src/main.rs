@@ -28,6 +28,7 @@ mod modules;
 mod paths;
 mod program;
 mod qemu;
+mod rdma;
 mod report;
 mod runner;
 mod session;

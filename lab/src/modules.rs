@@ -53,6 +53,17 @@ pub fn add(cpio: &mut Cpio, root: &Path) -> Result<()> {
     on_demand(cpio, &ON_DEMAND, &available)
 }
 
+/// What an InfiniBand device in software is made of, and the interface below it.
+const RDMA: [&str; 4] = ["crc32_generic", "ib_uverbs", "rdma_rxe", "dummy"];
+
+/// Adds the modules of an InfiniBand device in software to those that `modprobe` finds.
+pub fn add_rdma(cpio: &mut Cpio, root: &Path) -> Result<()> {
+    let mut available = BTreeMap::new();
+    find(&root.join("lib/modules"), &mut available)?;
+    // modprobe has one table, and the later one counts.
+    on_demand(cpio, &[&ON_DEMAND[..], &RDMA[..]].concat(), &available)
+}
+
 /// What a guest of the same kernel needs to drive the machine's network cards.
 const OF_GUESTS: [&str; 3] = ["xen-pcifront", "e1000e", "igbvf"];
 

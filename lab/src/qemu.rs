@@ -40,6 +40,8 @@ pub struct Machine {
     pub xen_options: String,
     /// An AMD IOMMU, and network cards to be passed through.
     pub passthrough: bool,
+    /// What InfiniBand needs in dom0 and in guests.
+    pub rdma: bool,
     /// Who serves the store.
     pub xenstored: Xenstored,
 }
@@ -54,6 +56,7 @@ impl Default for Machine {
             numa_nodes: 1,
             xen_options: String::new(),
             passthrough: false,
+            rdma: false,
             xenstored: Xenstored::C,
         }
     }
@@ -75,11 +78,15 @@ impl Machine {
             some => format!(", {some}"),
         };
         let cards = if self.passthrough { ", network cards behind an IOMMU" } else { "" };
+        let rdma = if self.rdma { ", InfiniBand" } else { "" };
         let store = match self.xenstored {
             Xenstored::C => String::new(),
             other => format!(", xenstored {other}"),
         };
-        format!("Xen {}, {} MiB{nodes}{cards}{store}{options}{clock}", self.xen, self.memory_mib)
+        format!(
+            "Xen {}, {} MiB{nodes}{cards}{rdma}{store}{options}{clock}",
+            self.xen, self.memory_mib
+        )
     }
 
     /// Xen's command line. `spec-ctrl=eager-fpu`: under emulation lazy FPU switching corrupts

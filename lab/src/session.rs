@@ -6,7 +6,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::frame::{Frame, Hello, Kind, Order, PAYLOAD_MAX};
 use crate::paths::Paths;
 use crate::qemu::{Machine, Qemu};
-use crate::{console, image, report, slot};
+use crate::{console, image, rdma, report, slot};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::BufReader;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -106,6 +106,9 @@ impl Boot<'_> {
         let initramfs = dir.join("initramfs");
         let mut bytes = std::fs::read(&files.base).on("read", &files.base)?;
         bytes.extend(image::changing(self.paths, artefacts, self.xlr.as_deref())?);
+        if self.machine.rdma {
+            bytes.extend(rdma::archive(artefacts)?);
+        }
         std::fs::write(&initramfs, &bytes).on("write", &initramfs)?;
         Ok(Prepared { boot: self, emulator, dir, initramfs_bytes: bytes.len() })
     }

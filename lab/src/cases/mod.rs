@@ -25,6 +25,7 @@ mod numa;
 mod options;
 mod pci;
 mod policy;
+mod rdma;
 mod store;
 mod store_killed;
 mod store_large;
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Case> {
         channel::CASES,
         json::CASES,
         bug_report::CASES,
+        rdma::CASES,
         store::CASES,
         host_check::CASES,
         pci::CASES,

@@ -1,0 +1,79 @@
+//! What InfiniBand needs beyond an ordinary machine: in dom0 a device in software (rxe), rdma-core's
+//! library and programs.
+//!
+//! In: Debian's packages. Out: an archive that follows dom0's initramfs, for machines that ask for it.
+
+use crate::artefact::Artefacts;
+use crate::cpio::Cpio;
+use crate::error::{Context as _, Error, Result};
+use crate::{elf, modules};
+use std::path::{Path, PathBuf};
+
+/// rdma-core's programs, as users have them: in dom0 and in guests the same files.
+const PROGRAMS: [&str; 7] = [
+    "ibv_devices",
+    "ibv_devinfo",
+    "ibv_asyncwatch",
+    "ibv_rc_pingpong",
+    "ibv_uc_pingpong",
+    "ibv_ud_pingpong",
+    "ibv_srq_pingpong",
+];
+
+/// Where libraries lie, on Debian and in what the lab makes.
+const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+
+/// The dynamic loader, by the name that every program has in it.
+const LOADER: &str = "lib64/ld-linux-x86-64.so.2";
+
+/// The provider that rdma-core loads for rxe, and the file that makes it do so.
+const PROVIDER: &str = "usr/lib/x86_64-linux-gnu/libibverbs/librxe-rdmav34.so";
+const PROVIDER_NAME: &str = "etc/libibverbs.d/rxe.driver";
+
+/// The archive of dom0's part.
+pub fn archive(artefacts: &mut Artefacts) -> Result<Vec<u8>> {
+    let kernel = artefacts.root("kernel")?;
+    let packages = artefacts.root("rdma")?;
+    let mut cpio = Cpio::new();
+    modules::add_rdma(&mut cpio, &kernel)?;
+    let mut files: Vec<(String, PathBuf)> = programs(&packages);
+    files.push(("bin/rdma".into(), packages.join("usr/bin/rdma")));
+    files.push((PROVIDER.into(), packages.join(PROVIDER)));
+    dynamic(&mut cpio, &files, &directories(&packages))?;
+    let name = packages.join(PROVIDER_NAME);
+    cpio.file(PROVIDER_NAME, 0o644, &std::fs::read(&name).on("read", &name)?);
+    Ok(cpio.finish())
+}
+
+/// rdma-core's programs: their names, and where they are.
+fn programs(packages: &Path) -> Vec<(String, PathBuf)> {
+    let program = |name| (format!("bin/{name}"), packages.join("usr/bin").join(name));
+    PROGRAMS.into_iter().map(program).collect()
+}
+
+/// Where unpacked packages have their libraries.
+fn directories(root: &Path) -> Vec<PathBuf> {
+    ["lib/x86_64-linux-gnu", LIBRARIES, "lib64"].iter().map(|dir| root.join(dir)).collect()
+}
+
+/// Adds programs or libraries with all that they need, found in `directories`.
+fn dynamic(cpio: &mut Cpio, files: &[(String, PathBuf)], directories: &[PathBuf]) -> Result<()> {
+    let paths: Vec<PathBuf> = files.iter().map(|(_, path)| path.clone()).collect();
+    let read = |path: &Path| std::fs::read(path).on("read", path);
+    for (name, path) in files {
+        cpio.file(name, 0o755, &read(path)?);
+    }
+    for path in elf::closure(&paths, directories)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !LOADER.ends_with(&name) {
+            cpio.file(&format!("{LIBRARIES}/{name}"), 0o755, &read(&path)?);
+        }
+    }
+    let loader = directories
+        .iter()
+        .filter_map(|dir| Some(dir.join(Path::new(LOADER).file_name()?)))
+        .find(|path| path.exists())
+        .ok_or_else(|| Error::Missing(format!("no package holds {LOADER}")))?;
+    cpio.file(LOADER, 0o755, &read(&loader)?);
+    Ok(())
+}
