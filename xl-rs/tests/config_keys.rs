@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 use xl_rs::config::diagnostic::{Severity, render};
-use xl_rs::config::keys::{Fate, KEYS, markdown};
+use xl_rs::config::keys::{Fate, KEYS, OWN, markdown};
 use xl_rs::config::resolve::Host;
 use xl_rs::config::source::Sources;
 use xl_rs::config::{Loaded, load};
@@ -80,6 +80,7 @@ const EFFECTS: &[(&str, &str, Effect)] = &[
     ("disk", "disk=['/dev/vg/x,raw,xvda,rw']", Devices),
     ("vif", "vif=['bridge=xenbr0']", Devices),
     ("pci", "pci=['03:00.0']", Plan(&["hardware"])),
+    ("rdma", "rdma=['backend-device=rxe0']", Devices),
     ("pci_permissive", "pci_permissive=1", OfDevices),
     ("pci_msitranslate", "pci_msitranslate=1", OfDevices),
     ("pci_seize", "pci_seize=1", OfDevices),
@@ -164,6 +165,7 @@ fn the_table_has_every_key_of_the_inventory() {
         .skip(1)
         .map(|line| line.split('\t').next().unwrap_or_default())
         .chain(BESIDE_THE_INVENTORY.iter().copied())
+        .chain(OWN.iter().map(|(own, _)| *own))
         .collect();
     let table: BTreeSet<&str> = KEYS.iter().map(|key| key.name).collect();
     assert!(inventory.len() > 240, "the inventory has only {} keys", inventory.len());

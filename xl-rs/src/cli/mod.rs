@@ -8,6 +8,7 @@ mod network;
 pub mod number;
 mod pci;
 pub mod program;
+mod rdma;
 mod tuning;
 mod verbs;
 mod xenstored;
@@ -19,6 +20,7 @@ pub use pci::{
     PciArgs, PciAssignableAddArgs, PciAssignableListArgs, PciAssignableRemoveArgs, PciAttachArgs,
     PciDetachArgs, PciDevicesArgs, PciListArgs, PciVerb,
 };
+pub use rdma::{RdmaArgs, RdmaAttachArgs, RdmaDetachArgs, RdmaListArgs, RdmaVerb};
 pub use tuning::{
     BugReportArgs, DebugKeysArgs, JsonArg, MemoryArgs, RenameArgs, SysrqArgs, UptimeArgs,
     VcpuListArgs, VcpuPinArgs, VcpuSetArgs,
@@ -153,6 +155,8 @@ pub enum Verb {
     NetworkDetach(NetworkDetachArgs),
     /// List the network interfaces of domains
     NetworkList(DeviceListArgs),
+    /// Give domains InfiniBand devices, take them away, show them
+    Rdma(RdmaArgs),
     /// Send a system request to a domain's kernel
     Sysrq(SysrqArgs),
     /// Print the domid of a name

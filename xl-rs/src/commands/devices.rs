@@ -12,6 +12,7 @@ use crate::device::attach::{Plan, Point, attach};
 use crate::device::detach::remove_all;
 use crate::device::disk::Disk;
 use crate::device::pci::Taker;
+use crate::device::rdma::{Adapter, adapters};
 use crate::device::vif::Interface;
 use crate::device::vif::nic::nics;
 use crate::device::{Address, Host, list};
@@ -25,7 +26,7 @@ impl Devices {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.disks.is_empty() && self.vifs.is_empty() && self.pci.is_empty()
+        self.disks.is_empty() && self.vifs.is_empty() && self.pci.is_empty() && self.rdma.is_empty()
     }
 
     /// Looks at what they need on the host, before anything is made.
@@ -37,6 +38,7 @@ impl Devices {
     ) -> Result<(), CommandError> {
         self.disks.iter().try_for_each(|spec| Disk::new(spec.clone()).check())?;
         self.interfaces(Uuid::from_bytes(uuid)).try_for_each(|interface| interface.check())?;
+        adapters(&self.rdma).iter().try_for_each(Adapter::check)?;
         if !self.pci.is_empty() {
             pci_device::wanted_of(&self.pci, Taker::Planned(uuid), xen, store)?;
         }
@@ -61,6 +63,8 @@ impl Devices {
         let mut plans: Vec<Box<dyn Plan>> = Vec::new();
         plans.extend(disks.map(|disk| Box::new(disk) as Box<dyn Plan>));
         plans.extend(self.interfaces(domain).map(|interface| Box::new(interface) as Box<dyn Plan>));
+        let adapters = adapters(&self.rdma).into_iter();
+        plans.extend(adapters.map(|adapter| Box::new(adapter) as Box<dyn Plan>));
         plans
     }
 

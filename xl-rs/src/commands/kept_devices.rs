@@ -4,11 +4,13 @@
 //! without. What xl made has none, and stays as it is: xl keeps its own.
 
 use super::error::CommandError;
+use crate::config::device::rdma::Rdma;
 use crate::config::device::vif::Vif;
 use crate::config::load;
 use crate::config::lower::DomainConfig;
 use crate::device::disk::DiskSpec;
 use crate::device::pci;
+use crate::device::rdma::{Adapter, adapters};
 use crate::device::vif::Nic;
 use crate::device::vif::nic::nics;
 use crate::state::{State, StateError, userdata};
@@ -66,6 +68,17 @@ pub fn remove_interface(
 ) -> Result<(), StateError> {
     userdata::remove_interface(domid, uuid, devid)?;
     change(domid, uuid, state, |config| interfaces(&config.devices.vifs, uuid, devid, None))
+}
+
+/// Notes that an InfiniBand device was attached. xl knows none.
+pub fn add_rdma(domid: Domid, uuid: Uuid, device: &Rdma, state: &State) -> Result<(), StateError> {
+    let devid = device.devid.unwrap_or(0);
+    change(domid, uuid, state, |config| rdma(&config.devices.rdma, devid, Some(device)))
+}
+
+/// Notes that an InfiniBand device was detached.
+pub fn remove_rdma(domid: Domid, uuid: Uuid, devid: u32, state: &State) -> Result<(), StateError> {
+    change(domid, uuid, state, |config| rdma(&config.devices.rdma, devid, None))
 }
 
 /// Notes, for either tool, which PCI devices a domain has now.
@@ -126,6 +139,15 @@ fn interfaces(before: &[Vif], domain: Uuid, devid: u32, vif: Option<&Vif>) -> Op
     now.extend(vif);
     let same = now.len() == before.len() && now.iter().all(|vif| before.contains(vif));
     (!same).then(|| line("vif", now.iter().map(|vif| vif.text())))
+}
+
+/// The same for InfiniBand devices, each with its number.
+fn rdma(before: &[Rdma], devid: u32, device: Option<&Rdma>) -> Option<String> {
+    let before: Vec<Rdma> = adapters(before).iter().map(Adapter::settled).collect();
+    let mut now: Vec<&Rdma> = before.iter().filter(|one| one.devid != Some(devid)).collect();
+    now.extend(device);
+    let same = now.len() == before.len() && now.iter().all(|one| before.contains(one));
+    (!same).then(|| line("rdma", now.iter().map(|one| one.text())))
 }
 
 /// A description with what was left open in it.
@@ -193,6 +215,10 @@ mod tests {
 
     #[test]
     fn interfaces_keep_numbers_and_addresses() {
+        let two = of("rdma = ['backend-device=a', 'backend-device=b']\n");
+        let second = devices(&with(&two, rdma(&devices(&two).rdma, 0, None))).rdma;
+        assert_eq!(second.iter().map(|one| one.devid).collect::<Vec<_>>(), [Some(1)]);
+        assert_eq!(rdma(&second, 0, None), None);
         let uuid = Uuid::from_u128(7);
         let two = of("vif = ['bridge=b', 'rate=10Mb/s@20ms,ip=10.0.0.2 10.0.0.3']\n");
         let before = devices(&two).vifs;

@@ -33,6 +33,7 @@ mod notify;
 mod pause;
 mod pci;
 mod pci_device;
+mod rdma;
 mod remove;
 mod rename;
 mod restart;
@@ -143,6 +144,7 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::NetworkAttach(arguments) => network::attach(&arguments),
         Verb::NetworkDetach(arguments) => network::detach(&arguments),
         Verb::NetworkList(arguments) => network::list(&arguments),
+        Verb::Rdma(arguments) => rdma::run(&arguments),
         Verb::Sysrq(arguments) => sysrq::run(&arguments),
         Verb::DebugKeys(arguments) => debug_keys::run(&arguments),
         Verb::Pci(arguments) => pci::run(&arguments),

@@ -10,7 +10,7 @@ use super::error::{CommandError, chain};
 use super::remove::leftover;
 use super::{kept_devices, pci_device, set_aside, tell};
 use crate::cli::program;
-use crate::config::device::vif;
+use crate::config::device::{rdma, vif};
 use crate::device::detach::{Force, remove};
 use crate::device::disk;
 use crate::device::vif::Nic;
@@ -219,6 +219,10 @@ fn note_attached(
             }
             _ => Ok(()),
         },
+        Kind::Rdma => match record.description.as_deref().map(rdma::parse) {
+            Some(Ok(rdma)) => Ok(kept_devices::add_rdma(domid, uuid, &rdma, state)?),
+            _ => Ok(()),
+        },
         Kind::Pci | Kind::Console => Ok(()),
     }
 }
@@ -228,6 +232,7 @@ fn note_detached(device: &Address, uuid: Uuid, state: &State) -> Result<(), Comm
     match device.kind {
         Kind::Vbd => kept_devices::remove_disk(domid, uuid, devid, state),
         Kind::Vif => Ok(kept_devices::remove_interface(domid, uuid, devid, state)?),
+        Kind::Rdma => Ok(kept_devices::remove_rdma(domid, uuid, devid, state)?),
         Kind::Pci | Kind::Console => Ok(()),
     }
 }

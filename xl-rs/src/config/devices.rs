@@ -5,6 +5,7 @@
 
 use super::device;
 use super::device::pci::Pci;
+use super::device::rdma::Rdma;
 use super::device::vif::Vif;
 use super::reader::{At, Reader, as_text};
 use super::tree::Kind;
@@ -20,12 +21,14 @@ pub struct Devices {
     pub vifs: Vec<Vif>,
     /// `pci`, defaults filled in.
     pub pci: Vec<Pci>,
+    /// `rdma`.
+    pub rdma: Vec<Rdma>,
 }
 
 /// Reads all of them.
 pub(super) fn read(reader: &mut Reader<'_>) -> Devices {
     // `pci` comes with the rest of the hardware: [`super::hardware`].
-    Devices { disks: disks(reader), vifs: vifs(reader), pci: Vec::new() }
+    Devices { disks: disks(reader), vifs: vifs(reader), pci: Vec::new(), rdma: rdma(reader) }
 }
 
 /// The texts of a list of descriptions.
@@ -98,6 +101,56 @@ fn vifs(reader: &mut Reader<'_>) -> Vec<Vif> {
     vifs
 }
 
+fn rdma(reader: &mut Reader<'_>) -> Vec<Rdma> {
+    let mut devices: Vec<Rdma> = Vec::new();
+    for text in descriptions(reader, "rdma") {
+        // What is no description at all has been told.
+        let Ok(device) = device::rdma::parse(&text.value) else { continue };
+        let same = device.devid.filter(|devid| devices.iter().any(|one| one.devid == Some(*devid)));
+        if let Some(devid) = same {
+            let message = format!("rdma: devid={devid} is there twice");
+            let help = String::from("no two devices may have it: write another one");
+            reader.refuse(text.span, message, "again", Some(help));
+        }
+        devices.push(device);
+    }
+    devices
+}
+
+/// Grants for everything else that a guest has.
+const OTHER_GRANTS: u64 = 8192;
+/// Grants in a frame of the table.
+const GRANTS_IN_FRAME: u64 = 512;
+/// Frames of the table that a domain has where nothing is said.
+const USUAL_FRAMES: u32 = 64;
+
+/// `max_grant_frames`, raised so that the pages which InfiniBand devices ask for can be granted. What
+/// the configuration says itself stays, and is refused where it is not enough.
+pub(super) fn grant_frames(
+    reader: &mut Reader<'_>,
+    rdma: &[Rdma],
+    said: Option<u32>,
+) -> Option<u32> {
+    let pages: u64 = rdma.iter().map(|device| u64::from(device.pages)).sum();
+    if pages == 0 {
+        return said;
+    }
+    let frames = (pages + OTHER_GRANTS).div_ceil(GRANTS_IN_FRAME);
+    // Each device has at most 2^24 pages, and a text of at most 1 MiB not many devices.
+    let frames = u32::try_from(frames).unwrap_or(u32::MAX);
+    match (said, reader.get("max_grant_frames")) {
+        (Some(said), Some(setting)) if said < frames => {
+            let message = format!("max_grant_frames is too small for {pages} pages of rdma");
+            let span = setting.value.span;
+            let help = Some(format!("remove the line, or write at least {frames}"));
+            reader.refuse(span, message, "not enough", help);
+            Some(said)
+        }
+        (None, _) if frames > USUAL_FRAMES => Some(frames),
+        _ => said,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::source::Sources;
@@ -135,6 +188,42 @@ mod tests {
             let problems: Vec<_> = loaded.problems.iter().map(|p| p.message.as_str()).collect();
             assert!(problems.len() == 1 && problems[0].contains(words), "{disks}: {problems:?}");
         }
+    }
+
+    #[test]
+    fn infiniband_has_the_grants_that_it_asks_for() {
+        let check = |text: &str, frames: Option<u32>, words: &str| {
+            let mut sources = Sources::default();
+            sources.add("a.cfg", format!("name='n'\nkernel='/k'\nmemory=64\n{text}"));
+            let loaded = load(sources);
+            let problems: Vec<_> = loaded.problems.iter().map(|p| p.message.as_str()).collect();
+            match loaded.config {
+                Some(config) => {
+                    assert_eq!((config.max_grant_frames, words), (frames, ""), "{text}")
+                }
+                None => assert!(problems.len() == 1 && problems[0].contains(words), "{problems:?}"),
+            }
+        };
+        check("rdma=['backend-device=rxe0,pages=8192']", None, "");
+        check("rdma=['backend-device=rxe0,pages=65536']", Some(144), "");
+        check(
+            "rdma=['backend-device=a,pages=65536','backend-device=b,pages=65536']",
+            Some(272),
+            "",
+        );
+        check("rdma=['backend-device=rxe0']\nmax_grant_frames=18", Some(18), "");
+        check(
+            "rdma=['backend-device=rxe0']\nmax_grant_frames=17",
+            None,
+            "too small for 1024 pages",
+        );
+        check("rdma='backend-device=rxe0'", None, "rdma must be a list");
+        check(
+            "rdma=['backend-device=a,devid=1','backend-device=b,devid=1']",
+            None,
+            "devid=1 is there",
+        );
+        check("rdma=['backend-device=rxe0,page=1']", None, "no parameter \"page\"");
     }
 
     fn read_vifs(vifs: &str) -> Loaded {

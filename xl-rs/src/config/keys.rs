@@ -44,7 +44,19 @@ const fn key(name: &'static str, fate: Fate) -> Key {
     Key { name, fate }
 }
 
-/// Every key of xl.cfg, in the order of xl's manual.
+/// Keys that xl does not know, each with what it means.
+pub const OWN: &[(&str, &str)] = &[(
+    "rdma",
+    "`rdma = [ \"backend-device=rxe0, pages=8192\" ]` gives InfiniBand devices to a guest, served by \
+     `xlr-ibd` in dom0. `backend-device` is dom0's device; `pages` (default 1024) how many pages the \
+     guest may share at once, for which `max_grant_frames` is raised; `qps`, `cqs` and `mrs` limit \
+     queue pairs, completion queues and memory regions; `devid` is its number. Policy, as lists \
+     separated by blanks, where a list that is not there allows all: `gids` (indices of the GID \
+     table), `pkeys` (`0xffff`), `destinations` (GIDs or IPv4 addresses with the bits that count: \
+     `10.9.0.0/24 fe80::/64`).",
+)];
+
+/// Every key of xl.cfg, in the order of xl's manual, and after `pci` those of [`OWN`].
 pub const KEYS: &[Key] = &[
     key("name", Honoured),
     key("type", Honoured),
@@ -113,6 +125,7 @@ pub const KEYS: &[Key] = &[
     key("usbctrl", Refused(DEVICE)),
     key("usbdev", Refused(DEVICE)),
     key("pci", Honoured),
+    key("rdma", Honoured),
     key("pci_permissive", Honoured),
     key("pci_msitranslate", Honoured),
     key("pci_seize", Honoured),
@@ -336,9 +349,15 @@ pub fn markdown() -> String {
     };
     let (at_end, honoured): (Vec<&Key>, Vec<&Key>) =
         top().filter(|key| key.fate == Honoured).partition(|key| key.name.starts_with("on_"));
-    out.push_str(&names(&mut honoured.into_iter()));
+    let is_own = |key: &&Key| OWN.iter().any(|(own, _)| *own == key.name);
+    out.push_str(&names(&mut honoured.into_iter().filter(|key| !is_own(key))));
+    out.push_str(".\n\nKeys of xlr's own:\n\n");
+    for (name, meaning) in OWN {
+        // Writing into a String cannot fail.
+        let _ = writeln!(out, "- `{name}`: {meaning}");
+    }
     out.push_str(
-        ".\n\n## Honoured by who waits\n\nStored with the domain. `create -F`, which waits for \
+        "\n## Honoured by who waits\n\nStored with the domain. `create -F`, which waits for \
          the domain's end, carries it out; `shutdown -w` and `reboot` heed it. Without them nothing \
          acts on it, and `create` says so. No core is written yet: `coredump-destroy` and \
          `coredump-restart` act as `destroy` and `restart`, and a warning says so.\n\n",

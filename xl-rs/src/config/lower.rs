@@ -147,6 +147,7 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
     let driver_domain = reader.flag("driver_domain");
     let no_suspend_node = reader.flag("xend_suspend_evtchn_compat");
     let mut devices = devices::read(&mut reader);
+    let max_grant_frames = devices::grant_frames(&mut reader, &devices.rdma, max_grant_frames);
     let (pci, hardware) = hardware(&mut reader);
     devices.pci = pci;
     let channels = channels(&mut reader);

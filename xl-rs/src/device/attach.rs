@@ -9,7 +9,7 @@
 
 use super::detach::{Force, remove, unserved};
 use super::wait::INIT;
-use super::{Address, Device, DeviceError, Entries, Host, XenbusState, nodes};
+use super::{Address, Device, DeviceError, Entries, Host, Kind, XenbusState, nodes};
 use std::path::Path;
 use xen_sys::types::Domid;
 use xenstore::client::Nodes;
@@ -196,6 +196,8 @@ fn serve(
 fn await_ready(address: &Address, host: &mut Host<'_>) -> Result<(), DeviceError> {
     let waited = host.await_backend(address, INIT, |state| match state {
         Some(XenbusState::InitWait) => Some(Ok(())),
+        // It waits for programs of the guest, not for the host's side, of which there is none.
+        Some(XenbusState::Connected) if address.kind == Kind::Rdma => Some(Ok(())),
         Some(state @ (XenbusState::Closing | XenbusState::Closed)) => Some(Err(state)),
         // Somebody has removed it.
         None => Some(Err(XenbusState::Unknown)),

@@ -9,7 +9,7 @@
 //! takes for its end.
 
 use super::wait::DESTROY;
-use super::{Address, DeviceError, Host, Kind, XenbusState, disk, nodes, pci, vif};
+use super::{Address, DeviceError, Host, Kind, XenbusState, disk, nodes, pci, rdma, vif};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use xen_sys::types::Domid;
@@ -91,7 +91,7 @@ fn finish(address: &Address, force: Force, host: &mut Host<'_>) -> Result<(), De
         Kind::Vbd => disk::release(address, host),
         Kind::Vif => vif::release(address, host),
         Kind::Pci => pci::release(address, host),
-        Kind::Console => Ok(()),
+        Kind::Rdma | Kind::Console => Ok(()),
     };
     if let Err(error) = freed {
         // What is still held is found by the other nodes: they stay until it is free.
@@ -103,10 +103,14 @@ fn finish(address: &Address, force: Force, host: &mut Host<'_>) -> Result<(), De
     clean(address, host)
 }
 
-/// Whether no driver of dom0's kernel has a backend of dom0's: it never had one, or the guest has taken
-/// its half away, which ends the device without a word in xenstore.
+/// Whether nobody has a backend of dom0's: no driver of its kernel, because it never had one, or because
+/// the guest has taken its half away, which ends the device without a word in xenstore; or no daemon.
 pub(super) fn unserved(address: &Address) -> bool {
-    address.backend == Domid::DOM0 && !Path::new(&address.sysfs_path()).join("driver").exists()
+    let served = match address.kind {
+        Kind::Rdma => rdma::is_served(),
+        _ => Path::new(&address.sysfs_path()).join("driver").exists(),
+    };
+    address.backend == Domid::DOM0 && !served
 }
 
 /// Removes the nodes, and the directories that hold nothing any more.

@@ -1,6 +1,7 @@
 //! What can go wrong with a device, and what to do about it.
 
 use super::disk::DiskError;
+use super::rdma::RdmaError;
 use super::script::ScriptError;
 use super::vif::VifError;
 use super::{Address, XenbusState};
@@ -138,6 +139,9 @@ pub enum DeviceError {
     /// A network interface's own.
     #[error(transparent)]
     Vif(#[from] VifError),
+    /// An InfiniBand device's own.
+    #[error(transparent)]
+    Rdma(#[from] RdmaError),
     /// What is kept of the domain could not be changed.
     #[error(transparent)]
     State(#[from] crate::state::StateError),

@@ -20,6 +20,7 @@ pub mod host;
 pub mod list;
 pub mod nodes;
 pub mod pci;
+pub mod rdma;
 pub mod script;
 pub mod vdev;
 pub mod vif;
@@ -42,13 +43,15 @@ pub enum Kind {
     Vif,
     /// PCI devices, all of a domain's in one.
     Pci,
+    /// InfiniBand devices.
+    Rdma,
     /// Consoles and channels.
     Console,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Vbd, Self::Vif, Self::Pci, Self::Console];
+    pub const ALL: [Self; 5] = [Self::Vbd, Self::Vif, Self::Pci, Self::Rdma, Self::Console];
 
     /// Its name in xenstore.
     #[must_use]
@@ -57,6 +60,7 @@ impl Kind {
             Self::Vbd => "vbd",
             Self::Vif => "vif",
             Self::Pci => "pci",
+            Self::Rdma => "rdma",
             Self::Console => "console",
         }
     }
@@ -75,7 +79,7 @@ impl Kind {
             Self::Vbd => Some(("vbd", "xen-blkback")),
             Self::Vif => Some(("vif", "xen-netback")),
             Self::Pci => Some(("xen-pciback", "xen-pciback")),
-            Self::Console => None,
+            Self::Rdma | Self::Console => None,
         }
     }
 
@@ -85,6 +89,7 @@ impl Kind {
             Self::Vbd => "disk",
             Self::Vif => "network interface",
             Self::Pci => "PCI devices",
+            Self::Rdma => "InfiniBand device",
             Self::Console => "console",
         }
     }

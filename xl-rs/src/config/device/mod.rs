@@ -8,6 +8,7 @@ pub mod channel;
 pub mod disk;
 pub mod pci;
 pub mod rate;
+pub mod rdma;
 pub mod resource;
 pub mod vif;
 
@@ -93,6 +94,7 @@ pub fn check(key: &str, text: &str) -> Option<Result<(), SpecError>> {
         "disk" => disk::parse(text).map(drop),
         "vif" => vif::parse(text).map(drop),
         "pci" => pci::parse(text).map(drop),
+        "rdma" => rdma::parse(text).map(drop),
         "ioports" => resource::io_ports(text).map(drop),
         "iomem" => resource::io_memory(text).map(drop),
         "irqs" => resource::irq(text).map(drop),
@@ -115,7 +117,7 @@ mod tests {
                 "((target|format|vdev|mac|rate|bdf|vslot|name|connection|path)=[a-f0-9:.x*@]{0,8},?){0,4}",
             ]
         ) {
-            for key in ["channel", "disk", "vif", "pci", "ioports", "iomem", "irqs"] {
+            for key in ["channel", "disk", "vif", "pci", "rdma", "ioports", "iomem", "irqs"] {
                 if let Some(Err(error)) = check(key, &text) {
                     prop_assert!(text.get(error.range.clone()).is_some(), "{:?} {:?}", key, error);
                     prop_assert!(!error.message.is_empty());
