@@ -42,7 +42,7 @@ pub fn add(cpio: &mut Cpio, paths: &Paths, artefacts: &mut Artefacts) -> Result<
 }
 
 /// The guests' own initramfs: what `configs/guest/manifest` lists, about 1 MB.
-fn initramfs(paths: &Paths, busybox: &Path) -> Result<Vec<u8>> {
+pub fn initramfs(paths: &Paths, busybox: &Path) -> Result<Vec<u8>> {
     let recipe = paths.workspace.join("configs/guest");
     let manifest = recipe.join("manifest");
     let text = std::fs::read_to_string(&manifest).on("read", &manifest)?;
@@ -57,7 +57,8 @@ fn initramfs(paths: &Paths, busybox: &Path) -> Result<Vec<u8>> {
     compressed(cpio)
 }
 
-fn compressed(cpio: Cpio) -> Result<Vec<u8>> {
+/// An archive as Linux takes it after another one.
+pub fn compressed(cpio: Cpio) -> Result<Vec<u8>> {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gzip.write_all(&cpio.finish()).on("compress", "the guest's initramfs")?;
     gzip.finish().on("compress", "the guest's initramfs")

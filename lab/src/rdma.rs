@@ -1,13 +1,16 @@
 //! What InfiniBand needs beyond an ordinary machine: in dom0 a device in software (rxe), rdma-core's
-//! library and programs.
+//! library and programs; for guests an initramfs with the same programs over our own library.
 //!
-//! In: Debian's packages. Out: an archive that follows dom0's initramfs, for machines that ask for it.
+//! In: Debian's packages, and the crate `ib-guest`. Out: an archive that follows dom0's initramfs, for
+//! machines that ask for it.
 
 use crate::artefact::Artefacts;
 use crate::cpio::Cpio;
 use crate::error::{Context as _, Error, Result};
-use crate::{elf, modules};
+use crate::paths::Paths;
+use crate::{command, elf, guest, modules, report, unpacked};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// rdma-core's programs, as users have them: in dom0 and in guests the same files.
 const PROGRAMS: [&str; 7] = [
@@ -31,7 +34,7 @@ const PROVIDER: &str = "usr/lib/x86_64-linux-gnu/libibverbs/librxe-rdmav34.so";
 const PROVIDER_NAME: &str = "etc/libibverbs.d/rxe.driver";
 
 /// The archive of dom0's part.
-pub fn archive(artefacts: &mut Artefacts) -> Result<Vec<u8>> {
+pub fn archive(paths: &Paths, artefacts: &mut Artefacts) -> Result<Vec<u8>> {
     let kernel = artefacts.root("kernel")?;
     let packages = artefacts.root("rdma")?;
     let mut cpio = Cpio::new();
@@ -42,7 +45,48 @@ pub fn archive(artefacts: &mut Artefacts) -> Result<Vec<u8>> {
     dynamic(&mut cpio, &files, &directories(&packages))?;
     let name = packages.join(PROVIDER_NAME);
     cpio.file(PROVIDER_NAME, 0o644, &std::fs::read(&name).on("read", &name)?);
+    // Linux unpacks one archive after the other.
+    let mut initramfs = guest::initramfs(paths, &unpacked::busybox(&artefacts.root("busybox")?)?)?;
+    initramfs.extend(guest::compressed(for_guests(paths, &packages)?)?);
+    cpio.file("guest/initramfs-rdma.gz", 0o644, &initramfs);
     Ok(cpio.finish())
+}
+
+/// What guests have beside their own initramfs: rdma-core's programs, and our library in the place of
+/// rdma-core's.
+fn for_guests(paths: &Paths, packages: &Path) -> Result<Cpio> {
+    let own = library(paths)?;
+    let mut directories = vec![own];
+    directories.extend(self::directories(packages));
+    let mut cpio = Cpio::new();
+    dynamic(&mut cpio, &programs(packages), &directories)?;
+    Ok(cpio)
+}
+
+/// Builds the guests' library, by the two names that it has: in the place of rdma-core's, and to be
+/// loaded before it (LD_PRELOAD). Returns the directory.
+///
+/// Programs of this project are static files, which a library cannot be, and rustc makes no `cdylib` for
+/// a target whose programs are (`.cargo/config.toml`). So it makes an archive of position-independent
+/// code, as all of its code is, and the C compiler, which rustc links with anyhow, makes a library of
+/// that: no second build of everything with other flags is needed.
+fn library(paths: &Paths) -> Result<PathBuf> {
+    report::step("building the guests' libibverbs");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["rustc", "--quiet", "--package", "ib-guest", "--profile", "small"]);
+    command::run(cargo.args(["--crate-type", "staticlib"]).current_dir(&paths.workspace))?;
+    let archive = paths.cargo_output("small").join("libib_guest.a");
+    let versions = paths.workspace.join("ib-guest/libibverbs.map");
+    let directory = paths.dir("libibverbs")?;
+    for name in ["libibverbs.so.1", "libxlr-ibverbs.so"] {
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-s", "-static-libgcc", "-Wl,--gc-sections,-z,defs,-z,now"]);
+        cc.arg(format!("-Wl,-soname,{name}"));
+        cc.arg(format!("-Wl,--version-script,{}", versions.display()));
+        cc.arg("-Wl,--whole-archive").arg(&archive).arg("-Wl,--no-whole-archive");
+        command::output(cc.arg("-o").arg(directory.join(name)))?;
+    }
+    Ok(directory)
 }
 
 /// rdma-core's programs: their names, and where they are.

@@ -107,7 +107,7 @@ impl Boot<'_> {
         let mut bytes = std::fs::read(&files.base).on("read", &files.base)?;
         bytes.extend(image::changing(self.paths, artefacts, self.xlr.as_deref())?);
         if self.machine.rdma {
-            bytes.extend(rdma::archive(artefacts)?);
+            bytes.extend(rdma::archive(self.paths, artefacts)?);
         }
         std::fs::write(&initramfs, &bytes).on("write", &initramfs)?;
         Ok(Prepared { boot: self, emulator, dir, initramfs_bytes: bytes.len() })

@@ -17,12 +17,13 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("xenstore", &["xen-sys"]),
     ("domain-builder", &["xen-sys", "libxc-safe", "xenstore"]),
     ("ib-protocol", &[]),
+    ("ib-guest", &["xen-sys", "libxc-safe", "xenstore", "ib-protocol"]),
     ("xl-rs", &["xen-sys", "libxc-safe", "host-sys", "xenstore", "domain-builder"]),
     ("lab", &["xen-sys", "libxc-safe", "xenstore", "domain-builder"]),
 ];
 
 /// Crates that may hold `unsafe`; every other one forbids it in its root.
-const MAY_BE_UNSAFE: &[&str] = &["xen-sys", "libxc-safe", "host-sys"];
+const MAY_BE_UNSAFE: &[&str] = &["xen-sys", "libxc-safe", "host-sys", "ib-guest"];
 
 struct Package {
     name: String,

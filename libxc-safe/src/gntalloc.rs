@@ -20,7 +20,7 @@ use crate::ioctl::ioctl;
 use crate::layout::{Field, get, put};
 use crate::mapping::{Mapping, Protection};
 
-const PATH: &str = "/dev/xen/gntalloc";
+pub(crate) const PATH: &str = "/dev/xen/gntalloc";
 /// The flag, as wide as the field that takes it.
 const WRITABLE: u16 = GNTALLOC_FLAG_WRITABLE as u16;
 /// Where the references start in the argument.
@@ -42,8 +42,10 @@ pub struct GrantedPages {
     references: Vec<GrantRef>,
 }
 
+/// References that are held, and given back on drop. The kernel keeps their pages for as long as
+/// somebody has them mapped.
 #[derive(Debug)]
-struct Held {
+pub(crate) struct Held {
     fd: Arc<OwnedFd>,
     index: u64,
     count: u32,
@@ -53,7 +55,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut argument =
             ioctl_gntalloc_dealloc_gref { index: self.index, count: self.count, _hole0: [0; 4] };
-        // SAFETY: the driver reads `argument`. Nothing is mapped at this index any more.
+        // SAFETY: the driver reads `argument`. What is still mapped at this index holds its pages itself.
         let outcome = unsafe { ioctl(&*self.fd, IOCTL_GNTALLOC_DEALLOC_GREF, &raw mut argument) };
         debug_assert!(outcome.is_ok(), "giving granted pages back: {outcome:?}");
     }
@@ -68,6 +70,11 @@ impl Deref for GrantedPages {
 }
 
 impl GrantedPages {
+    /// What it is made of.
+    pub(crate) fn into_parts(self) -> (Mapping, Held, Vec<GrantRef>) {
+        (self.mapping, self.held, self.references)
+    }
+
     /// The references to tell the other domain, one per page.
     #[must_use]
     pub fn references(&self) -> &[GrantRef] {

@@ -64,6 +64,13 @@ impl Mapping {
         Ok(Self { start, len, protection })
     }
 
+    /// Where it is; whoever asks has to unmap it from now on.
+    pub(crate) fn into_raw(self) -> NonNull<u8> {
+        let start = self.start;
+        std::mem::forget(self);
+        start
+    }
+
     /// The address for an ioctl that fills the mapping with frames.
     pub(crate) fn address(&self) -> u64 {
         self.start.as_ptr().expose_provenance() as u64
