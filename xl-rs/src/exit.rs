@@ -37,7 +37,11 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Success, "done"),
     (Exit::Failure, "failed, or the domain that was named does not exist, as under xl"),
     (Exit::Usage, "the command line is wrong"),
-    (Exit::Configuration, "the configuration, or a file that it names, is refused"),
+    (
+        Exit::Configuration,
+        "the configuration, or a file that it names, is refused; under run, whatever else kept a guest \
+         from being run",
+    ),
     (Exit::Denied, "not root, or not in the dom0 of a Xen host"),
     (Exit::Revision, "this Xen speaks an interface revision that this build does not know"),
     (Exit::Store, "xenstore cannot be reached, or stopped answering"),

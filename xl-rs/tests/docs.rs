@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use xl_rs::cli::{definition, xl};
+use xl_rs::cli::{definition, read, xl};
+use yaml_rust2::{Yaml, YamlLoader};
 
 fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
@@ -87,11 +88,75 @@ fn every_json_is_described() {
     }
 }
 
+/// The fenced blocks of a document that are of this kind.
+fn blocks(text: &str, kind: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    for part in text.split(&format!("\n```{kind}\n")).skip(1) {
+        let end = part.find("\n```").expect("a block that ends");
+        blocks.push(part[..=end].to_owned());
+    }
+    blocks
+}
+
+/// Every `script` or `run` of a pipeline, at whatever depth.
+fn commands(value: &Yaml, found: &mut Vec<String>) {
+    match value {
+        Yaml::Hash(mapping) => {
+            for (key, value) in mapping {
+                let is_script =
+                    key.as_str().is_some_and(|key| key == "run" || key.ends_with("script"));
+                match value {
+                    Yaml::String(line) if is_script => found.push(line.clone()),
+                    Yaml::Array(lines) if is_script => {
+                        found.extend(
+                            lines.iter().map(|line| line.as_str().expect("text").to_owned()),
+                        );
+                    }
+                    _ => commands(value, found),
+                }
+            }
+        }
+        Yaml::Array(values) => values.iter().for_each(|value| commands(value, found)),
+        _ => {}
+    }
+}
+
+/// The pipelines are YAML, have what their systems demand, and call xlr as it is called.
+#[test]
+fn pipelines_can_be_read() {
+    let read_yaml = |block: &String| {
+        let mut documents =
+            YamlLoader::load_from_str(block).unwrap_or_else(|error| panic!("{error}: {block}"));
+        assert_eq!(documents.len(), 1, "{block}");
+        documents.remove(0)
+    };
+    let all: Vec<Yaml> = blocks(&document("ci.md"), "yaml").iter().map(read_yaml).collect();
+    let [gitlab, github] = all.as_slice() else { panic!("{} pipelines", all.len()) };
+    let (job, stages) = (&gitlab["guests"], gitlab["stages"].as_vec().expect("stages"));
+    assert!(stages.contains(&job["stage"]) && stages.contains(&gitlab["kernel"]["stage"]));
+    assert_eq!(job["artifacts"]["reports"]["junit"].as_str(), Some("junit.xml"));
+    assert_eq!(job["retry"]["exit_codes"][0].as_i64(), Some(3));
+    let boot = &github["jobs"]["boot"];
+    assert!(github["on"].is_array() && boot["runs-on"].is_array());
+    for step in boot["steps"].as_vec().expect("steps") {
+        let is_text = |key: &str| step[key].as_str().is_some();
+        assert!(is_text("uses") != is_text("run"), "{step:?}");
+    }
+    for pipeline in [gitlab, github] {
+        let mut found = Vec::new();
+        commands(pipeline, &mut found);
+        let runs: Vec<&String> = found.iter().filter(|line| line.contains("xlr run")).collect();
+        assert_eq!(runs.len(), 1, "{found:?}");
+        let line = runs[0].split_once("/usr/local/bin/").expect("a path").1;
+        read(line.split(' ').map(Into::into)).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
 /// Commands in the documents are commands of xlr's.
 #[test]
 fn commands_in_documents_exist() {
     let definition = definition();
-    for name in ["coming-from-xl.md", "troubleshooting.md", "json.md"] {
+    for name in ["ci.md", "coming-from-xl.md", "troubleshooting.md", "json.md"] {
         for line in document(name).lines() {
             let words: Vec<&str> = line.split([' ', '`', '(']).collect();
             for pair in words.windows(2).filter(|pair| pair[0] == "xlr") {

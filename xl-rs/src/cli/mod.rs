@@ -9,6 +9,7 @@ pub mod number;
 mod pci;
 pub mod program;
 mod rdma;
+mod run;
 mod tuning;
 mod verbs;
 mod xenstored;
@@ -21,6 +22,7 @@ pub use pci::{
     PciDetachArgs, PciDevicesArgs, PciListArgs, PciVerb,
 };
 pub use rdma::{RdmaArgs, RdmaAttachArgs, RdmaDetachArgs, RdmaListArgs, RdmaVerb};
+pub use run::RunArgs;
 pub use tuning::{
     BugReportArgs, DebugKeysArgs, JsonArg, MemoryArgs, RenameArgs, SysrqArgs, UptimeArgs,
     VcpuListArgs, VcpuPinArgs, VcpuSetArgs,
@@ -123,6 +125,18 @@ pub enum Verb {
     /// the foreground until a signal comes, and says on standard output when it is ready; a service manager
     /// is told as well (sd_notify). One per host. Killed and started again it goes on where it was.
     Supervise(SuperviseArgs),
+    /// Run a guest to its end and tell how it fared
+    ///
+    /// Creates a domain, prints its console with the time since it began, decides, and removes the domain,
+    /// whatever happens: if this is killed, supervise or the next command does. It has failed when it prints
+    /// what --fail-on names, crashes, reboots, or writes an exit code that is not 0 to data/exit-code in its
+    /// xenstore. Otherwise it has passed when all that is wanted (--expect, --end, --exit-code) has come, or,
+    /// where nothing is, when it powers off or writes the exit code 0. What echoes the guest's own command
+    /// line counts for no pattern.
+    ///
+    /// The exit code is 0 for passed, 1 for failed, 124 for not in time, and 3 where the guest could not be
+    /// run. What the configuration says of the domain's end (on_poweroff and its kin) is not done.
+    Run(RunArgs),
     /// Wait until a domain runs, has shut down, has crashed or is gone
     Wait(WaitArgs),
     /// Give a domain another name

@@ -113,6 +113,8 @@ pub struct Job {
     /// Whether kernel and ramdisk stay mapped when the domain is made. Only for a command that ends
     /// then, with the domain still paused.
     pub keeps_mappings: bool,
+    /// Whether the domain belongs to this command, and is to go with it. Others then leave its end alone.
+    pub leased: bool,
 }
 
 impl Job {
@@ -152,8 +154,18 @@ impl Job {
         parts::move_time(Part::Hypercalls, Part::Waiting, store.counters().waited);
         let plan = plan(&spec, &kernel, bytes, &facts)?;
         parts::done(Part::Configuration);
-        let (restart, keeps_mappings) = (None, false);
-        Ok(Self { spec, plan, sources, kernel, ramdisk, devices, placed, restart, keeps_mappings })
+        Ok(Self {
+            spec,
+            plan,
+            sources,
+            kernel,
+            ramdisk,
+            devices,
+            placed,
+            restart: None,
+            keeps_mappings: false,
+            leased: false,
+        })
     }
 
     /// Whether it could be made now: for who does not make it.
@@ -338,7 +350,7 @@ impl Job {
 
     fn record(&self, generation: u64, absent: &[&str]) -> Record {
         Record {
-            phase: Phase::Making,
+            phase: if self.leased { Phase::Leased } else { Phase::Making },
             name: self.spec.name.clone(),
             uuid: Uuid::from_bytes(self.spec.uuid),
             generation: Some(generation),
@@ -358,7 +370,8 @@ impl Job {
         let (domid, uuid) = (created.domid.0, Uuid::from_bytes(created.uuid));
         // Of a domain of the same number and UUID that an earlier start of the host had.
         userdata::unlink(domid, uuid, Kind::Text)?;
-        state.save(domid, &Saved::of(&self.sources, uuid, created.generation))?;
+        let saved = Saved::of(&self.sources, uuid, created.generation);
+        state.save(domid, &if self.leased { saved.settled() } else { saved })?;
         let json = userdata::libxl_json(&self.spec, self.placed, &self.devices);
         userdata::write(domid, uuid, Kind::Json, &json)
     }
@@ -416,7 +429,9 @@ pub struct Made {
 impl Made {
     /// Lets the domain run. Killed after that, it stands.
     pub fn unpause(&mut self, xen: &Xen) -> Result<(), CommandError> {
-        self.held.update(|record| record.phase = Phase::Whole)?;
+        if self.held.record.phase != Phase::Leased {
+            self.held.update(|record| record.phase = Phase::Whole)?;
+        }
         xen.unpause(self.created.domid)?;
         self.halts.stop(self.end + 2);
         Ok(())
@@ -436,6 +451,11 @@ impl Made {
         self.held.finish()?;
         self.halts.stop(self.end + 3);
         Ok(self.created)
+    }
+
+    /// The domain runs, and stays recorded: killed from here on, this command leaves it to the next one.
+    pub fn lease(self) -> (Created, Held) {
+        (self.created, self.held)
     }
 
     /// Takes everything back.

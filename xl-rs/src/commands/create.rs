@@ -102,7 +102,8 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
     }
 }
 
-fn attach<'a>(
+/// Attaches the console of a domain that has not run yet.
+pub fn attach<'a>(
     xen: &'a Xen,
     store: &'a mut Option<Client>,
     created: &Created,

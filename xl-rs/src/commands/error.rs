@@ -1,6 +1,7 @@
 //! Why a command failed, and with which exit code.
 
 use super::console::error::ConsoleError;
+use super::run::error::RunError;
 use super::xenstored::XenstoredError;
 use crate::cli::program;
 use crate::consoled::ConsoledError;
@@ -357,6 +358,15 @@ pub enum CommandError {
     /// The store cannot be served.
     #[error(transparent)]
     Xenstored(#[from] XenstoredError),
+    /// What guests are to show, or where that is to be written.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Guests that were run, and have not all passed; that has been told.
+    #[error("not all has passed")]
+    Judged {
+        /// What it comes to.
+        exit: Exit,
+    },
     /// A PCI device.
     #[error(transparent)]
     Pci(#[from] PciError),
@@ -414,6 +424,8 @@ impl CommandError {
                 Exit::Interrupted
             }
             Self::TimeOver { .. } => Exit::TimeOver,
+            Self::Run(error) if error.is_usage() => Exit::Usage,
+            Self::Judged { exit } => *exit,
             Self::HostLacks { status: Status::Unknown, .. } => Exit::Denied,
             Self::HostLacks { .. } => Exit::Host,
             Self::State(error) if error.is_denied() => Exit::Denied,

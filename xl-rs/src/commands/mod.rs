@@ -37,6 +37,7 @@ mod rdma;
 mod remove;
 mod rename;
 mod restart;
+pub mod run;
 mod saved;
 mod set_aside;
 mod shutdown;
@@ -67,6 +68,8 @@ pub fn run(cli: Cli) -> Exit {
             // The reader has seen enough; nobody is left to be told.
             Exit::Failure
         }
+        // It has been told.
+        Err(CommandError::Judged { exit }) => exit,
         Err(error) => {
             say_why(&error);
             error.exit()
@@ -122,6 +125,7 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::Console(arguments) => console::run(&arguments),
         Verb::ChannelList(arguments) => channel_list::run(&arguments),
         Verb::Consoled => consoled::run(),
+        Verb::Run(arguments) => run::run(&arguments),
         Verb::Wait(arguments) => wait::run(&arguments),
         Verb::Supervise(arguments) => supervise::run(&arguments),
         Verb::Domid(arguments) => domid::run(&arguments),

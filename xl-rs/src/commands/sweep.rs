@@ -1,7 +1,7 @@
 //! Finishes what commands that were killed, or could not reach xenstored, have left.
 //!
 //! In: the records that nobody holds. Out: no domain, no node and no file of theirs, and no record.
-//! A domain that runs is left alone where its record says that it was whole. So is one whose marker
+//! A domain that runs is left alone where its record says that it was whole; one that was leased is not. So is one whose marker
 //! names another creation, and everything of a UUID of which a domain is being made just now.
 
 use super::build;
@@ -398,7 +398,7 @@ mod tests {
             assert_eq!(judge(&record, &found, nodes), verdict, "{record:?} {found:?} {nodes}");
         };
         let remove = |domid| Verdict::Remove(Domid(domid));
-        use Phase::{Making, Removing, Whole};
+        use Phase::{Leased, Making, Removing, Whole};
         // Killed before it was there, or before its number was noted.
         check(Making, None, &[], false, Verdict::Done);
         check(Making, None, &[(3, false, true)], false, remove(3));
@@ -410,6 +410,9 @@ mod tests {
         check(Whole, Some(3), &[(3, false, true)], false, remove(3));
         check(Whole, Some(3), &[(3, true, true)], false, Verdict::Done);
         check(Removing, Some(3), &[(3, true, true)], false, remove(3));
+        check(Leased, Some(3), &[(3, true, true)], false, remove(3));
+        check(Leased, Some(3), &[(3, false, true)], false, remove(3));
+        check(Leased, None, &[(3, true, true)], false, remove(3));
         // Of another creation.
         check(Making, Some(3), &[(3, true, false)], false, Verdict::Keep);
         check(Removing, Some(3), &[(3, true, false)], false, Verdict::Keep);

@@ -253,7 +253,7 @@ impl State {
     }
 
     /// Locks the file unless a command has: one that only looks whether it is locked does not count.
-    fn try_for_sure(&self, file: &File, path: &Path) -> Result<bool, StateError> {
+    pub(super) fn try_for_sure(&self, file: &File, path: &Path) -> Result<bool, StateError> {
         if try_lock(file, path)? {
             return Ok(true);
         }
@@ -263,7 +263,7 @@ impl State {
 
     /// Held by whoever takes locks only to see whether they are held. Never waited under, so whoever
     /// waits for it waits for no longer than a look takes.
-    fn looking(&self) -> Result<File, StateError> {
+    pub(super) fn looking(&self) -> Result<File, StateError> {
         let path = self.locks();
         let directory =
             File::open(&path).map_err(|source| StateError::io("open", &path, source))?;

@@ -5,16 +5,18 @@
 //! file; a record that nobody holds is one whose command was killed, or could not reach xenstored,
 //! and the next command finishes it. A record grows by whole lines, of which the last one counts.
 
-use super::lock::{is_at, try_lock};
+use super::lock::{is_at, try_lock, wait};
 use super::{State, StateError, names, read};
 use crate::device::Address;
 use crate::device::detach::Force;
 use crate::pci::Bdf;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use uuid::Uuid;
 use xen_sys::types::Domid;
@@ -31,6 +33,9 @@ pub enum Phase {
     Removing,
     /// A dead domain is given another UUID and this name.
     SettingAside,
+    /// A domain belongs to the command that holds the record, while it is made and while it runs: it goes
+    /// when that command has ended.
+    Leased,
     /// A device is being attached to the domain, or detached from it; the domain itself is fine.
     Device,
 }
@@ -127,6 +132,56 @@ impl State {
         Ok(all.iter().filter_map(|name| self.take_over(name).transpose()).collect())
     }
 
+    /// The records of leased domains whose commands are at work, by name.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn leases(&self) -> Result<Vec<String>, StateError> {
+        let mut all = names(&self.records())?;
+        all.retain(|name| !name.starts_with('.'));
+        if all.is_empty() {
+            return Ok(all);
+        }
+        let _looking = self.looking()?;
+        let mut leases = Vec::new();
+        for name in all {
+            let path = self.records().join(&name);
+            let leased = read(&path)?.and_then(|bytes| last(&bytes));
+            if leased.is_none_or(|record| record.phase != Phase::Leased) {
+                continue;
+            }
+            let Ok(file) = File::open(&path) else { continue };
+            match flock(&file, FlockOperation::NonBlockingLockShared) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => leases.push(name),
+                Err(errno) => return Err(StateError::io("lock", &path, errno.into())),
+            }
+        }
+        Ok(leases)
+    }
+
+    /// A stream that comes to its end when no command holds this record any more.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn record_released(&self, name: &str) -> Result<UnixStream, StateError> {
+        let path = self.records().join(name);
+        let failed = |source| StateError::io("await", &self.records(), source);
+        let (came, end) = UnixStream::pair().map_err(failed)?;
+        let await_release = move || {
+            if let Ok(file) = File::open(&path) {
+                // Whoever reads the stream looks again, and is told what is wrong.
+                let _ = wait(&file, FlockOperation::LockShared);
+            }
+            drop(end);
+        };
+        std::thread::Builder::new()
+            .name(String::from("lease"))
+            .spawn(await_release)
+            .map_err(failed)?;
+        Ok(came)
+    }
+
     /// One of them; none if its command is at work, or has finished.
     fn take_over(&self, name: &str) -> Result<Option<Held>, StateError> {
         let path = self.records().join(name);
@@ -135,7 +190,7 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(StateError::io("open", &path, source)),
         };
-        if !try_lock(&file, &path)? || !is_at(&file, &path) {
+        if !self.try_for_sure(&file, &path)? || !is_at(&file, &path) {
             return Ok(None);
         }
         if name.starts_with('.') {
@@ -244,6 +299,22 @@ mod tests {
         assert!(state.abandoned().unwrap().is_empty(), "one sweep at a time");
         found.into_iter().for_each(|held| held.unwrap().finish().unwrap());
         assert!(names(&state.records()).unwrap().is_empty());
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_lease_is_seen_until_its_command_ends() {
+        let (state, root) = state("lease");
+        let _other = state.record(record()).unwrap();
+        assert_eq!(state.leases().unwrap(), Vec::<String>::new());
+        let held = state.record(Record { phase: Phase::Leased, ..record() }).unwrap();
+        let leases = state.leases().unwrap();
+        assert_eq!(leases.len(), 1, "{leases:?}");
+        let mut released = state.record_released(&leases[0]).unwrap();
+        drop(held);
+        assert_eq!(io::Read::read(&mut released, &mut [0]).unwrap(), 0);
+        assert_eq!(state.leases().unwrap(), Vec::<String>::new());
+        assert_eq!(state.abandoned().unwrap().len(), 1);
         std::fs::remove_dir_all(root).unwrap();
     }
 

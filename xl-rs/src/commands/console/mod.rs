@@ -17,9 +17,11 @@
 
 mod channel;
 pub mod error;
+mod listen;
 mod terminal;
 
 pub use error::ConsoleError;
+pub use listen::Heard;
 
 use super::error::CommandError;
 use super::{domain, tell};
@@ -299,6 +301,14 @@ impl<'a> Console<'a> {
 
     /// Takes what the guest has said; tells whether the terminal still stands.
     fn take_output(&mut self) -> Result<bool, CommandError> {
+        let mut output = std::mem::take(&mut self.output);
+        let stands = self.read(&mut output);
+        self.output = output;
+        stands
+    }
+
+    /// Reads what the guest has said, a piece at a time; tells whether the terminal still stands.
+    fn read(&mut self, into: &mut Vec<u8>) -> Result<bool, CommandError> {
         let Some(tty) = &self.tty else { return Ok(false) };
         let mut chunk = [0; CHUNK];
         match rustix::io::read(tty, &mut chunk) {
@@ -307,7 +317,7 @@ impl<'a> Console<'a> {
                 Ok(false)
             }
             Ok(count) => {
-                self.output.extend_from_slice(&chunk[..count]);
+                into.extend_from_slice(&chunk[..count]);
                 Ok(true)
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(true),

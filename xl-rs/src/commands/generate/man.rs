@@ -86,6 +86,12 @@ fn exit_status(page: &str) -> String {
         let meaning = match (exit, page) {
             (Exit::Interrupted, "xlr" | "xlr-create" | "xlr-console") => meaning,
             (Exit::Interrupted, _) => "interrupted by a signal",
+            (Exit::Success, "xlr-run") => "all guests have passed",
+            (Exit::Failure, "xlr-run") => "a guest has failed",
+            (Exit::Configuration, "xlr-run") => {
+                "a guest could not be run or judged, for whatever reason; none has failed"
+            }
+            (Exit::TimeOver, "xlr-run") => "a guest was not in time; none has failed",
             _ => meaning,
         };
         // Writing into a String cannot fail.
@@ -111,6 +117,17 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "xlr-create",
         "xlr create -F hpc.cfg",
         "Stay, and do at the domain's end what on_poweroff= and its kin say.",
+    ),
+    (
+        "xlr-run",
+        "xlr run hpc.cfg -t 120 -e 'All tests passed' -x 'Kernel panic|FAILURE' --log out",
+        "Run one guest. It passes when it prints the first pattern within two minutes, none of the \
+         second, and does not crash.",
+    ),
+    (
+        "xlr-run",
+        "xlr run suite.toml -j 8 --junit out.xml --log out",
+        "Run the guests of a suite, up to eight at once; docs/ci.md has the form of the file.",
     ),
     ("xlr-console", "xlr console web", "Attach to the console of web; Ctrl-] detaches."),
     ("xlr-console", "xlr console -e ^A web", "Attach to it, to be left with Ctrl-A."),

@@ -60,6 +60,8 @@ struct Supervisor {
     signals: Signals,
     /// What other commands have in hand: each comes to its end when they let go of it.
     elsewhere: BTreeMap<Task, UnixStream>,
+    /// Commands whose domains are to go with them, by their records.
+    leases: BTreeMap<String, UnixStream>,
     /// Whether what killed commands have left is removed before the next look.
     sweeps: bool,
     crew: Crew,
@@ -93,6 +95,7 @@ impl Supervisor {
             state,
             signals,
             elsewhere,
+            leases: BTreeMap::new(),
             sweeps: true,
             crew,
             book,
@@ -122,6 +125,12 @@ impl Supervisor {
         let mut sights = Vec::new();
         if std::mem::take(&mut self.sweeps) {
             sweep_quietly(&self.state);
+        }
+        for name in self.state.leases()? {
+            if let Entry::Vacant(vacant) = self.leases.entry(name) {
+                let released = self.state.record_released(vacant.key())?;
+                vacant.insert(released);
+            }
         }
         let restarting = self.state.restarting()?;
         let mut cut_short = Vec::new();
@@ -175,16 +184,17 @@ impl Supervisor {
         let turn = self.book.next_turn();
         let until = turn.map(|turn| self.begun + turn + Duration::from_millis(1));
         let own = [self.crew.came().as_fd(), self.signals.came().as_fd()];
-        let others: Vec<_> =
-            own.into_iter().chain(self.elsewhere.values().map(AsFd::as_fd)).collect();
+        let locks = self.elsewhere.values().chain(self.leases.values());
+        let others: Vec<_> = own.into_iter().chain(locks.map(AsFd::as_fd)).collect();
         let Some(readable) = domain::wait_for_any(&mut self.store, &others, until)? else {
             return Ok(());
         };
         let mut ended = readable.into_iter().skip(own.len());
-        let before = self.elsewhere.len();
+        let before = self.elsewhere.len() + self.leases.len();
         self.elsewhere.retain(|_, _| !ended.next().unwrap_or(false));
+        self.leases.retain(|_, _| !ended.next().unwrap_or(false));
         // Whoever let go of it may have been killed, and have left something half done.
-        self.sweeps |= self.elsewhere.len() < before;
+        self.sweeps |= self.elsewhere.len() + self.leases.len() < before;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use crate::config::device::disk::{Backend, Disk, Format, Specification};
 use crate::device::vdev;
 
 /// The script that xl has for block devices and files; what it does is built in here.
-const USUAL_SCRIPT: &str = "/etc/xen/scripts/block";
+pub const USUAL_SCRIPT: &str = "/etc/xen/scripts/block";
 /// Where scripts are that are named without a path.
 const SCRIPTS: &str = "/etc/xen/scripts";
 

@@ -1,0 +1,370 @@
+//! One guest from its configuration to its verdict, and nothing left of it.
+//!
+//! ```text
+//!   make ──▶ attach its console ──▶ let it run ──▶ watch ──▶ remove ──▶ hear its last words
+//! ```
+//!
+//! In: a configuration and what is wanted. Out: an [`Attempt`]. From its making on the domain is leased:
+//! its record says that it goes with this process, so that whoever comes next removes it should this
+//! one be killed. All waiting is by events; what a guest prints is kept within bounds, and holds up
+//! neither its time nor its end.
+
+use super::error::RunError;
+use super::judge::{End, Event, Judge, Stage, Verdict, Wants};
+use super::lines::{Lines, text};
+use super::log::{Log, stamped};
+use super::scratch::Scratch;
+use crate::commands::build::{Halts, Job, configuration};
+use crate::commands::console::{Console, Heard};
+use crate::commands::create::attach;
+use crate::commands::error::{CommandError, chain};
+use crate::commands::remove::{prune, remove};
+use crate::commands::signals::Signals;
+use crate::commands::sweep::sweep_quietly;
+use crate::commands::{domain, tell};
+use crate::config::source::Sources;
+use crate::state::State;
+use crate::state::lock::Subject;
+use crate::state::record::Held;
+use domain_builder::apply::Created;
+use domain_builder::undo::DestroyError;
+use libxc_safe::{DomainInfo, Xen};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+use xenstore::client::{Client, Nodes, RETURN_PATIENCE};
+
+/// How long a line without an end may stand before it counts as one: a prompt has none.
+const UNFINISHED: Duration = Duration::from_millis(500);
+/// After its end a guest's ring is empty when nothing has come for so long: xenconsoled lets a guest
+/// that prints much wait for 200 ms.
+const QUIET: Duration = Duration::from_millis(250);
+/// How long last words may take.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// A time that never comes.
+const NEVER: Duration = Duration::from_secs(1 << 30);
+
+/// A guest that is to be run.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// What it is called in reports.
+    pub name: String,
+    /// Its configuration.
+    pub sources: Sources,
+    /// What it is to show.
+    pub wants: Wants,
+    /// How often it is run again when it has not passed.
+    pub retries: u32,
+    /// The size of the device through which it hands out files, if it has one.
+    pub scratch_bytes: Option<u64>,
+}
+
+/// How it is run.
+#[derive(Clone, Copy)]
+pub struct Manner<'a> {
+    /// The signals, which are held.
+    pub signals: &'a Signals,
+    /// Where what it leaves is kept.
+    pub folder: Option<&'a Path>,
+    /// Whether its console is printed.
+    pub streams: bool,
+    /// Whether warnings are not.
+    pub quiet: bool,
+    /// Called once it has its memory.
+    pub made: Option<&'a dyn Fn()>,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Came {
+    /// This.
+    To(Verdict),
+    /// It could not be run, or not be judged.
+    Broken(String),
+    /// A signal has ended it.
+    #[default]
+    Interrupted,
+}
+
+/// One run of a guest.
+#[derive(Clone, Debug, Default)]
+pub struct Attempt {
+    /// What it came to.
+    pub came: Came,
+    /// From the first instruction to the verdict; nothing if it did not come to that.
+    pub took: Duration,
+    /// The domain's name.
+    pub name: Option<String>,
+    /// Its number.
+    pub domid: Option<u16>,
+    /// The exit code that it wrote.
+    pub exit_code: Option<u8>,
+    /// How its domain has ended, if it did of itself.
+    pub end: Option<End>,
+    /// Where its console is kept.
+    pub log: Option<PathBuf>,
+    /// The last of its console.
+    pub tail: String,
+    /// The folder of the files that it has handed out.
+    pub files: Option<PathBuf>,
+    /// The core of a domain that has crashed.
+    pub core: Option<PathBuf>,
+    /// What there is to be said of both.
+    pub notes: Vec<String>,
+}
+
+/// Runs a guest.
+pub fn attempt(guest: &Guest, manner: Manner<'_>) -> Attempt {
+    let mut attempt = Attempt::default();
+    match run(guest, manner, &mut attempt) {
+        Ok(verdict) => attempt.came = Came::To(verdict),
+        Err(_) if manner.signals.seen() => {}
+        Err(error) => attempt.came = Came::Broken(chain(&error)),
+    }
+    attempt
+}
+
+fn run(guest: &Guest, manner: Manner<'_>, attempt: &mut Attempt) -> Result<Verdict, CommandError> {
+    let signals = manner.signals;
+    let (sources, mut config) = configuration(guest.sources.clone(), manner.quiet)?;
+    attempt.name = Some(config.name.value.clone());
+    let scratch = scratch(guest, manner.folder)?;
+    if let Some(scratch) = &scratch {
+        let disk = scratch.disk(&config.devices.disks)?;
+        config.devices.disks.push(disk);
+    }
+    let xen = Xen::open()?;
+    let mut store = Client::connect()?;
+    let mut job = Job::prepare(sources, config, Uuid::new_v4(), &xen, &mut store, manner.quiet)?;
+    job.leased = true;
+    let log = open_log(manner.folder, attempt)?;
+    let state = State::open()?;
+    prune(&xen, &state)?;
+    let locks = job.lock(&state)?;
+    let mut made = job.make(locks, &xen, &mut store, &state, signals, Halts::default())?;
+    store.outlive_store(RETURN_PATIENCE);
+    let domid = made.created.domid;
+    attempt.domid = Some(domid.0);
+    if let Some(tell) = manner.made {
+        tell();
+    }
+    let code_path = format!("/local/domain/{domid}/data/exit-code");
+    let mut console_store = None;
+    let begun = attach(&xen, &mut console_store, &made.created, signals).and_then(|mut console| {
+        console.store().watch(&code_path, "run-code")?;
+        let info = xen.existing_domain_info(domid)?;
+        made.unpause(&xen)?;
+        Ok((console, info))
+    });
+    let (console, info) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            made.undo(&xen, &mut store, &state);
+            return Err(error.before_it_ran());
+        }
+    };
+    let (created, lease) = made.lease();
+    let mut session = Session {
+        xen: &xen,
+        console,
+        info,
+        code_path,
+        judge: Judge::new(guest.wants.clone(), &job.spec.cmdline),
+        lines: Lines::default(),
+        unfinished: None,
+        log,
+        streams: manner.streams,
+        begun: Instant::now(),
+    };
+    let watched = session.watch();
+    attempt.took = session.begun.elapsed();
+    let removed = take_away(&created, lease, &xen, &mut store, &state);
+    let heard = watched.and_then(|()| session.last_words());
+    attempt.exit_code = session.judge.exit_code();
+    attempt.end = session.judge.end();
+    attempt.tail = session.log.tail();
+    heard?;
+    removed?;
+    if let (Some(scratch), Some(folder)) = (scratch, manner.folder) {
+        hand_out(&scratch, &folder.join("files"), attempt)?;
+    }
+    session.judge.verdict().ok_or(CommandError::Interrupted)
+}
+
+fn open_log(folder: Option<&Path>, attempt: &mut Attempt) -> Result<Log, CommandError> {
+    let Some(folder) = folder else { return Ok(Log::default()) };
+    std::fs::create_dir_all(folder).map_err(RunError::write(folder))?;
+    let path = folder.join("console.log");
+    let log = Log::in_file(&path)?;
+    attempt.log = Some(path);
+    Ok(log)
+}
+
+fn scratch(guest: &Guest, folder: Option<&Path>) -> Result<Option<Scratch>, RunError> {
+    let Some(bytes) = guest.scratch_bytes else { return Ok(None) };
+    let folder = folder.ok_or(RunError::Nowhere)?;
+    std::fs::create_dir_all(folder).map_err(RunError::write(folder))?;
+    Scratch::make(folder, bytes).map(Some)
+}
+
+/// Takes out the files that the guest hands out.
+fn hand_out(scratch: &Scratch, into: &Path, attempt: &mut Attempt) -> Result<(), RunError> {
+    let taken = scratch.unpack(into)?;
+    attempt.notes.extend(taken.left_out.iter().map(|what| format!("left out {what}")));
+    attempt.files = (taken.files > 0).then(|| into.to_owned());
+    Ok(())
+}
+
+/// Removes the domain, whatever state it is in. What cannot be removed stays recorded.
+fn take_away(
+    created: &Created,
+    lease: Held,
+    xen: &Xen,
+    store: &mut Client,
+    state: &State,
+) -> Result<(), CommandError> {
+    let _lock = state.lock(Subject::Domain(created.domid.0), |text| tell(text))?;
+    match remove(xen, store, state, &created.identity()) {
+        Ok(()) => Ok(lease.finish()?),
+        Err(CommandError::Destroy(DestroyError::Gone { .. } | DestroyError::Another { .. })) => {
+            // What whoever has removed it left is found by its record.
+            drop((lease, _lock));
+            sweep_quietly(state);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A guest that runs, and all that is heard of it.
+struct Session<'a> {
+    xen: &'a Xen,
+    console: Console<'a>,
+    info: DomainInfo,
+    code_path: String,
+    judge: Judge,
+    lines: Lines,
+    /// When a line that has no end yet is to count as one.
+    unfinished: Option<Instant>,
+    log: Log,
+    streams: bool,
+    begun: Instant,
+}
+
+impl Session<'_> {
+    /// Listens until the domain is to go.
+    fn watch(&mut self) -> Result<(), CommandError> {
+        // It may have ended before it was watched.
+        self.look()?;
+        while self.judge.hear(self.begun.elapsed(), Event::Time) == Stage::Watching {
+            let next = self.begun + self.judge.next_time().min(NEVER);
+            let until = self.unfinished.into_iter().chain([next]).min().unwrap_or(next);
+            let heard = self.console.hear(until)?;
+            if heard.signal {
+                return Err(CommandError::Interrupted);
+            }
+            self.take(&heard)?;
+            if self.unfinished.is_some_and(|until| until <= Instant::now()) {
+                self.unfinished = None;
+                let line = text(self.lines.open());
+                self.judge.hear(self.begun.elapsed(), Event::Line(&line));
+            }
+            if heard.event {
+                self.look()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what has no event of its own: the exit code, and the domain.
+    fn look(&mut self) -> Result<(), CommandError> {
+        self.read_code()?;
+        let end = match domain::again(self.xen, &self.info)? {
+            None => End::Removed,
+            Some(info) => match info.shutdown {
+                None => return Ok(()),
+                Some(reason) => End::ShutDown(reason),
+            },
+        };
+        // What it wrote last, and what of its words is under way.
+        self.read_code()?;
+        self.listen_on(QUIET, false)?;
+        self.judge.hear(self.begun.elapsed(), Event::End(end));
+        Ok(())
+    }
+
+    fn read_code(&mut self) -> Result<(), CommandError> {
+        if let Some(value) = self.console.store().read_text_optional(&self.code_path)? {
+            self.judge.hear(self.begun.elapsed(), Event::Code(&value));
+        }
+        Ok(())
+    }
+
+    /// The domain is gone: what it had said, to the end.
+    fn last_words(&mut self) -> Result<(), CommandError> {
+        self.listen_on(LAST_WORDS, true)?;
+        let (at, mut line) = (self.begun.elapsed(), None);
+        self.lines.finish(|bytes| line = Some(text(bytes)));
+        if let Some(line) = line {
+            self.line(at, &line)?;
+        }
+        self.log.flush()?;
+        self.judge.hear(at, Event::Closed);
+        // Whoever reads may take its time, but nobody is held against a signal.
+        while !self.console.hear(Instant::now())?.printed {
+            if self.console.hear(Instant::now() + NEVER)?.signal {
+                return Err(CommandError::Interrupted);
+            }
+        }
+        Ok(())
+    }
+
+    /// Listens until nothing has come for a while, or, if it will hang up, until it has.
+    fn listen_on(&mut self, quiet: Duration, hangs_up: bool) -> Result<(), CommandError> {
+        let end = Instant::now() + LAST_WORDS;
+        let mut until = Instant::now() + quiet;
+        loop {
+            let heard = self.console.hear(until.min(end))?;
+            if heard.signal && !hangs_up {
+                return Err(CommandError::Interrupted);
+            }
+            if !heard.text.is_empty() {
+                until = Instant::now() + quiet;
+            }
+            self.take(&heard)?;
+            let now = Instant::now();
+            // A reader that does not read holds up the guest's words, and they are not lost.
+            let over = heard.text.is_empty() && heard.printed && until <= now;
+            if over || (heard.printed && end <= now) || (hangs_up && !heard.attached) {
+                return Ok(());
+            }
+            if !heard.printed && end <= now {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes in what the guest has said.
+    fn take(&mut self, heard: &Heard) -> Result<(), CommandError> {
+        if heard.text.is_empty() {
+            return Ok(());
+        }
+        let at = self.begun.elapsed();
+        let mut said = Vec::new();
+        self.lines.push(&heard.text, |bytes| said.push(text(bytes)));
+        for line in said {
+            self.line(at, &line)?;
+        }
+        self.unfinished = (!self.lines.open().is_empty()).then(|| Instant::now() + UNFINISHED);
+        Ok(())
+    }
+
+    fn line(&mut self, at: Duration, line: &str) -> Result<(), CommandError> {
+        self.judge.hear(at, Event::Line(line));
+        let stamped = stamped(at, line);
+        if self.streams {
+            self.console.print(stamped.as_bytes());
+        }
+        Ok(self.log.add(stamped)?)
+    }
+}

@@ -1,0 +1,192 @@
+//! Results as JUnit XML, in the form that Jenkins, GitLab and GitHub's actions for test reports read:
+//! what Maven's Surefire writes, reruns included. Pure.
+//!
+//! `xl-rs/tests/junit.xsd` says what there can be: a part of the language of `junit-10.xsd` of Jenkins'
+//! xUnit plugin, and a test holds what is written here against it.
+
+use super::attempt::{Attempt, Came};
+use super::report::{Report, Summary};
+use quick_xml::Writer;
+use quick_xml::events::{BytesDecl, BytesText, Event};
+use std::io;
+
+/// The whole document.
+///
+/// # Errors
+/// None in practice: it is written to memory.
+pub fn document(summary: &Summary, host: &str) -> io::Result<Vec<u8>> {
+    let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
+    writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    let tests = summary.reports.len().to_string();
+    let failures = (summary.count("fail") + summary.count("timeout")).to_string();
+    let errors = summary.count("error").to_string();
+    let skipped = summary.count("interrupted").to_string();
+    let (time, name) = (format!("{:.3}", summary.took.as_secs_f64()), legal(&summary.name));
+    let counts = [
+        ("name", name.as_str()),
+        ("tests", &tests),
+        ("failures", &failures),
+        ("errors", &errors),
+        ("time", &time),
+    ];
+    let host = legal(host);
+    let rest = [("skipped", skipped.as_str()), ("timestamp", &summary.begun), ("hostname", &host)];
+    writer.create_element("testsuites").with_attributes(counts).write_inner_content(|writer| {
+        let suite = writer.create_element("testsuite").with_attributes(counts);
+        suite.with_attributes(rest).write_inner_content(|writer| {
+            summary.reports.iter().try_for_each(|report| case(writer, report, &name))
+        })?;
+        Ok(())
+    })?;
+    let mut document = writer.into_inner();
+    document.push(b'\n');
+    Ok(document)
+}
+
+fn case(writer: &mut Writer<Vec<u8>>, report: &Report, suite: &str) -> io::Result<()> {
+    let time = format!("{:.3}", report.took().as_secs_f64());
+    let name = legal(&report.name);
+    let case = [("name", name.as_str()), ("classname", suite), ("time", &time)];
+    writer.create_element("testcase").with_attributes(case).write_inner_content(|writer| {
+        let passed = report.came().is_pass();
+        for (index, attempt) in report.attempts.iter().enumerate() {
+            let Some(element) = element(&attempt.came, passed, index) else { continue };
+            let (kind, message) = (kind(&attempt.came), legal(attempt.came.why()));
+            let writer = writer
+                .create_element(element)
+                .with_attributes([("type", kind.as_str()), ("message", &message)]);
+            // The last run's console follows as such.
+            match index + 1 == report.attempts.len() {
+                true => writer.write_empty()?,
+                false => writer.write_text_content(BytesText::new(&legal(&attempt.tail)))?,
+            };
+        }
+        let last: Option<&Attempt> = report.attempts.last();
+        match last {
+            None | Some(Attempt { came: Came::Interrupted, .. }) => {
+                let why = [("type", "interrupted"), ("message", report.came().why())];
+                writer.create_element("skipped").with_attributes(why).write_empty()?;
+            }
+            Some(_) => {}
+        }
+        if let Some(last) = last.filter(|last| !last.tail.is_empty()) {
+            let text = legal(&last.tail);
+            writer.create_element("system-out").write_text_content(BytesText::new(&text))?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// What a run that has not passed is called. Of one that failed for good the first run is the failure
+/// and those after it are reruns; of one that passed in the end those before that were flaky.
+fn element(came: &Came, passed: bool, index: usize) -> Option<&'static str> {
+    let is_error = match came {
+        Came::Interrupted => return None,
+        Came::To(_) if came.is_pass() => return None,
+        Came::To(_) => false,
+        Came::Broken(_) => true,
+    };
+    Some(match (is_error, passed, index) {
+        (false, true, _) => "flakyFailure",
+        (true, true, _) => "flakyError",
+        (false, false, 0) => "failure",
+        (true, false, 0) => "error",
+        (false, false, _) => "rerunFailure",
+        (true, false, _) => "rerunError",
+    })
+}
+
+fn kind(came: &Came) -> String {
+    match came {
+        Came::To(verdict) => {
+            let name = serde_json::to_value(verdict.cause).unwrap_or_default();
+            name.as_str().unwrap_or_default().to_owned()
+        }
+        Came::Broken(_) => String::from("infrastructure"),
+        Came::Interrupted => String::from("interrupted"),
+    }
+}
+
+/// Text without what XML 1.0 has no way to say.
+fn legal(text: &str) -> String {
+    let is_legal = |c: &char| match c {
+        '\t' | '\n' | '\r' => true,
+        _ => *c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}'),
+    };
+    text.chars().filter(is_legal).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::tests::one_of_each;
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    /// What xmllint says of a document: nothing, if it is valid.
+    fn problems(document: &[u8]) -> String {
+        let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/junit.xsd");
+        let mut xmllint = Command::new("xmllint")
+            .args(["--noout", "--nonet", "--schema", schema, "-"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("xmllint, of Debian's libxml2-utils");
+        xmllint.stdin.take().unwrap().write_all(document).unwrap();
+        let output = xmllint.wait_with_output().unwrap();
+        match output.status.success() {
+            true => String::new(),
+            false => String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    #[test]
+    fn one_of_each_is_valid() {
+        let mut summary = one_of_each();
+        summary.reports[1].attempts[0].tail = String::from("a ]]> <b> & \"c\"\u{0}\n");
+        summary.reports[4].attempts[0].tail = String::from("last words\n");
+        summary.reports.push(Report { name: String::from("never"), attempts: Vec::new() });
+        let document = document(&summary, "node-1").unwrap();
+        let text = String::from_utf8(document.clone()).unwrap();
+        assert_eq!(problems(&document), "", "{text}");
+        for words in [
+            r#"<testsuite name="suite" tests="6" failures="2" errors="1" time="3.000" skipped="1""#,
+            r#"<flakyFailure type="fail-on" message="printed «&lt;&amp;&quot;&gt;»">"#,
+            r#"<rerunFailure type="fail-on""#,
+            r#"<failure type="timeout" message="not within 1 s"/>"#,
+            r#"<error type="infrastructure" message="no memory"/>"#,
+            r#"<skipped type="interrupted""#,
+            "<system-out>last words\n</system-out>",
+        ] {
+            assert!(text.contains(words), "no {words} in {text}");
+        }
+    }
+
+    /// The schema refuses what is none: a check that cannot fail shows nothing.
+    #[test]
+    fn the_schema_refuses_what_is_wrong() {
+        let text = String::from_utf8(document(&one_of_each(), "node-1").unwrap()).unwrap();
+        for (from, to) in
+            [("failures=\"2\"", ""), ("<failure", "<fault"), ("time=\"3.000\"", "time=\"3 s\"")]
+        {
+            assert!(text.contains(from), "{from}");
+            assert_ne!(problems(text.replace(from, to).as_bytes()), "", "{from}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn whatever_a_guest_prints_is_valid(name in ".{0,20}", tail in "(?s).{0,200}", why in ".{0,20}") {
+            let mut summary = one_of_each();
+            summary.reports[2].name = name;
+            summary.reports[2].attempts[1].tail = tail;
+            summary.reports[4].attempts[0].came = Came::Broken(why);
+            let document = document(&summary, "node-1").unwrap();
+            prop_assert_eq!(problems(&document), "");
+        }
+    }
+}

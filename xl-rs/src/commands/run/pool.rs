@@ -1,0 +1,135 @@
+//! The guests of a suite, several at once, each in a thread of its own.
+//!
+//! In: guests, and how many may run at once. Out: a report of each, in their order. The [`Queue`] says
+//! who is next; what it asks the host for is memory that is free. After a signal nobody begins, and
+//! those that run end.
+
+use super::attempt::{Attempt, Came, Guest, Manner, attempt};
+use super::progress::Progress;
+use super::queue::{Need, Queue};
+use super::report::Report;
+use crate::commands::error::CommandError;
+use crate::commands::signals::Signals;
+use crate::config::load;
+use libxc_safe::Xen;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+
+/// What the hypervisor takes for a domain beside its memory, at the most: its structures, and those of
+/// its vcpus.
+const OVERHEAD_KIB: u64 = 2048;
+const OVERHEAD_VCPU_KIB: u64 = 256;
+const PAGE_KIB: u64 = 4;
+
+/// How a suite is run.
+pub struct Pool<'a> {
+    /// The guests.
+    pub guests: &'a [Guest],
+    /// How many run at once.
+    pub jobs: usize,
+    /// Where what they leave is kept, a folder for each.
+    pub folder: Option<&'a Path>,
+    /// Whether warnings are not printed, nor progress.
+    pub quiet: bool,
+    /// The signals, which are held.
+    pub signals: &'a Signals,
+}
+
+enum News {
+    /// It has its memory.
+    Made,
+    /// It has come to this.
+    Came(Box<Attempt>),
+}
+
+impl Pool<'_> {
+    /// Runs all of them.
+    pub fn run(&self) -> Result<Vec<Report>, CommandError> {
+        let xen = Xen::open()?;
+        let needs = self.guests.iter().map(need).collect();
+        let mut queue = Queue::new(needs, self.jobs, xen.physinfo()?.cpus);
+        let mut reports: Vec<Report> = self.guests.iter().map(report).collect();
+        let mut progress = Progress::new(self.guests.len(), self.quiet);
+        let (tell, news) = channel();
+        let done = std::thread::scope(|scope| -> Result<(), CommandError> {
+            loop {
+                if self.signals.seen() {
+                    queue.close();
+                }
+                while let Some(index) = queue.next(free_kib(&xen)?) {
+                    let (guest, retry) = (&self.guests[index], reports[index].attempts.len());
+                    progress.begins(index, &guest.name, retry);
+                    let folder = self.folder.map(|folder| folder_of(folder, &guest.name, retry));
+                    let tell = tell.clone();
+                    let work = move || self.work(index, folder.as_deref(), &tell);
+                    let name = String::from("guest");
+                    let begun = std::thread::Builder::new().name(name).spawn_scoped(scope, work);
+                    begun.map_err(|source| CommandError::Supervise { source })?;
+                }
+                if queue.is_over() {
+                    return Ok(());
+                }
+                // It never ends while `tell` is there; each thread has something to say at its end.
+                let Ok((index, news)) = news.recv() else { return Ok(()) };
+                match news {
+                    News::Made => queue.made(index),
+                    News::Came(attempt) => {
+                        let passed = attempt.came.is_pass() || attempt.came == Came::Interrupted;
+                        reports[index].attempts.push(*attempt);
+                        let left = reports[index].retries() < self.guests[index].retries as usize;
+                        let again = !passed && left && !self.signals.seen();
+                        progress.ended(index, &reports[index], again);
+                        queue.done(index, again);
+                    }
+                }
+            }
+        });
+        progress.finish();
+        done.map(|()| reports)
+    }
+
+    fn work(&self, index: usize, folder: Option<&Path>, tell: &Sender<(usize, News)>) {
+        // Whoever listens does so until all have come to their end.
+        let made = || drop(tell.send((index, News::Made)));
+        let manner = Manner {
+            signals: self.signals,
+            folder,
+            streams: false,
+            quiet: self.quiet,
+            made: Some(&made),
+        };
+        // A panic is a fault of this program; the guest's lease is for the next command.
+        let came = catch_unwind(AssertUnwindSafe(|| attempt(&self.guests[index], manner)));
+        let came = came.unwrap_or_else(|_| Attempt {
+            came: Came::Broken(String::from("a fault of this program")),
+            ..Attempt::default()
+        });
+        drop(tell.send((index, News::Came(Box::new(came)))));
+    }
+}
+
+fn report(guest: &Guest) -> Report {
+    Report { name: guest.name.clone(), attempts: Vec::new() }
+}
+
+/// What it needs; of one whose configuration is wrong nothing, as its making will say what is.
+fn need(guest: &Guest) -> Need {
+    load(guest.sources.clone()).config.map_or_else(Need::default, |config| {
+        let vcpus = u64::from(config.max_vcpus);
+        let overhead_kib = OVERHEAD_KIB + vcpus * OVERHEAD_VCPU_KIB;
+        Need { memory_kib: config.memory_kib.saturating_add(overhead_kib), vcpus: config.vcpus }
+    })
+}
+
+fn free_kib(xen: &Xen) -> Result<u64, CommandError> {
+    let info = xen.physinfo()?;
+    Ok(info.free_pages.saturating_sub(info.outstanding_pages) * PAGE_KIB)
+}
+
+fn folder_of(folder: &Path, name: &str, retry: usize) -> PathBuf {
+    match retry {
+        0 => folder.join(name),
+        _ => folder.join(name).join(format!("retry-{retry}")),
+    }
+}
