@@ -26,6 +26,7 @@ mod options;
 mod pci;
 mod policy;
 mod rdma;
+mod run;
 mod store;
 mod store_killed;
 mod store_large;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Case> {
         killed_restart::CASES,
         bad_input::CASES,
         ends::CASES,
+        run::CASES,
         supervise::CASES,
         beside_xl::CASES,
         memory::CASES,

@@ -43,14 +43,14 @@ fn guest(name: &str, lines: &str) -> Result<String, Stop> {
 }
 
 /// The supervisor, killed with this value.
-struct Supervisor {
+pub struct Supervisor {
     child: Kill,
     said: BufReader<std::process::ChildStderr>,
 }
 
 impl Supervisor {
     /// Starts it, and waits until it says that it is ready.
-    fn start() -> Result<Supervisor, Stop> {
+    pub fn start() -> Result<Supervisor, Stop> {
         let mut command = init::command("/bin/xlr");
         command.arg("supervise").stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = Kill(command.spawn()?);
@@ -64,7 +64,7 @@ impl Supervisor {
     }
 
     /// Waits until it says this.
-    fn says(&mut self, words: &str) -> Verdict {
+    pub fn says(&mut self, words: &str) -> Verdict {
         let mut line = String::new();
         while self.said.read_line(&mut line)? > 0 {
             eprint!("supervise: {line}");
@@ -83,7 +83,7 @@ impl Supervisor {
     }
 
     /// Asks it to end; gives what it had still to say.
-    fn end(mut self) -> Result<String, Stop> {
+    pub fn end(mut self) -> Result<String, Stop> {
         let pid = Pid::from_child(&self.child.0);
         kill_process(pid, Signal::TERM).map_err(std::io::Error::from)?;
         let mut said = String::new();

@@ -1,0 +1,273 @@
+//! `xlr run`: a verdict for every way in which a guest can fare, and no domain after any.
+
+use super::console::Kill;
+use super::supervise::Supervisor;
+use crate::case::{Case, Group};
+use crate::dom0::dump;
+use crate::dom0::host::{Stop, Verdict, argv, await_text, config, console, domid};
+use crate::dom0::init;
+use crate::dom0::pending::swept;
+use crate::{ensure, fail};
+use rustix::process::{Pid, Signal, kill_process};
+use std::process::Stdio;
+
+/// The cases of this topic.
+pub const CASES: &[Case] = &[
+    Case { ci: false, ..Case::new("run/verdicts", Group::Toolstack, verdicts) },
+    Case::new("run/killed", Group::Toolstack, killed),
+    Case::new("run/killed-beside-a-supervisor", Group::Toolstack, killed_beside_a_supervisor),
+    Case::new("run/suite", Group::Toolstack, suite),
+    Case::new("run/files", Group::Toolstack, files),
+    Case { ci: false, ..Case::new("run/suite-killed", Group::Toolstack, suite_killed) },
+];
+
+/// A microkernel that fares as it is told.
+fn guest(name: &str, extra: &str) -> Result<String, Stop> {
+    let text = format!(
+        "name = \"{name}\"\ntype = \"pv\"\nkernel = \"/guest/xtf/fare\"\nmemory = 8\nvcpus = 1\n\
+         extra = \"{extra}\"\n"
+    );
+    config(name, &text)
+}
+
+/// Each way to fare, and what is made of it.
+fn verdicts() -> Verdict {
+    let before = dump::take()?;
+    const EXPECT: &[&str] = &["--expect", "all tests passed", "--fail-on", "tests failed|panic"];
+    const NONE: &[&str] = &[];
+    // (how the guest fares, what is asked for, exit code, what is told)
+    let checks: &[(&str, &[&str], i32, &str)] = &[
+        ("how=pass", EXPECT, 0, "pass judged after"),
+        ("how=pass", NONE, 0, "ended by poweroff"),
+        ("how=stay", EXPECT, 0, "printed what was expected"),
+        ("how=prompt", EXPECT, 0, "printed what was expected"),
+        ("how=fail", EXPECT, 1, "printed «1 of 7 tests failed»"),
+        ("how=pass mute=1", EXPECT, 1, "ended before that: \"all tests passed\""),
+        ("how=crash", EXPECT, 1, "ended by crash and not by poweroff, after all"),
+        ("how=crash", &["--expect", "all tests passed", "--end", "crash"], 0, "pass judged"),
+        ("how=reboot", NONE, 1, "ended by reboot and not by poweroff"),
+        ("how=reboot", &["--end", "reboot"], 0, "pass judged"),
+        ("how=stay code=0", NONE, 0, "wrote exit code 0"),
+        ("how=stay code=3", EXPECT, 1, "wrote exit code 3"),
+        ("how=stay code=seven", NONE, 1, "wrote \"seven\""),
+        ("how=hang", &["--timeout", "1"], 124, "not within 1 s: its end"),
+        ("how=stay", &["--exit-code", "--timeout", "1"], 124, "not within 1 s: an exit code"),
+        ("how=flood", &["--timeout", "1"], 124, "not within 1 s"),
+        ("how=endless", &["--timeout", "1"], 124, "not within 1 s"),
+        ("how=echo say=good word=good", &["--expect", "good"], 1, "ended before that: \"good\""),
+        ("how=echo bad=1", &["--expect", "command", "--fail-on", "bad"], 0, "pass judged"),
+    ];
+    for (how, asked, code, words) in checks {
+        let path = guest("judged", how)?;
+        let said = argv(&[&["/bin/xlr", "run", &path, "--grace", "1"], *asked].concat())?;
+        ensure!(said.code == *code, "{how}: exit code {}: {}{}", said.code, said.out, said.err);
+        ensure!(said.out.contains(words), "{how}: no «{words}» in {}{}", said.out, said.err);
+    }
+    // What is wrong before there is a guest.
+    let path = guest("judged", "how=pass")?;
+    for (words, code, told) in [
+        (&["run", "/tmp/none.cfg"][..], 3, "/tmp/none.cfg"),
+        (&["run", &path, "kernel=\"/tmp/none\""], 3, "/tmp/none"),
+        (&["run", &path, "memory=999999"], 3, ""),
+        (&["run", &path, "--expect", "("], 2, "is no pattern"),
+        (&["run"], 2, "required"),
+    ] {
+        let said = argv(&[&["/bin/xlr"], words].concat())?;
+        ensure!(said.code == code, "{words:?}: exit code {}: {}", said.code, said.err);
+        ensure!(said.err.contains(told), "{words:?}: no «{told}» in {}", said.err);
+    }
+    // The configuration's own actions are not done, and the console has its time.
+    let said = argv(&["/bin/xlr", "run", &path, "on_poweroff=\"preserve\"", "--log", "/tmp/out"])?
+        .success()?;
+    let line = said.out.lines().find(|line| line.ends_with("all tests passed"));
+    ensure!(line.is_some_and(|line| line.starts_with("[    ")), "no time: {}", said.out);
+    let log = std::fs::read_to_string("/tmp/out/console.log")?;
+    ensure!(said.out.starts_with(&log) && log.contains("all tests passed"), "{log}");
+    std::fs::remove_dir_all("/tmp/out")?;
+    dump::unchanged(&before, "verdicts")
+}
+
+/// However the runner ends, its guest goes with it.
+fn killed() -> Verdict {
+    let before = dump::take()?;
+    let path = guest("leased", "how=stay")?;
+    for signal in [Signal::TERM, Signal::INT, Signal::KILL] {
+        let mut log = console("leased")?;
+        let mut command = init::command("/bin/xlr");
+        let runner =
+            command.args(["run", &path, "--timeout", "60"]).stdout(Stdio::null()).spawn()?;
+        let mut runner = Kill(runner);
+        await_text(&mut log, "all tests passed", 30)?;
+        kill_process(Pid::from_child(&runner.0), signal).map_err(std::io::Error::from)?;
+        let code = runner.0.wait()?.code();
+        if signal == Signal::KILL {
+            ensure!(code.is_none(), "{code:?} after SIGKILL");
+            ensure!(domid("leased")?.is_some(), "who has removed it?");
+            let said = swept()?;
+            ensure!(said.err.contains("Removed what was left of domain"), "{}", said.err);
+        } else if code != Some(130) {
+            fail!("{code:?} after {signal:?}");
+        }
+        ensure!(domid("leased")?.is_none(), "{signal:?}: it is still there");
+        dump::unchanged(&before, &format!("a run that {signal:?} ends"))?;
+    }
+    Ok(())
+}
+
+/// The supervisor removes it at once, and does nothing else at its end.
+fn killed_beside_a_supervisor() -> Verdict {
+    let before = dump::take()?;
+    let path = guest("leased", "how=reboot")?;
+    let mut supervisor = Supervisor::start()?;
+    let said = argv(&["/bin/xlr", "run", &path])?;
+    ensure!(said.code == 1, "exit code {}: {}", said.code, said.out);
+    let path = guest("leased", "how=stay")?;
+    let mut log = console("leased")?;
+    let mut command = init::command("/bin/xlr");
+    let mut runner = Kill(command.args(["run", &path]).stdout(Stdio::null()).spawn()?);
+    await_text(&mut log, "all tests passed", 30)?;
+    let leased = domid("leased")?.unwrap_or_default();
+    runner.0.kill()?;
+    runner.0.wait()?;
+    supervisor.says(&format!("Removed what was left of domain {leased}"))?;
+    let said = supervisor.end()?;
+    ensure!(!said.contains("has shut down"), "it acted at a leased guest's end: {said}");
+    dump::unchanged(&before, "a run that was killed beside a supervisor")
+}
+
+/// Twenty guests, one or more for each way to fare.
+fn suite() -> Verdict {
+    let before = dump::take()?;
+    // (what it does, what is said of it, verdict, cause)
+    let ways = [
+        ("how=pass", "", "pass", "expect"),
+        ("how=stay", "", "pass", "expect"),
+        ("how=prompt", "", "pass", "expect"),
+        ("how=fail", "retries = 1", "fail", "fail-on"),
+        ("how=pass mute=1", "", "fail", "unseen"),
+        ("how=crash", "", "fail", "end"),
+        ("how=crash", "end = \"crash\"", "pass", "expect"),
+        ("how=reboot", "", "fail", "end"),
+        ("how=stay code=0", "expect = []\nexit-code = true", "pass", "exit-code"),
+        ("how=stay code=3", "", "fail", "exit-code"),
+        ("how=hang", "timeout = 1", "timeout", "timeout"),
+        ("how=flood", "timeout = 1", "timeout", "timeout"),
+        ("how=pass", "set = ['kernel=\"/tmp/none\"']", "error", ""),
+    ];
+    let mut text = String::from(
+        "[defaults]\nconfig = \"judged.cfg\"\nexpect = \"all tests passed\"\n\
+         fail-on = \"tests failed\"\ngrace = 1\n",
+    );
+    guest("judged", "")?;
+    for number in 0..20 {
+        let (how, said, ..) = ways[number % ways.len()];
+        text.push_str(&format!("[[guest]]\nname = \"guest-{number}\"\n{said}\n"));
+        let set = format!("set = ['extra=\"{how}\"']\n");
+        // One that has assignments of its own keeps to what its configuration says.
+        text.push_str(if said.starts_with("set") { "" } else { &set });
+    }
+    std::fs::write("/tmp/twenty.toml", &text)?;
+    let line = "run /tmp/twenty.toml -j 8 --json --junit /tmp/twenty.xml --log /tmp/twenty";
+    let words: Vec<&str> = ["/bin/xlr"].into_iter().chain(line.split(' ')).collect();
+    let said = argv(&words)?;
+    ensure!(said.code == 1, "exit code {}: {}", said.code, said.err);
+    let found: serde_json::Value = serde_json::from_str(&said.out)?;
+    let Some(guests) = found["guests"].as_array() else { fail!("no guests: {found}") };
+    ensure!(guests.len() == 20 && found["exit_code"] == 1, "{found}");
+    let (mut failures, mut errors) = (0, 0);
+    for (number, guest) in guests.iter().enumerate() {
+        let (how, asked, verdict, cause) = ways[number % ways.len()];
+        let Some(last) = guest["attempts"].as_array().and_then(|all| all.last()) else {
+            fail!("{how}: it was not run: {guest}");
+        };
+        let found = (guest["verdict"].as_str(), last["cause"].as_str().unwrap_or_default());
+        ensure!(found == (Some(verdict), cause), "guest-{number}, {how}, {asked}: {guest}");
+        ensure!(guest["name"] == format!("guest-{number}"), "the order: {guest}");
+        ensure!((guest["retries"] == 1) == asked.contains("retries"), "{how}: {guest}");
+        failures += usize::from(matches!(verdict, "fail" | "timeout"));
+        errors += usize::from(verdict == "error");
+        if verdict != "error" {
+            let log = std::fs::read_to_string(format!("/tmp/twenty/guest-{number}/console.log"))?;
+            ensure!(!log.is_empty(), "guest-{number} has no log");
+        }
+    }
+    ensure!(std::path::Path::new("/tmp/twenty/guest-3/retry-1/console.log").exists(), "no log");
+    let junit = std::fs::read_to_string("/tmp/twenty.xml")?;
+    let totals = format!("tests=\"20\" failures=\"{failures}\" errors=\"{errors}\"");
+    ensure!(junit.contains(&totals) && junit.contains("<rerunFailure"), "no {totals}: {junit}");
+    // As a table, and as lines.
+    let two: Vec<&str> = text.split("[[guest]]").take(3).collect();
+    std::fs::write("/tmp/two.toml", two.join("[[guest]]"))?;
+    let said = argv(&["/bin/xlr", "run", "/tmp/two.toml", "-j", "2"])?.success()?;
+    ensure!(said.out.contains("2 guests in") && said.err.contains("run  guest-1"), "{}", said.out);
+    std::fs::remove_dir_all("/tmp/twenty")?;
+    dump::unchanged(&before, "a suite")
+}
+
+/// Files that a guest writes to its scratch device arrive, and nothing else of it.
+fn files() -> Verdict {
+    let before = dump::take()?;
+    let hand_out = "#!/bin/sh\n\
+        export PATH=/sbin:/bin\n\
+        mount -t devtmpfs dev /dev\n\
+        mkdir -p /out/below\n\
+        echo result-42 >/out/result.xml\n\
+        echo deep >/out/below/deep\n\
+        ln -s /etc/passwd /out/link\n\
+        while [ ! -b /dev/xvdz ]; do sleep 1; done\n\
+        tar -cf /dev/xvdz -C /out . && sync && echo all is handed out >/dev/console\n\
+        exec /bin/busybox poweroff -f\n";
+    std::fs::create_dir_all("/tmp/handing")?;
+    std::fs::write("/tmp/handing/hand-out", hand_out)?;
+    let pack = "cd /tmp/handing && chmod 755 hand-out && \
+        echo hand-out | busybox cpio -o -H newc | busybox gzip >/tmp/handing.gz && \
+        cat /guest/initramfs.gz /tmp/handing.gz >/tmp/handing.img";
+    argv(&["/bin/sh", "-c", pack])?.success()?;
+    let text = "name = \"handing\"\ntype = \"pv\"\nkernel = \"/guest/vmlinuz\"\n\
+        ramdisk = \"/tmp/handing.img\"\nmemory = 128\nvcpus = 1\n\
+        extra = \"console=hvc0 rdinit=/hand-out quiet\"\n";
+    let path = config("handing", text)?;
+    let line = ["/bin/xlr", "run", &path, "--expect", "all is handed out", "--scratch", "4MiB"];
+    let said = argv(&[&line[..], &["--json", "--log", "/tmp/handed"]].concat())?.success()?;
+    let found: serde_json::Value = serde_json::from_str(&said.out)?;
+    let attempt = &found["guests"][0]["attempts"][0];
+    ensure!(attempt["files"] == "/tmp/handed/files", "{found}");
+    ensure!(attempt["notes"].to_string().contains("link"), "{found}");
+    let result = std::fs::read_to_string("/tmp/handed/files/result.xml")?;
+    let deep = std::fs::read_to_string("/tmp/handed/files/below/deep")?;
+    ensure!((result.as_str(), deep.as_str()) == ("result-42\n", "deep\n"), "{result}{deep}");
+    ensure!(std::fs::read_dir("/tmp/handed/files")?.count() == 2, "a link was made");
+    ensure!(std::fs::read_dir("/tmp/handed")?.count() == 2, "the device's file is left");
+    let said = argv(&line)?;
+    ensure!(said.code == 2 && said.err.contains("--log"), "nowhere to go: {}", said.err);
+    for path in ["/tmp/handed", "/tmp/handing"] {
+        std::fs::remove_dir_all(path)?;
+    }
+    for path in ["/tmp/handing.gz", "/tmp/handing.img"] {
+        std::fs::remove_file(path)?;
+    }
+    dump::unchanged(&before, "files that were handed out")
+}
+
+/// Killed at any moment of a suite, it leaves nothing that the next command does not remove.
+fn suite_killed() -> Verdict {
+    let before = dump::take()?;
+    guest("judged", "how=stay")?;
+    let mut text = String::from("[defaults]\nconfig = \"judged.cfg\"\ntimeout = 60\n");
+    for number in 0..12 {
+        text.push_str(&format!("[[guest]]\nname = \"guest-{number}\"\nexpect = \"none\"\n"));
+    }
+    std::fs::write("/tmp/killed.toml", &text)?;
+    for pause_ms in [50, 150, 300, 500, 800, 1200, 2000] {
+        let mut command = init::command("/bin/xlr");
+        command.args(["run", "/tmp/killed.toml", "-j", "8"]);
+        let mut runner = Kill(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?);
+        // The moment of the kill is what is tried here; no event stands for it.
+        std::thread::sleep(std::time::Duration::from_millis(pause_ms));
+        runner.0.kill()?;
+        runner.0.wait()?;
+        swept()?;
+        dump::unchanged(&before, &format!("a suite that was killed after {pause_ms} ms"))?;
+    }
+    Ok(())
+}
