@@ -8,7 +8,7 @@ use crate::artefact::Artefacts;
 use crate::cpio::Cpio;
 use crate::error::{Context as _, Error, Result};
 use crate::paths::Paths;
-use crate::{command, elf, guest, modules, report, unpacked};
+use crate::{command, elf, guest, modules, program, report, unpacked};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -41,6 +41,7 @@ pub fn archive(paths: &Paths, artefacts: &mut Artefacts) -> Result<Vec<u8>> {
     modules::add_rdma(&mut cpio, &kernel)?;
     let mut files: Vec<(String, PathBuf)> = programs(&packages);
     files.push(("bin/rdma".into(), packages.join("usr/bin/rdma")));
+    files.push(("bin/xlr-ibd".into(), program::xlr_ibd(paths)?));
     files.push((PROVIDER.into(), packages.join(PROVIDER)));
     dynamic(&mut cpio, &files, &directories(&packages))?;
     let name = packages.join(PROVIDER_NAME);

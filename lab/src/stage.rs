@@ -63,6 +63,8 @@ impl Stages {
         }
         let root = artefacts.root("xen-4.17")?.join("usr/lib/x86_64-linux-gnu");
         places.push(("XEN_LIBRARIES_4_17".into(), root.display().to_string()));
+        let root = artefacts.root("rdma")?.join("usr/include");
+        places.push(("VERBS_HEADERS".into(), root.display().to_string()));
         self.cargo_tests(&places, skips, count)
     }
 
@@ -82,7 +84,7 @@ impl Stages {
     }
 
     /// Runs `cargo test` and counts what libtest reports: unit, property and fuzz tests, those of
-    /// layouts against Xen's headers and of xl.cfg against libxlutil, which are at these places. In
+    /// layouts against the headers of Xen and rdma-core, and of xl.cfg against libxlutil, which are at these places. In
     /// one run, because other features would build everything once more.
     fn cargo_tests(
         &mut self,
@@ -96,7 +98,8 @@ impl Stages {
             let mut command = cargo();
             // The lab's profile: what is built here serves the programs in dom0, too.
             command.args(["test", "--no-fail-fast", "--profile", "small", "--workspace"]);
-            command.args(["--features", "xen-sys/header-check,xl-rs/libxlu-check"]);
+            let checks = "xen-sys/header-check,ib-backend/header-check,xl-rs/libxlu-check";
+            command.args(["--features", checks]);
             command.envs(places.iter().map(|(key, value)| (key, value)));
             command.current_dir(&paths.workspace).stdin(Stdio::null());
             together(&mut command)

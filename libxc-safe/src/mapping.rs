@@ -71,8 +71,10 @@ impl Mapping {
         start
     }
 
-    /// The address for an ioctl that fills the mapping with frames.
-    pub(crate) fn address(&self) -> u64 {
+    /// Where it lies in this process: for a driver that fills it with frames, or a device that is told to
+    /// work on it. A number; memory is accessed by the other functions only.
+    #[must_use]
+    pub fn address(&self) -> u64 {
         self.start.as_ptr().expose_provenance() as u64
     }
 

@@ -1,0 +1,78 @@
+//! Memory regions over pages of a guest.
+//!
+//! The order of release is what matters most in this crate: in a PV dom0, unmapping a grant while the
+//! device holds its page breaks the kernel's page tables, and no later registration works. So a region
+//! owns its mapping, and gives it up only when the device has confirmed that it let go.
+
+use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+
+use libxc_safe::{Errno, GrantMapping};
+
+use super::ffi::ibv_mr;
+use super::objects::Pd;
+use super::{done, last_errno};
+
+/// A region.
+#[derive(Debug)]
+pub struct Mr {
+    pd: Rc<Pd>,
+    raw: NonNull<ibv_mr>,
+    pages: ManuallyDrop<GrantMapping>,
+}
+
+impl Drop for Mr {
+    fn drop(&mut self) {
+        // SAFETY: ours, and deregistered here only.
+        let code = unsafe { (self.pd.context().library().ibv_dereg_mr)(self.raw.as_ptr()) };
+        match done(code) {
+            // SAFETY: dropped here only, and not used afterwards.
+            Ok(()) => unsafe { ManuallyDrop::drop(&mut self.pages) },
+            // The pages stay mapped: better a guest that does not end than a broken dom0. The guardian
+            // tries again when this program ends.
+            Err(errno) => tracing::error!(
+                "{}; its pages stay mapped until xlr-ibd ends",
+                self.pd.context().failed("ibv_dereg_mr", errno)
+            ),
+        }
+    }
+}
+
+impl Mr {
+    /// Registers `len` bytes at `offset` of a guest's pages, which the device is to know as `iova`.
+    ///
+    /// # Errors
+    /// What the device answers; the pages are unmapped then.
+    pub fn register(
+        pd: &Rc<Pd>,
+        pages: GrantMapping,
+        offset: usize,
+        len: usize,
+        iova: u64,
+        access: u32,
+    ) -> Result<Self, Errno> {
+        if len == 0 || len > pages.len() || offset > pages.len() - len {
+            return Err(Errno::INVAL);
+        }
+        let access = i32::try_from(access).map_err(|_| Errno::INVAL)?;
+        let address = ptr::with_exposed_provenance_mut(pages.address() as usize + offset);
+        // SAFETY: the domain is alive. The device will read and write the bytes for as long as the
+        // region lives: they are mapped for that long, since the mapping is kept in `self` until
+        // the device has let go; they are a guest's, outside of every Rust object, and accessed
+        // by copies only.
+        let raw = unsafe {
+            (pd.context().library().ibv_reg_mr_iova)(pd.raw(), address, len, iova, access)
+        };
+        let raw = NonNull::new(raw).ok_or_else(last_errno)?;
+        Ok(Self { pd: Rc::clone(pd), raw, pages: ManuallyDrop::new(pages) })
+    }
+
+    /// Its local and remote key.
+    #[must_use]
+    pub fn keys(&self) -> (u32, u32) {
+        // SAFETY: the structure is ours and readable.
+        let raw = unsafe { self.raw.as_ref() };
+        (raw.lkey, raw.rkey)
+    }
+}
