@@ -3,6 +3,7 @@
 //!
 //! Verbs, flags and their letters are xl's. Nothing here does anything; [`crate::commands`] does.
 
+mod config;
 mod devices;
 mod network;
 pub mod number;
@@ -15,6 +16,7 @@ mod verbs;
 mod xenstored;
 pub mod xl;
 
+pub use config::{ConfigArgs, ConfigCheckArgs, ConfigVerb};
 pub use devices::{BlockAttachArgs, BlockDetachArgs, DeviceListArgs};
 pub use network::{NetworkAttachArgs, NetworkDetachArgs};
 pub use pci::{
@@ -104,6 +106,8 @@ pub enum Verb {
     Reboot(RebootArgs),
     /// Give a domain another configuration for its next reboot
     ConfigUpdate(ConfigUpdateArgs),
+    /// Check configurations without making a domain
+    Config(ConfigArgs),
     /// Stop a domain's vcpus
     Pause(DomainArg),
     /// Let a paused domain run

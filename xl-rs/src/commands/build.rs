@@ -90,7 +90,7 @@ pub fn configuration(
     sources: Sources,
     quiet: bool,
 ) -> Result<(Sources, DomainConfig), CommandError> {
-    let Loaded { sources, config, problems } = load(sources);
+    let Loaded { sources, config, problems, .. } = load(sources);
     show(&problems, &sources, quiet);
     let config = config.ok_or_else(|| refused(&problems))?;
     Ok((sources, config))

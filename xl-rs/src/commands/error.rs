@@ -247,6 +247,14 @@ pub enum CommandError {
         /// How many.
         errors: usize,
     },
+    /// Some of several files are refused; why has been shown.
+    #[error("{refused} of {of} configurations would be refused")]
+    Refused {
+        /// How many are.
+        refused: usize,
+        /// How many there were.
+        of: usize,
+    },
     /// The facts that a plan needs.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -406,6 +414,7 @@ impl CommandError {
             Self::Consoled(ConsoledError::State(error)) if error.is_denied() => Exit::Denied,
             Self::Consoled(ConsoledError::State(_)) => Exit::State,
             Self::Configuration { .. }
+            | Self::Refused { .. }
             | Self::Channel { .. }
             | Self::Read { .. }
             | Self::Image(_)

@@ -6,6 +6,7 @@ mod block;
 mod bug_report;
 mod build;
 mod channel_list;
+mod config;
 mod config_update;
 pub mod console;
 mod consoled;
@@ -119,6 +120,7 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::Destroy(arguments) => destroy::run(&arguments),
         Verb::Shutdown(arguments) => shutdown::shutdown(&arguments),
         Verb::Reboot(arguments) => shutdown::reboot(&arguments),
+        Verb::Config(arguments) => config::run(&arguments),
         Verb::ConfigUpdate(arguments) => config_update::run(&arguments),
         Verb::Pause(arguments) => pause::pause(&arguments),
         Verb::Unpause(arguments) => pause::unpause(&arguments),
@@ -172,6 +174,7 @@ fn sweeps(cli: &Cli) -> bool {
         Verb::VcpuPin(_) => !cli.flags.dry_run,
         Verb::List(arguments) => !arguments.names,
         Verb::BugReport(_)
+        | Verb::Config(_)
         | Verb::Consoled
         | Verb::Generate(_)
         | Verb::Host(_)

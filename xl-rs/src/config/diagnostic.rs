@@ -3,7 +3,7 @@
 //! A [`Problem`] is plain data; [`render`] turns problems into text with the line of the source and
 //! a caret. Nothing here decides whether a command goes on: that is [`super::load`]'s.
 
-use super::source::Sources;
+use super::source::{Source, Sources};
 use super::tree::Span;
 use crate::printable;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
@@ -16,6 +16,15 @@ pub enum Severity {
     Error,
     /// The command goes on.
     Warning,
+}
+
+/// What to write in place of a stretch of the text, so that a problem is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fix {
+    /// What is replaced.
+    pub span: Span,
+    /// What takes its place; empty to remove it.
+    pub text: String,
 }
 
 /// One thing that is wrong.
@@ -31,6 +40,8 @@ pub struct Problem {
     pub label: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// A change of the text that mends it, where one is sure to.
+    pub fix: Option<Fix>,
 }
 
 impl Problem {
@@ -43,6 +54,7 @@ impl Problem {
             span: Some(span),
             label: label.into(),
             help: None,
+            fix: None,
         }
     }
 
@@ -61,6 +73,7 @@ impl Problem {
             span: None,
             label: String::new(),
             help: None,
+            fix: None,
         }
     }
 
@@ -68,6 +81,19 @@ impl Problem {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// The same with a change that mends it.
+    #[must_use]
+    pub fn fix(self, fix: Fix) -> Self {
+        self.fix_if(Some(fix))
+    }
+
+    /// The same with a change that mends it, where there is one.
+    #[must_use]
+    pub fn fix_if(mut self, fix: Option<Fix>) -> Self {
+        self.fix = fix;
         self
     }
 }
@@ -123,10 +149,14 @@ pub fn render(problems: &[Problem], sources: &Sources, colour: bool) -> String {
     let handler = GraphicalReportHandler::new_themed(theme).with_links(false);
     let mut out = String::new();
     for problem in problems {
-        let source = problem
-            .span
-            .and_then(|span| sources.get(span.source))
-            .map(|source| NamedSource::new(printable::line(&source.name), aligned(&source.text)));
+        let source = problem.span.and_then(|span| sources.get(span.source));
+        let moved = source.and_then(|source| in_template(problem, source));
+        let problem = moved.as_ref().unwrap_or(problem);
+        let source = source.map(|source| {
+            let text = source.origin.as_ref().map(|origin| origin.template.as_bytes());
+            let text = aligned(text.unwrap_or(&source.text));
+            NamedSource::new(printable::line(&source.name), text)
+        });
         // Writing into a String cannot fail; a failure inside miette still leaves the message.
         if handler.render_report(&mut out, &Shown { problem, source }).is_err() {
             out.push_str(&printable::lines(&problem.message));
@@ -134,6 +164,35 @@ pub fn render(problems: &[Problem], sources: &Sources, colour: bool) -> String {
         }
     }
     out
+}
+
+/// The problem with its place in the template that has made the text, and with what it has made there.
+/// None if no template has.
+fn in_template(problem: &Problem, source: &Source) -> Option<Problem> {
+    let (span, origin) = (problem.span?, source.origin.as_ref()?);
+    let line = source.line(span.start);
+    let lines = origin.template.split_inclusive('\n');
+    let start: usize = lines.take(line - 1).map(str::len).sum();
+    let written = origin.template[start..].split('\n').next().unwrap_or_default();
+    let from = source.text[..span.start.min(source.text.len())].iter().rposition(|&b| b == b'\n');
+    let made = &source.text[from.map_or(0, |at| at + 1)..];
+    let made = String::from_utf8_lossy(made.split(|&b| b == b'\n').next().unwrap_or_default());
+    let mut moved = problem.clone();
+    let text = source.text.get(span.start..span.end).unwrap_or_default();
+    let text = String::from_utf8_lossy(text);
+    // What stands there literally, once, is pointed at; otherwise the whole line.
+    let (at, length) = match written.match_indices(&*text).collect::<Vec<_>>()[..] {
+        [(at, _)] if !text.is_empty() => (at, text.len()),
+        _ => (written.len() - written.trim_start().len(), written.trim().len()),
+    };
+    let start = start + at;
+    moved.span = Some(Span { start, end: start + length, ..span });
+    if made.trim() != written.trim() {
+        let made = format!("made here: {}", made.trim());
+        let label = std::mem::take(&mut moved.label);
+        moved.label = if label.is_empty() { made } else { format!("{label}; {made}") };
+    }
+    Some(moved)
 }
 
 /// The text with every byte that is not UTF-8, and every byte of a character that would steer a

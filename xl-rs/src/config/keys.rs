@@ -4,7 +4,9 @@
 //! list. [`super::lower`] reads every key marked [`Fate::Honoured`]; a test holds the two together.
 
 use Fate::{Honoured, Ignored, Part, Refused};
+use Form::{Any, Filled, Flag, Items, Memory, Number, OneOf, Text, TextOrTexts, Texts};
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
 /// What becomes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,65 @@ pub enum Fate {
     Part,
 }
 
+/// What a key takes. [`super::lower`] reads within the same limits; [`super::schema`] tells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A text, which may be empty.
+    Text,
+    /// A text that is not empty.
+    Filled,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A whole number within limits.
+    Number(&'static RangeInclusive<i64>),
+    /// A number of which only 0 counts as no.
+    Flag,
+    /// An amount of memory: a number of MiB, or a text with a unit; the limits are in KiB.
+    Memory(&'static RangeInclusive<u64>),
+    /// A text, or a list of texts.
+    TextOrTexts,
+    /// A list of texts; an empty text is an empty list.
+    Texts,
+    /// A list of texts and nothing else.
+    Items,
+    /// Nothing is known about it, as it has no effect.
+    Any,
+}
+
+/// From 1 MiB to 16 TiB, where x86 Xen ends.
+pub const MEMORY_KIB: RangeInclusive<u64> = 1 << 10..=16 << 30;
+/// Up to Xen's limit for PV guests (`MAX_VIRT_CPUS`).
+pub const VCPUS: RangeInclusive<i64> = 1..=8192;
+/// `cpu_weight`.
+pub const CPU_WEIGHT: RangeInclusive<i64> = 1..=65535;
+/// `cap`.
+pub const CAP: RangeInclusive<i64> = 0..=65535;
+/// `max_grant_frames`.
+pub const GRANT_FRAMES: RangeInclusive<i64> = 1..=0x7fff_ffff;
+/// `max_maptrack_frames`.
+pub const MAPTRACK_FRAMES: RangeInclusive<i64> = 0..=0x7fff_ffff;
+/// `max_event_channels`.
+pub const EVENT_CHANNELS: RangeInclusive<i64> = 1..=0x1_ffff;
+/// `max_grant_version`: without grants a PV guest would have neither console nor xenstore.
+pub const GRANT_VERSION: RangeInclusive<i64> = 1..=2;
+/// `rtc_timeoffset`.
+pub const TIME_OFFSET: RangeInclusive<i64> = i32::MIN as i64..=i32::MAX as i64;
+/// `xenstore_feature_mask`.
+pub const FEATURE_MASK: RangeInclusive<i64> = 0..=u32::MAX as i64;
+
+/// What may be done at a domain's end.
+const END_ACTIONS: &[&str] = &[
+    "destroy",
+    "restart",
+    "rename-restart",
+    "preserve",
+    "coredump-destroy",
+    "coredump-restart",
+    "soft-reset",
+];
+const TSC_MODES: &[&str] = &["default", "always_emulate", "native", "0", "1", "2"];
+const PASSTHROUGH: &[&str] = &["disabled", "enabled", "sync_pt", "default", "unknown", "0"];
+
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -27,6 +88,10 @@ pub struct Key {
     pub name: &'static str,
     /// What becomes of it.
     pub fate: Fate,
+    /// What it takes.
+    pub form: Form,
+    /// What it is, in a few words; empty where it has no effect.
+    pub what: &'static str,
 }
 
 const HVM: &str = "it concerns HVM and PVH guests only";
@@ -41,7 +106,11 @@ const DEVICE: &str = "devices of this kind are not supported by this version of 
 const XSM: &str = "labels count under a Flask policy (XSM) only, and xlr makes no domain under one";
 
 const fn key(name: &'static str, fate: Fate) -> Key {
-    Key { name, fate }
+    Key { name, fate, form: Any, what: "" }
+}
+
+const fn takes(name: &'static str, form: Form, what: &'static str) -> Key {
+    Key { name, fate: Honoured, form, what }
 }
 
 /// Keys that xl does not know, each with what it means.
@@ -58,34 +127,46 @@ pub const OWN: &[(&str, &str)] = &[(
 
 /// Every key of xl.cfg, in the order of xl's manual, and after `pci` those of [`OWN`].
 pub const KEYS: &[Key] = &[
-    key("name", Honoured),
-    key("type", Honoured),
-    key("builder", Honoured),
-    key("uuid", Honoured),
-    key("pool", Honoured),
-    key("vcpus", Honoured),
-    key("maxvcpus", Honoured),
-    key("cpus", Honoured),
-    key("cpus_soft", Honoured),
-    key("cpu_weight", Honoured),
-    key("cap", Honoured),
+    takes("name", Filled, "the domain's name, which no other domain has"),
+    takes("type", OneOf(&["pv"]), "kind of guest"),
+    takes("builder", OneOf(&["generic", "linux"]), "kind of guest, as it was written once"),
+    takes("uuid", Filled, "the domain's UUID; a random one if it is left out"),
+    takes("pool", Filled, "cpupool, by name or number"),
+    takes("vcpus", Number(&VCPUS), "vcpus that are online at the start"),
+    takes("maxvcpus", Number(&VCPUS), "vcpus that there can be; vcpus if it is left out"),
+    takes(
+        "cpus",
+        TextOrTexts,
+        "CPUs that the vcpus run on: \"0-3,^1\", \"nodes:0\", \"all\", or a list with one of these per vcpu",
+    ),
+    takes("cpus_soft", TextOrTexts, "CPUs that the vcpus should run on, written as for cpus"),
+    takes(
+        "cpu_weight",
+        Number(&CPU_WEIGHT),
+        "share of CPU time beside other domains; 256 if it is left out",
+    ),
+    takes("cap", Number(&CAP), "most CPU time in hundredths of a CPU; 0 for no limit"),
     key("period", Ignored(SCHEDULER)),
     key("slice", Ignored(SCHEDULER)),
     key("latency", Ignored(SCHEDULER)),
     key("extratime", Ignored(SCHEDULER)),
-    key("memory", Honoured),
-    key("maxmem", Honoured),
+    takes("memory", Memory(&MEMORY_KIB), "memory at the start, in MiB or with a unit (\"4G\")"),
+    takes(
+        "maxmem",
+        Memory(&MEMORY_KIB),
+        "most memory that the domain can have later; memory if it is left out",
+    ),
     key("vnuma", Refused("Xen offers virtual NUMA to HVM and PVH guests only")),
-    key("on_poweroff", Honoured),
-    key("on_reboot", Honoured),
-    key("on_watchdog", Honoured),
-    key("on_crash", Honoured),
-    key("on_soft_reset", Honoured),
-    key("kernel", Honoured),
-    key("ramdisk", Honoured),
-    key("cmdline", Honoured),
-    key("root", Honoured),
-    key("extra", Honoured),
+    takes("on_poweroff", OneOf(END_ACTIONS), "what is done when it has powered off"),
+    takes("on_reboot", OneOf(END_ACTIONS), "what is done when it reboots"),
+    takes("on_watchdog", OneOf(END_ACTIONS), "what is done when its watchdog has ended it"),
+    takes("on_crash", OneOf(END_ACTIONS), "what is done when it has crashed"),
+    takes("on_soft_reset", OneOf(END_ACTIONS), "what is done at a soft reset"),
+    takes("kernel", Filled, "path of the guest's kernel in dom0"),
+    takes("ramdisk", Text, "path of the guest's initial ramdisk in dom0"),
+    takes("cmdline", Text, "the kernel's command line; root and extra have no effect beside it"),
+    takes("root", Text, "what becomes root=... on the kernel's command line"),
+    takes("extra", Text, "what follows root=... on the kernel's command line"),
     key("firmware", Refused("only direct kernel boot is supported: set kernel")),
     key("bootloader", Refused("only direct kernel boot is supported: set kernel")),
     key("bootloader_args", Ignored(NO_BOOTLOADER)),
@@ -97,43 +178,59 @@ pub const KEYS: &[Key] = &[
     key("pvshim_extra", Ignored(NO_SHIM)),
     key("seclabel", Ignored(XSM)),
     key("init_seclabel", Ignored(XSM)),
-    key("max_grant_frames", Honoured),
-    key("max_maptrack_frames", Honoured),
-    key("max_grant_version", Honoured),
-    key("max_event_channels", Honoured),
-    key("nomigrate", Honoured),
-    key("tsc_mode", Honoured),
-    key("cpuid", Honoured),
-    key("driver_domain", Honoured),
+    takes("max_grant_frames", Number(&GRANT_FRAMES), "most frames of the domain's grant table"),
+    takes(
+        "max_maptrack_frames",
+        Number(&MAPTRACK_FRAMES),
+        "most frames of the domain's maptrack table",
+    ),
+    takes(
+        "max_grant_version",
+        Number(&GRANT_VERSION),
+        "highest version of grant tables that it may use",
+    ),
+    takes("max_event_channels", Number(&EVENT_CHANNELS), "highest event channel that it may have"),
+    takes("nomigrate", Flag, "it cannot be migrated, and may see an invariant TSC"),
+    takes("tsc_mode", OneOf(TSC_MODES), "how it reads the time stamp counter"),
+    takes(
+        "cpuid",
+        TextOrTexts,
+        "bits of CPUID that it is shown: \"host,avx=0\", or a list of leaves",
+    ),
+    takes("driver_domain", Flag, "it may serve devices to other domains"),
     key("device_tree", Ignored(ARM)),
-    key("passthrough", Honoured),
-    key("xend_suspend_evtchn_compat", Honoured),
+    takes("passthrough", OneOf(PASSTHROUGH), "whether devices can be assigned to it"),
+    takes("xend_suspend_evtchn_compat", Flag, "no node for the suspend event channel"),
     key("vmtrace_buf_kb", Refused("Xen traces HVM and PVH guests only")),
     key("vpmu", Ignored(ARM)),
-    key("xenstore_feature_mask", Honoured),
-    key("xenstore_quota", Honoured),
-    key("disk", Honoured),
-    key("vif", Honoured),
+    takes(
+        "xenstore_feature_mask",
+        Number(&FEATURE_MASK),
+        "features of the store that it is offered",
+    ),
+    takes("xenstore_quota", Items, "its limits in the store: \"nodes=2000\""),
+    takes("disk", Texts, "disks: \"/srv/web.img,raw,xvda,rw\""),
+    takes("vif", Texts, "network interfaces: \"bridge=xenbr0,mac=00:16:3e:00:00:01\""),
     key("vif2", Ignored(LEGACY)),
     key("p9", Refused(DEVICE)),
     key("vtpm", Refused(DEVICE)),
     key("pvcalls", Refused(DEVICE)),
     key("vfb", Refused(DEVICE)),
-    key("channel", Honoured),
+    takes("channel", Texts, "channels: \"name=org.example.agent,connection=pty\""),
     key("rdm", Refused(DEVICE)),
     key("rdm_mem_boundary", Ignored(HVM)),
     key("usbctrl", Refused(DEVICE)),
     key("usbdev", Refused(DEVICE)),
-    key("pci", Honoured),
-    key("rdma", Honoured),
-    key("pci_permissive", Honoured),
-    key("pci_msitranslate", Honoured),
-    key("pci_seize", Honoured),
-    key("pci_power_mgmt", Honoured),
-    key("e820_host", Honoured),
-    key("ioports", Honoured),
-    key("iomem", Honoured),
-    key("irqs", Honoured),
+    takes("pci", Texts, "PCI devices: \"0000:03:00.0,permissive=0\""),
+    takes("rdma", Texts, "InfiniBand devices: \"backend-device=rxe0,pages=8192\""),
+    takes("pci_permissive", Flag, "default of permissive for pci"),
+    takes("pci_msitranslate", Flag, "default of msitranslate for pci"),
+    takes("pci_seize", Flag, "default of seize for pci"),
+    takes("pci_power_mgmt", Flag, "default of power_mgmt for pci"),
+    takes("e820_host", Flag, "its memory map has the host's holes"),
+    takes("ioports", Texts, "I/O ports that it may use: \"2f8-2ff\""),
+    takes("iomem", Texts, "pages of I/O memory that it may map: \"fed9f,1\""),
+    takes("irqs", Texts, "interrupts of the host that it may have"),
     key("dtdev", Ignored(ARM)),
     key("gfx_passthru", Ignored(HVM)),
     key("vdispl", Refused(DEVICE)),
@@ -170,8 +267,8 @@ pub const KEYS: &[Key] = &[
     key("smbios_firmware", Ignored(HVM)),
     key("smbios", Ignored(HVM)),
     key("ms_vm_genid", Ignored(HVM)),
-    key("localtime", Honoured),
-    key("rtc_timeoffset", Honoured),
+    takes("localtime", Flag, "its clock shows the host's time zone"),
+    takes("rtc_timeoffset", Number(&TIME_OFFSET), "seconds that its clock is ahead"),
     key("vpt_align", Ignored(HVM)),
     key("mmio_hole", Ignored(HVM)),
     key("xen_platform_pci", Ignored(HVM)),
@@ -230,7 +327,7 @@ pub const KEYS: &[Key] = &[
     key("trap_unmapped_accesses", Ignored(ARM)),
     key("arm_sci", Ignored(ARM)),
     key("mca_caps", Ignored(HVM)),
-    key("msr_relaxed", Honoured),
+    takes("msr_relaxed", Flag, "unknown MSRs read as 0"),
     key("disk.target", Part),
     key("disk.format", Part),
     key("disk.vdev", Part),

@@ -6,7 +6,7 @@
 use super::cpulist::{self, Term};
 use super::device;
 use super::devices::{self, Devices};
-use super::diagnostic::Problem;
+use super::diagnostic::{Fix, Problem};
 use super::hardware::hardware;
 use super::keys::{self, Fate};
 use super::reader::{At, Reader, as_text};
@@ -24,10 +24,6 @@ use uuid::Uuid;
 
 /// xl starts a domain without `memory` with this much.
 const DEFAULT_MEMORY_KIB: u64 = 32 << 10;
-/// From 1 MiB to 16 TiB, where x86 Xen ends.
-const MEMORY_LIMITS_KIB: RangeInclusive<u64> = 1 << 10..=16 << 30;
-/// Xen's limit for PV guests (`MAX_VIRT_CPUS`).
-const MOST_VCPUS: i64 = 8192;
 /// A longer name would not fit where others keep it (lock files, log names).
 const LONGEST_NAME: usize = 200;
 
@@ -127,22 +123,20 @@ pub fn lower(settings: &Settings) -> (Option<DomainConfig>, Vec<Problem>) {
     let hard_affinity = affinity(&mut reader, "cpus", max_vcpus);
     let soft_affinity = affinity(&mut reader, "cpus_soft", max_vcpus);
     let sched = SchedParams {
-        weight: number(&mut reader, "cpu_weight", 1..=65535),
-        cap: number(&mut reader, "cap", 0..=65535),
+        weight: number(&mut reader, "cpu_weight", keys::CPU_WEIGHT),
+        cap: number(&mut reader, "cap", keys::CAP),
     };
     let pool = reader.filled("pool");
     let tsc_mode = tsc_mode(&mut reader);
     let cpuid = cpuid(&mut reader);
     let on_end = on_end(&mut reader);
-    let max_grant_frames = number(&mut reader, "max_grant_frames", 1..=0x7fff_ffff);
-    let max_maptrack_frames = number(&mut reader, "max_maptrack_frames", 0..=0x7fff_ffff);
-    let max_event_channels = number(&mut reader, "max_event_channels", 1..=0x1_ffff);
-    // Without grants a PV guest would have neither console nor xenstore.
-    let max_grant_version = number(&mut reader, "max_grant_version", 1..=2);
+    let max_grant_frames = number(&mut reader, "max_grant_frames", keys::GRANT_FRAMES);
+    let max_maptrack_frames = number(&mut reader, "max_maptrack_frames", keys::MAPTRACK_FRAMES);
+    let max_event_channels = number(&mut reader, "max_event_channels", keys::EVENT_CHANNELS);
+    let max_grant_version = number(&mut reader, "max_grant_version", keys::GRANT_VERSION);
     let no_migrate = reader.flag("nomigrate");
     let msr_relaxed = reader.flag("msr_relaxed");
-    let offset_limits = i64::from(i32::MIN)..=i64::from(i32::MAX);
-    let time_offset_seconds = number(&mut reader, "rtc_timeoffset", offset_limits).unwrap_or(0);
+    let time_offset_seconds = number(&mut reader, "rtc_timeoffset", keys::TIME_OFFSET).unwrap_or(0);
     let local_time = reader.flag("localtime");
     let driver_domain = reader.flag("driver_domain");
     let no_suspend_node = reader.flag("xend_suspend_evtchn_compat");
@@ -240,13 +234,20 @@ fn verdict(name: &str, setting: &Setting) -> Option<Problem> {
                 .help("remove the line, or create this domain with another toolstack"),
         ),
         Some(Fate::Ignored(why)) => {
-            Some(Problem::warning(span, format!("{name} has no effect: {why}"), "ignored"))
+            let problem = Problem::warning(span, format!("{name} has no effect: {why}"), "ignored");
+            Some(match setting.whole_span() {
+                Some(span) => problem.fix(Fix { span, text: String::new() }),
+                None => problem,
+            })
         }
         None => {
             let problem =
                 Problem::warning(span, format!("{name} is not a key of xl.cfg"), "ignored");
             Some(match keys::nearest(name) {
-                Some(known) => problem.help(format!("did you mean {known}?")),
+                Some(known) => {
+                    let fix = Fix { span, text: known.to_owned() };
+                    problem.help(format!("did you mean {known}?")).fix(fix)
+                }
                 None => problem.help("see xl.cfg(5) for the keys there are"),
             })
         }
@@ -367,8 +368,8 @@ fn cmdline(reader: &mut Reader<'_>) -> String {
 
 /// (`memory`, `maxmem`), each falling back to the other.
 fn memory(reader: &mut Reader<'_>) -> (u64, u64) {
-    let memory = reader.memory_kib("memory", MEMORY_LIMITS_KIB);
-    let most = reader.memory_kib("maxmem", MEMORY_LIMITS_KIB);
+    let memory = reader.memory_kib("memory", keys::MEMORY_KIB);
+    let most = reader.memory_kib("maxmem", keys::MEMORY_KIB);
     let default_kib = most.as_ref().map_or(DEFAULT_MEMORY_KIB, |most| most.value);
     if reader.get("memory").is_none() {
         let source = if most.is_some() { "what maxmem says" } else { "xl's default" };
@@ -394,8 +395,8 @@ fn memory(reader: &mut Reader<'_>) -> (u64, u64) {
 
 /// (`vcpus`, `maxvcpus`).
 fn vcpus(reader: &mut Reader<'_>) -> (u32, u32) {
-    let online = number(reader, "vcpus", 1..=MOST_VCPUS).unwrap_or(1);
-    let most = reader.number("maxvcpus", 1..=MOST_VCPUS);
+    let online = number(reader, "vcpus", keys::VCPUS).unwrap_or(1);
+    let most = reader.number("maxvcpus", keys::VCPUS);
     let Some(most) = most else { return (online, online) };
     let span = most.span;
     let most = u32::try_from(most.value).unwrap_or(online);
@@ -544,6 +545,15 @@ fn end_action(reader: &mut Reader<'_>, key: &str, default: EndAction) -> EndActi
     }
     let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
     let label = format!("one of {}", names.join(", "));
-    reader.refuse(text.span, format!("{key} is not an action"), &label, None);
+    let problem = Problem::error(text.span, format!("{key} is not an action"), label);
+    let distance = |name: &&str| strsim::osa_distance(name, &text.value);
+    let nearest = names.iter().map(|name| (distance(name), name)).min();
+    reader.problems.push(match nearest {
+        Some((1..=2, name)) => {
+            let fix = Fix { span: text.span, text: format!("\"{name}\"") };
+            problem.help(format!("did you mean {name}?")).fix(fix)
+        }
+        _ => problem,
+    });
     default
 }

@@ -14,6 +14,7 @@ pub mod lower;
 pub mod parse;
 pub mod reader;
 pub mod resolve;
+pub mod schema;
 pub mod settings;
 pub mod source;
 pub mod store_limits;
@@ -21,6 +22,7 @@ pub mod tree;
 
 use diagnostic::{Problem, Severity};
 use lower::DomainConfig;
+use settings::Settings;
 use source::Sources;
 
 /// A configuration that was read, with everything that was noticed about it.
@@ -28,6 +30,8 @@ use source::Sources;
 pub struct Loaded {
     /// The texts, for showing problems.
     pub sources: Sources,
+    /// What was written, key by key, whatever it means.
+    pub settings: Settings,
     /// The domain; `None` if one of the problems is an error.
     pub config: Option<DomainConfig>,
     /// Errors and warnings, in the order of the text.
@@ -44,7 +48,7 @@ pub fn load(sources: Sources) -> Loaded {
         let message = format!("{name} is a binary file, not a configuration");
         let help = "give the configuration here; the kernel goes into its kernel line";
         problems.push(Problem::missing(message).help(help));
-        return Loaded { sources, config: None, problems };
+        return Loaded { sources, settings: Settings::new(), config: None, problems };
     }
     let mut replaced = Vec::new();
     for (index, source) in sources.iter() {
@@ -73,7 +77,7 @@ pub fn load(sources: Sources) -> Loaded {
     // a slip in the text may be why.
     problems.sort_by_key(|problem| (problem.span.is_none(), problem.span));
     let config = config.filter(|_| !syntax_broken);
-    Loaded { sources, config, problems }
+    Loaded { sources, settings, config, problems }
 }
 
 /// Adds to the advice on a value that is none what becomes of quotes on a command line.

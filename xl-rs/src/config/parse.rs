@@ -16,7 +16,7 @@
 //!
 //! Space, tab and `#` comments may stand between any two tokens.
 
-use super::diagnostic::Problem;
+use super::diagnostic::{Fix, Problem};
 use super::tree::{Assignment, Kind, Operator, Span, Tree, Value};
 use crate::printable;
 use nom::branch::alt;
@@ -209,6 +209,24 @@ impl<'a> Grammar<'a> {
         }
     }
 
+    /// A value without quotes put in quotes, if all that follows `=` on the line is one word.
+    fn quoted(&self, at: usize) -> Option<Fix> {
+        let from = self.text[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let to = self.text[at..].iter().position(|&byte| byte == b'\n');
+        let to = to.map_or(self.text.len(), |length| at + length);
+        let line = std::str::from_utf8(&self.text[from..to]).ok()?;
+        let (_, value) = line.split_once('=')?;
+        let start = from + line.len() - value.trim_start().len();
+        // What cannot be in such a word begins a comment.
+        let word = value.split('#').next().unwrap_or_default().trim();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/._:+-".contains(c);
+        let whole = replaced_key(line.as_bytes()).is_some() && start <= at;
+        (whole && !word.is_empty() && word.chars().all(plain)).then(|| Fix {
+            span: Span { source: self.source, start, end: start + word.len() },
+            text: format!("\"{word}\""),
+        })
+    }
+
     fn problem(&self, fault: &Fault) -> Problem {
         let start = self.text.len() - fault.left;
         let rest = &self.text[start..];
@@ -234,13 +252,15 @@ impl<'a> Grammar<'a> {
                 format!("expected a value, found {found}"),
                 "value expected here",
             )
-            .help(VALUE_HELP),
+            .help(VALUE_HELP)
+            .fix_if(self.quoted(start)),
             What::ExpectedSeparator => Problem::error(
                 span,
                 format!("expected the end of the line, found {found}"),
                 "not part of the value before",
             )
-            .help("put strings and numbers with a unit in quotes, and ; between assignments"),
+            .help("put strings and numbers with a unit in quotes, and ; between assignments")
+            .fix_if(self.quoted(start)),
             What::ExpectedItemEnd => Problem::error(
                 span,
                 format!("expected , or ], found {found}"),

@@ -211,6 +211,12 @@ enum Amount {
     Nonsense,
 }
 
+/// KiB of an amount as `memory` takes it.
+#[must_use]
+pub fn amount_kib(text: &str) -> Option<u64> {
+    memory(text).ok()
+}
+
 /// KiB from a number of MiB or a number with a unit.
 fn memory(text: &str) -> Result<u64, Amount> {
     let text = text.trim();

@@ -3,7 +3,7 @@
 //! Comes from the trees of the file and of the command line, in that order; goes into
 //! [`super::lower`]. Knows no key.
 
-use super::diagnostic::Problem;
+use super::diagnostic::{Fix, Problem};
 use super::source::Sources;
 use super::tree::{Assignment, Kind, Operator, Span, Tree, Value};
 use std::collections::BTreeMap;
@@ -20,6 +20,14 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// From the key to the end of its value, where both stand in one assignment.
+    #[must_use]
+    pub fn whole_span(&self) -> Option<Span> {
+        let (key, value) = (self.key_span, self.value.span);
+        let one = self.operator == Operator::Set && key.source == value.source;
+        one.then_some(Span { end: value.end, ..key })
+    }
+
     /// Whether a place lies in the key or its value.
     #[must_use]
     pub fn covers(&self, place: Span) -> bool {
@@ -53,10 +61,12 @@ pub fn fold(trees: &[Tree], sources: &Sources) -> (Settings, Vec<Problem>) {
                 if before.key_span.source == assignment.key_span.source {
                     let message = format!("{} is set twice; the last one holds", assignment.key);
                     let first = format!("first set at {}", sources.place(before.key_span));
-                    problems.push(
-                        Problem::warning(assignment.key_span, message, first)
-                            .help("remove one of the two"),
-                    );
+                    let problem = Problem::warning(assignment.key_span, message, first)
+                        .help("remove one of the two");
+                    problems.push(match before.whole_span() {
+                        Some(span) => problem.fix(Fix { span, text: String::new() }),
+                        None => problem,
+                    });
                 }
                 before.value = assignment.value.clone();
             }

@@ -3,6 +3,16 @@
 //! Spans of the tree point in here. Reads no file itself.
 
 use super::tree::Span;
+use std::sync::Arc;
+
+/// Where a text came from that a template has made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The template's text.
+    pub template: Arc<str>,
+    /// The template's line, from 1, for each line of the text; shorter where it is not known.
+    pub lines: Vec<usize>,
+}
 
 /// One text and what to call it in a message.
 #[derive(Clone, Debug)]
@@ -11,6 +21,8 @@ pub struct Source {
     pub name: String,
     /// Its bytes, as read.
     pub text: Vec<u8>,
+    /// The template that has made it; the name is the template's then.
+    pub origin: Option<Arc<Origin>>,
 }
 
 impl Source {
@@ -18,6 +30,17 @@ impl Source {
     #[must_use]
     pub fn is_assignment(&self) -> bool {
         self.name == "command line"
+    }
+
+    /// The line, from 1, that a place lies in: the template's, if one has made the text.
+    #[must_use]
+    pub fn line(&self, offset: usize) -> usize {
+        let before = &self.text[..offset.min(self.text.len())];
+        let line = before.iter().filter(|&&byte| byte == b'\n').count();
+        match &self.origin {
+            None => line + 1,
+            Some(origin) => origin.lines.get(line).copied().unwrap_or(1),
+        }
     }
 
     /// Whether this is no text at all: showing a line of it would help nobody. A few control
@@ -39,7 +62,19 @@ pub struct Sources {
 impl Sources {
     /// Adds a text and returns its index.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<Vec<u8>>) -> usize {
-        self.list.push(Source { name: name.into(), text: text.into() });
+        self.list.push(Source { name: name.into(), text: text.into(), origin: None });
+        self.list.len() - 1
+    }
+
+    /// Adds a text that a template of this name has made.
+    pub fn add_rendered(
+        &mut self,
+        template: impl Into<String>,
+        text: impl Into<Vec<u8>>,
+        origin: Arc<Origin>,
+    ) -> usize {
+        let origin = Some(origin);
+        self.list.push(Source { name: template.into(), text: text.into(), origin });
         self.list.len() - 1
     }
 
@@ -71,9 +106,7 @@ impl Sources {
     #[must_use]
     pub fn place(&self, span: Span) -> String {
         let Some(source) = self.get(span.source) else { return String::from("configuration") };
-        let before = &source.text[..span.start.min(source.text.len())];
-        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-        format!("{}:{line}", source.name)
+        format!("{}:{}", source.name, source.line(span.start))
     }
 }
 

@@ -3,13 +3,14 @@
 //! Both came with Xen 4.21 and 4.22; whether the xenstored of the host knows them shows when it is
 //! asked. The names of quotas are the store's own, so they are only checked for their form here.
 
+use super::keys::FEATURE_MASK;
 use super::reader::{At, Reader, c_number};
 use super::tree::Span;
 use domain_builder::spec::StoreLimits;
 
 /// Reads both keys.
 pub fn store_limits(reader: &mut Reader<'_>) -> StoreLimits {
-    let mask = reader.number("xenstore_feature_mask", 0..=i64::from(u32::MAX));
+    let mask = reader.number("xenstore_feature_mask", FEATURE_MASK);
     let feature_mask = mask.and_then(|mask| u32::try_from(mask.value).ok());
     StoreLimits { feature_mask, quotas: quotas(reader) }
 }

@@ -10,6 +10,7 @@ pub mod facts;
 pub mod findings;
 pub mod interfaces;
 pub mod pci;
+pub mod problems;
 pub mod rdma;
 pub mod uptimes;
 pub mod vcpus;

@@ -1,0 +1,43 @@
+//! The arguments of `config` and its parts.
+
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// Arguments of `config`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ConfigArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub what: ConfigVerb,
+}
+
+/// What `config` does.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum ConfigVerb {
+    /// Tell what is wrong with configuration files
+    ///
+    /// Each file is read as create would read it, with the site's policy where there is one. Nothing
+    /// is asked of Xen, so that this works on any machine. Ends with 3 if a file is refused or cannot
+    /// be read, with 0 if there is nothing worse than warnings.
+    Check(ConfigCheckArgs),
+    /// Print the JSON Schema of configurations
+    ///
+    /// It describes a configuration as one object, as check --json prints it.
+    Schema,
+}
+
+/// Arguments of `config check`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ConfigCheckArgs {
+    /// The files (- for standard input)
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// End with 3 for warnings, too
+    #[arg(short = 'W', long)]
+    pub deny_warnings: bool,
+
+    /// Print JSON: every problem with its place and, where one is known, the change that mends it
+    #[arg(long)]
+    pub json: bool,
+}
