@@ -19,3 +19,4 @@ pub mod parts;
 pub mod pci;
 pub mod printable;
 pub mod state;
+pub mod template;

@@ -156,7 +156,7 @@ fn pipelines_can_be_read() {
 #[test]
 fn commands_in_documents_exist() {
     let definition = definition();
-    for name in ["ci.md", "coming-from-xl.md", "troubleshooting.md", "json.md"] {
+    for name in ["ci.md", "coming-from-xl.md", "troubleshooting.md", "json.md", "templates.md"] {
         for line in document(name).lines() {
             let words: Vec<&str> = line.split([' ', '`', '(']).collect();
             for pair in words.windows(2).filter(|pair| pair[0] == "xlr") {

@@ -11,6 +11,7 @@ mod pci;
 pub mod program;
 mod rdma;
 mod run;
+mod template;
 mod tuning;
 mod verbs;
 mod xenstored;
@@ -25,6 +26,7 @@ pub use pci::{
 };
 pub use rdma::{RdmaArgs, RdmaAttachArgs, RdmaDetachArgs, RdmaListArgs, RdmaVerb};
 pub use run::RunArgs;
+pub use template::{RenderArgs, TemplateArgs};
 pub use tuning::{
     BugReportArgs, DebugKeysArgs, JsonArg, MemoryArgs, RenameArgs, SysrqArgs, UptimeArgs,
     VcpuListArgs, VcpuPinArgs, VcpuSetArgs,
@@ -108,6 +110,8 @@ pub enum Verb {
     ConfigUpdate(ConfigUpdateArgs),
     /// Check configurations without making a domain
     Config(ConfigArgs),
+    /// Make configurations from a template
+    Render(RenderArgs),
     /// Stop a domain's vcpus
     Pause(DomainArg),
     /// Let a paused domain run
@@ -233,7 +237,8 @@ fn long_version() -> String {
 /// The whole definition, for man pages and completions.
 #[must_use]
 pub fn definition() -> clap::Command {
-    Cli::command()
+    // Apart from the rest of create: a create without a template need not pay for their definition.
+    Cli::command().mut_subcommand("create", TemplateArgs::augment_args)
 }
 
 /// Reads a command line. The program's name is the first argument; called as `xl`, messages say so.
@@ -257,6 +262,9 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::
         .map_err(|error| name_flag(error, verb.as_deref(), &mut command))?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     if let Verb::Create(create) = &mut cli.verb {
+        if let Some((_, matches)) = matches.subcommand() {
+            create.template = TemplateArgs::from_arg_matches(matches)?;
+        }
         let wrong = |text| verb_error(&mut command, "create", ErrorKind::TooManyValues, text);
         create.put_file_first().map_err(wrong)?;
     }

@@ -1,5 +1,6 @@
 //! The arguments of each verb, and what a line of them reads as.
 
+use super::TemplateArgs;
 use super::number;
 use crate::host::judge::Feature;
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
@@ -48,6 +49,10 @@ pub struct CreateArgs {
     /// Stop just before this step of the plan until SIGCONT comes, to see what is left by a kill
     #[arg(long, hide = true, value_name = "N")]
     pub stop_before_step: Option<usize>,
+
+    /// What a template is given; the flags are added to the definition of all verbs only.
+    #[arg(skip)]
+    pub template: TemplateArgs,
 }
 
 /// How a plan is shown.

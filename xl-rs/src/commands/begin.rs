@@ -21,20 +21,49 @@ pub fn begin(
     state: &State,
     signals: &Signals,
 ) -> Result<Created, CommandError> {
-    let mut begun = if signals.seen() { Err(CommandError::Interrupted) } else { Ok(()) };
-    if begun.is_ok() && !paused {
-        begun = made.unpause(xen);
-    }
-    if begun.is_ok() && signals.release() {
-        // It came while the domain began to run: who sent it wants no domain.
-        signals.hold();
-        begun = Err(CommandError::Interrupted);
-    }
-    match begun {
+    match let_run(std::slice::from_mut(&mut made), paused, xen, signals) {
         Ok(()) => made.settle(state),
         Err(error) => {
             made.undo(xen, store, state);
             Err(error)
         }
     }
+}
+
+/// The same for several domains: all of them stand then, or none is left.
+pub fn begin_all(
+    mut all: Vec<Made>,
+    paused: bool,
+    xen: &Xen,
+    store: &mut Client,
+    state: &State,
+    signals: &Signals,
+) -> Result<(), CommandError> {
+    match let_run(&mut all, paused, xen, signals) {
+        Ok(()) => all.into_iter().try_for_each(|made| made.settle(state).map(drop)),
+        Err(error) => {
+            all.into_iter().rev().for_each(|made| made.undo(xen, store, state));
+            Err(error)
+        }
+    }
+}
+
+fn let_run(
+    all: &mut [Made],
+    paused: bool,
+    xen: &Xen,
+    signals: &Signals,
+) -> Result<(), CommandError> {
+    let mut begun = if signals.seen() { Err(CommandError::Interrupted) } else { Ok(()) };
+    for made in all {
+        if begun.is_ok() && !paused {
+            begun = made.unpause(xen);
+        }
+    }
+    if begun.is_ok() && signals.release() {
+        // It came while the domain began to run: who sent it wants no domain.
+        signals.hold();
+        begun = Err(CommandError::Interrupted);
+    }
+    begun
 }

@@ -589,7 +589,7 @@ fn tell_origin(kernel: &KernelImage, quiet: bool) {
 }
 
 /// Shows problems on standard error, in colour on a terminal.
-fn show(problems: &[Problem], sources: &Sources, quiet: bool) {
+pub fn show(problems: &[Problem], sources: &Sources, quiet: bool) {
     let shown: Vec<Problem> = problems
         .iter()
         .filter(|problem| !quiet || problem.severity == Severity::Error)
@@ -600,7 +600,8 @@ fn show(problems: &[Problem], sources: &Sources, quiet: bool) {
     }
 }
 
-fn refused(problems: &[Problem]) -> CommandError {
+/// What a configuration with errors ends with.
+pub fn refused(problems: &[Problem]) -> CommandError {
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     CommandError::Configuration { errors }
 }

@@ -11,7 +11,7 @@ use super::error::CommandError;
 use super::foreground::Foreground;
 use super::remove::prune;
 use super::signals::Signals;
-use super::{print, print_json, tell, warn};
+use super::{create_template, print, print_json, tell, warn};
 use crate::cli::{CreateArgs, PlanFormat};
 use crate::config::parse::MAX_LENGTH;
 use crate::config::source::Sources;
@@ -28,7 +28,18 @@ use xenstore::client::{Client, RETURN_PATIENCE};
 
 /// Runs the command.
 pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
-    let (sources, config) = build::configuration(sources(arguments)?, arguments.quiet)?;
+    let (file, assignments) = arguments.file_and_assignments();
+    match file {
+        Some(file) if arguments.template.is_for(file) => {
+            create_template::run(arguments, file, assignments)
+        }
+        _ => one(arguments, texts(file, assignments)?),
+    }
+}
+
+/// Creates one domain.
+pub fn one(arguments: &CreateArgs, sources: Sources) -> Result<(), CommandError> {
+    let (sources, config) = build::configuration(sources, arguments.quiet)?;
     parts::done(Part::Configuration);
     let xen = Xen::open()?;
     parts::done(Part::Hypercalls);
@@ -36,16 +47,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
     parts::done(Part::Requests);
     let mut job = Job::prepare(sources, config, Uuid::new_v4(), &xen, &mut store, arguments.quiet)?;
     if let Some(format) = arguments.dry_run {
-        match format {
-            PlanFormat::Text => print(job.plan.to_string().as_bytes())?,
-            PlanFormat::Json => print_json(&serde_json::to_value(&job.plan).unwrap_or_default())?,
-        }
-        for passing in job.look(&xen, &mut store)? {
-            if !arguments.quiet {
-                warn(format_args!("now {passing}"));
-            }
-        }
-        return Ok(());
+        return show_plan(&job, format, arguments.quiet, &xen, &mut store);
     }
     job.keeps_mappings = arguments.paused && !arguments.console && !arguments.foreground;
     let state = State::open()?;
@@ -115,10 +117,24 @@ pub fn attach<'a>(
     Console::attach(xen, store, &info, Some(signals.seen_flag()))
 }
 
-/// The texts of the configuration: the file, then each assignment of the command line.
-fn sources(arguments: &CreateArgs) -> Result<Sources, CommandError> {
-    let (file, assignments) = arguments.file_and_assignments();
-    texts(file, assignments)
+/// Shows how a domain would be made, and what would be in the way at this moment.
+pub fn show_plan(
+    job: &Job,
+    format: PlanFormat,
+    quiet: bool,
+    xen: &Xen,
+    store: &mut Client,
+) -> Result<(), CommandError> {
+    match format {
+        PlanFormat::Text => print(job.plan.to_string().as_bytes())?,
+        PlanFormat::Json => print_json(&serde_json::to_value(&job.plan).unwrap_or_default())?,
+    }
+    for passing in job.look(xen, store)? {
+        if !quiet {
+            warn(format_args!("now {passing}"));
+        }
+    }
+    Ok(())
 }
 
 /// The texts of a file and of assignments.

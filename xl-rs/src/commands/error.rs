@@ -255,6 +255,32 @@ pub enum CommandError {
         /// How many there were.
         of: usize,
     },
+    /// A template, or a value for it, that cannot be used.
+    #[error("{what}; {help}")]
+    BadTemplate {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        help: String,
+    },
+    /// `render --diff` found something.
+    #[error("{changed} of {of} files would change")]
+    Differs {
+        /// How many would.
+        changed: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// A template that makes several domains, with what one domain only can have.
+    #[error(
+        "the template makes {count} domains, and {what} is for one: render it, and create one of them"
+    )]
+    SeveralDomains {
+        /// How many.
+        count: usize,
+        /// What was asked for.
+        what: &'static str,
+    },
     /// The facts that a plan needs.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -426,6 +452,8 @@ impl CommandError {
             | Self::ForceAll
             | Self::BadName { .. }
             | Self::BadDevice { .. }
+            | Self::BadTemplate { .. }
+            | Self::SeveralDomains { .. }
             | Self::BadCpus { .. } => Exit::Usage,
             Self::Interrupted
             | Self::Stopped { .. }

@@ -11,6 +11,7 @@ mod config_update;
 pub mod console;
 mod consoled;
 mod create;
+mod create_template;
 mod debug_keys;
 mod destroy;
 mod device_list;
@@ -37,6 +38,7 @@ mod pci_device;
 mod rdma;
 mod remove;
 mod rename;
+mod render;
 mod restart;
 pub mod run;
 mod saved;
@@ -46,6 +48,7 @@ mod signals;
 mod supervise;
 mod sweep;
 mod sysrq;
+mod template;
 mod uptime;
 mod vcpu_list;
 mod vcpu_pin;
@@ -135,6 +138,7 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::Host(arguments) => host::run(&arguments),
         Verb::Info(arguments) => info::run(&arguments),
         Verb::Dmesg(arguments) => dmesg::run(&arguments),
+        Verb::Render(arguments) => render::run(&arguments),
         Verb::Rename(arguments) => rename::run(&arguments),
         Verb::Uptime(arguments) => uptime::run(&arguments),
         Verb::VcpuList(arguments) => vcpu_list::run(&arguments),
@@ -178,6 +182,7 @@ fn sweeps(cli: &Cli) -> bool {
         | Verb::Consoled
         | Verb::Generate(_)
         | Verb::Host(_)
+        | Verb::Render(_)
         | Verb::Supervise(_)
         | Verb::Xenstored(_) => false,
         _ => true,

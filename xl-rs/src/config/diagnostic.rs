@@ -41,7 +41,7 @@ pub struct Problem {
     /// What to do about it.
     pub help: Option<String>,
     /// A change of the text that mends it, where one is sure to.
-    pub fix: Option<Fix>,
+    pub fix: Option<Box<Fix>>,
 }
 
 impl Problem {
@@ -93,7 +93,7 @@ impl Problem {
     /// The same with a change that mends it, where there is one.
     #[must_use]
     pub fn fix_if(mut self, fix: Option<Fix>) -> Self {
-        self.fix = fix;
+        self.fix = fix.map(Box::new);
         self
     }
 }

@@ -129,6 +129,17 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "xlr run suite.toml -j 8 --junit out.xml --log out",
         "Run the guests of a suite, up to eight at once; docs/ci.md has the form of the file.",
     ),
+    (
+        "xlr-create",
+        "xlr create mpi-cluster.cfg.j2 --values site.toml --set nodes=4",
+        "Create all domains that a template makes, or none if one fails.",
+    ),
+    (
+        "xlr-render",
+        "xlr render mpi-cluster.cfg.j2 --values site.toml --set nodes=16 -o out",
+        "Write the configurations of sixteen guests into the folder out.",
+    ),
+    ("xlr-config-check", "xlr config check -W *.cfg", "Check files, and fail for warnings, too."),
     ("xlr-console", "xlr console web", "Attach to the console of web; Ctrl-] detaches."),
     ("xlr-console", "xlr console -e ^A web", "Attach to it, to be left with Ctrl-A."),
     ("xlr-shutdown", "xlr shutdown web", "Ask web to shut down, and wait for nothing."),
