@@ -17,6 +17,7 @@ pub mod netlink;
 pub mod output;
 pub mod parts;
 pub mod pci;
+pub mod policy;
 pub mod printable;
 pub mod state;
 pub mod template;

@@ -65,3 +65,15 @@ fn a_cluster() {
         assert_eq!((less.uuid, &less.devices.vifs), (more.uuid, &more.devices.vifs));
     }
 }
+
+/// The example of a policy is one.
+#[test]
+fn the_policy_that_is_an_example() {
+    let policy = xl_rs::policy::parse::parse(include_str!("../../configs/policy.toml"));
+    let policy = policy.expect("a policy");
+    let pci = |name: &str| {
+        let rules = policy.rules_for(&[name.to_owned()])?;
+        Some(rules.devices["pci"].value.len())
+    };
+    assert_eq!((pci("bob"), pci("alice"), pci("root")), (Some(0), Some(1), None));
+}

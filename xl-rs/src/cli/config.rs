@@ -37,6 +37,10 @@ pub struct ConfigCheckArgs {
     #[arg(short = 'W', long)]
     pub deny_warnings: bool,
 
+    /// Try this policy in place of the site's, /etc/xlr/policy.toml
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+
     /// Print JSON: every problem with its place and, where one is known, the change that mends it
     #[arg(long)]
     pub json: bool,

@@ -46,6 +46,10 @@ pub struct RenderArgs {
     #[arg(long, requires = "out")]
     pub diff: bool,
 
+    /// Try this policy in place of the site's, /etc/xlr/policy.toml
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+
     /// Do not print warnings
     #[arg(short, long)]
     pub quiet: bool,

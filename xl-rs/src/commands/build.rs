@@ -13,7 +13,7 @@
 use super::devices::{attach_all, take_down};
 use super::error::{CommandError, chain};
 use super::signals::Signals;
-use super::{list, pci_device, tell};
+use super::{list, pci_device, policy, tell};
 use crate::cli::program;
 use crate::colour;
 use crate::config::devices::Devices;
@@ -94,6 +94,15 @@ pub fn configuration(
     show(&problems, &sources, quiet);
     let config = config.ok_or_else(|| refused(&problems))?;
     Ok((sources, config))
+}
+
+/// The same under the site's policy, for all that makes a domain anew: with the texts comes one more
+/// where the policy overrides them, so that a rebuilding finds the merged definition.
+pub fn definition(sources: Sources, quiet: bool) -> Result<(Sources, DomainConfig), CommandError> {
+    match policy::site()? {
+        None => configuration(sources, quiet),
+        Some(site) => site.definition(sources, quiet),
+    }
 }
 
 /// Everything that a domain is made from, read and checked.

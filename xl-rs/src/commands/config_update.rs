@@ -19,7 +19,7 @@ pub fn run(arguments: &ConfigUpdateArgs) -> Result<(), CommandError> {
     let (file, assignments) = arguments.file_and_assignments();
     let sources = create::texts(file, assignments)?;
     // Refused now rather than when the domain is gone.
-    let (sources, _) = build::configuration(sources, false)?;
+    let (sources, _) = build::definition(sources, false)?;
     let text = sources.joined();
     let mut whole = Sources::default();
     whole.add("file and assignments together", text.as_slice());

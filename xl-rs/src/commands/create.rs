@@ -39,7 +39,7 @@ pub fn run(arguments: &CreateArgs) -> Result<(), CommandError> {
 
 /// Creates one domain.
 pub fn one(arguments: &CreateArgs, sources: Sources) -> Result<(), CommandError> {
-    let (sources, config) = build::configuration(sources, arguments.quiet)?;
+    let (sources, config) = build::definition(sources, arguments.quiet)?;
     parts::done(Part::Configuration);
     let xen = Xen::open()?;
     parts::done(Part::Hypercalls);

@@ -35,9 +35,9 @@ pub fn run(arguments: &CreateArgs, file: &str, assignments: &[String]) -> Result
         return Err(CommandError::SeveralDomains { count: made.len(), what });
     }
     // All are read before the first one is made.
-    let all = made.iter().map(|one| {
-        build::configuration(template::sources(one, file, assignments), arguments.quiet)
-    });
+    let all = made
+        .iter()
+        .map(|one| build::definition(template::sources(one, file, assignments), arguments.quiet));
     several(arguments, all.collect::<Result<_, _>>()?)
 }
 

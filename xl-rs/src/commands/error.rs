@@ -1,6 +1,7 @@
 //! Why a command failed, and with which exit code.
 
 use super::console::error::ConsoleError;
+use super::policy::PolicyError;
 use super::run::error::RunError;
 use super::xenstored::XenstoredError;
 use crate::cli::program;
@@ -247,6 +248,9 @@ pub enum CommandError {
         /// How many.
         errors: usize,
     },
+    /// The site's policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// Some of several files are refused; why has been shown.
     #[error("{refused} of {of} configurations would be refused")]
     Refused {
@@ -441,6 +445,7 @@ impl CommandError {
             Self::Consoled(ConsoledError::State(_)) => Exit::State,
             Self::Configuration { .. }
             | Self::Refused { .. }
+            | Self::Policy(_)
             | Self::Channel { .. }
             | Self::Read { .. }
             | Self::Image(_)

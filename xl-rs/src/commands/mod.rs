@@ -35,6 +35,7 @@ mod notify;
 mod pause;
 mod pci;
 mod pci_device;
+mod policy;
 mod rdma;
 mod remove;
 mod rename;

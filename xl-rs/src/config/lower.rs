@@ -523,18 +523,27 @@ fn on_end(reader: &mut Reader<'_>) -> EndActions {
     }
 }
 
+/// What may be done at a domain's end, by its name.
+const END_ACTIONS: &[(&str, EndAction)] = &[
+    ("destroy", EndAction::Destroy),
+    ("restart", EndAction::Restart),
+    ("rename-restart", EndAction::RenameRestart),
+    ("preserve", EndAction::Preserve),
+    ("coredump-destroy", EndAction::CoredumpDestroy),
+    ("coredump-restart", EndAction::CoredumpRestart),
+    ("soft-reset", EndAction::SoftReset),
+];
+
+/// The name of an action.
+#[must_use]
+pub fn end_action_name(action: EndAction) -> &'static str {
+    let name = END_ACTIONS.iter().find(|(_, known)| *known == action);
+    name.map_or("destroy", |(name, _)| name)
+}
+
 fn end_action(reader: &mut Reader<'_>, key: &str, default: EndAction) -> EndAction {
-    const NAMES: &[(&str, EndAction)] = &[
-        ("destroy", EndAction::Destroy),
-        ("restart", EndAction::Restart),
-        ("rename-restart", EndAction::RenameRestart),
-        ("preserve", EndAction::Preserve),
-        ("coredump-destroy", EndAction::CoredumpDestroy),
-        ("coredump-restart", EndAction::CoredumpRestart),
-        ("soft-reset", EndAction::SoftReset),
-    ];
     let Some(text) = reader.text(key) else { return default };
-    if let Some((_, action)) = NAMES.iter().find(|(name, _)| *name == text.value) {
+    if let Some((_, action)) = END_ACTIONS.iter().find(|(name, _)| *name == text.value) {
         if matches!(action, EndAction::CoredumpDestroy | EndAction::CoredumpRestart) {
             let what = format!("{key}: no core is written: this version cannot do that yet");
             let label = "the domain ends, and its memory with it";
@@ -543,7 +552,7 @@ fn end_action(reader: &mut Reader<'_>, key: &str, default: EndAction) -> EndActi
         }
         return *action;
     }
-    let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = END_ACTIONS.iter().map(|(name, _)| *name).collect();
     let label = format!("one of {}", names.join(", "));
     let problem = Problem::error(text.span, format!("{key} is not an action"), label);
     let distance = |name: &&str| strsim::osa_distance(name, &text.value);

@@ -3,6 +3,7 @@
 use crate::cli::ConfigCheckArgs;
 use crate::colour;
 use crate::commands::error::{CommandError, chain};
+use crate::commands::policy::{self, Judged};
 use crate::commands::{create, print, print_json, tell};
 use crate::config::diagnostic::{Severity, render};
 use crate::config::{Loaded, load};
@@ -12,11 +13,13 @@ use serde_json::Value;
 
 /// Runs the command.
 pub fn run(arguments: &ConfigCheckArgs) -> Result<(), CommandError> {
+    let site = policy::site_or(arguments.policy.as_deref())?;
     let (mut refused, mut found) = (0, Vec::new());
     for file in &arguments.files {
         let name = file.to_string_lossy();
-        match create::texts(Some(&name), &[]).map(load) {
-            Ok(loaded) => {
+        let loaded = create::texts(Some(&name), &[]).map(load);
+        match loaded.and_then(|loaded| policy::judge(site.as_ref(), loaded)) {
+            Ok(Judged { loaded, .. }) => {
                 let count = count(&loaded);
                 refused += usize::from(!count.fine(arguments.deny_warnings));
                 if arguments.json {

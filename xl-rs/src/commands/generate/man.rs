@@ -176,6 +176,9 @@ Set to anything: no colour.
 The socket of xenstored, where it is not in its usual place.
 .SH FILES
 .TP
+\\fI/etc/xlr/policy.toml\\fR
+What every domain of this host has to keep to, where there is such a policy.
+.TP
 \\fI/run/xlr\\fR, \\fI/var/lib/xlr\\fR
 State of xlr.
 .TP

@@ -3,6 +3,7 @@
 mod files;
 
 use super::error::CommandError;
+use super::policy::{self, Judged, Site};
 use super::{build, print, tell, template};
 use crate::cli::RenderArgs;
 use crate::config::diagnostic::{Problem, Severity};
@@ -17,7 +18,8 @@ use std::path::Path;
 pub fn run(arguments: &RenderArgs) -> Result<(), CommandError> {
     let path = arguments.template.to_string_lossy();
     let made = template::configurations(&path, &arguments.given, arguments.quiet)?;
-    let checked = check(&made, &path, arguments.quiet)?;
+    let site = policy::site_or(arguments.policy.as_deref())?;
+    let checked = check(&made, &path, site.as_ref(), arguments.quiet)?;
     let files: Vec<File> = made
         .iter()
         .zip(checked)
@@ -30,16 +32,24 @@ pub fn run(arguments: &RenderArgs) -> Result<(), CommandError> {
     }
 }
 
-/// Reads each as `create` would, shows what is wrong, and returns the texts.
-fn check(made: &[Configuration], path: &str, quiet: bool) -> Result<Vec<String>, CommandError> {
+/// Reads each as `create` would, shows what is wrong, and returns the texts, each with what the
+/// policy puts after it.
+fn check(
+    made: &[Configuration],
+    path: &str,
+    site: Option<&Site>,
+    quiet: bool,
+) -> Result<Vec<String>, CommandError> {
     let (mut all, mut texts): (Vec<Problem>, _) = (Vec::new(), Vec::new());
     let mut known = Known::default();
     for one in made {
-        let mut loaded = load(template::sources(one, path, &[]));
+        let loaded = load(template::sources(one, path, &[]));
+        let Judged { mut loaded, added } = policy::judge(site, loaded)?;
         known.note(&mut loaded, one);
         build::show(&loaded.problems, &loaded.sources, quiet);
         all.append(&mut loaded.problems);
-        texts.push(one.text.clone());
+        let end = if added.is_empty() || one.text.ends_with('\n') { "" } else { "\n" };
+        texts.push(format!("{}{end}{added}", one.text));
     }
     match all.iter().any(|problem| problem.severity == Severity::Error) {
         true => Err(build::refused(&all)),

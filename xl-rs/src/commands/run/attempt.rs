@@ -14,7 +14,7 @@ use super::judge::{End, Event, Judge, Stage, Verdict, Wants};
 use super::lines::{Lines, text};
 use super::log::{Log, stamped};
 use super::scratch::Scratch;
-use crate::commands::build::{Halts, Job, configuration};
+use crate::commands::build::{Halts, Job, definition};
 use crate::commands::console::{Console, Heard};
 use crate::commands::create::attach;
 use crate::commands::error::{CommandError, chain};
@@ -126,7 +126,7 @@ pub fn attempt(guest: &Guest, manner: Manner<'_>) -> Attempt {
 
 fn run(guest: &Guest, manner: Manner<'_>, attempt: &mut Attempt) -> Result<Verdict, CommandError> {
     let signals = manner.signals;
-    let (sources, mut config) = configuration(guest.sources.clone(), manner.quiet)?;
+    let (sources, mut config) = definition(guest.sources.clone(), manner.quiet)?;
     attempt.name = Some(config.name.value.clone());
     let scratch = scratch(guest, manner.folder)?;
     if let Some(scratch) = &scratch {
