@@ -1,6 +1,6 @@
 //! `xlr run`: a verdict for every way in which a guest can fare, and no domain after any.
 
-use super::console::Kill;
+use super::console::{Kill, Terminal};
 use super::supervise::Supervisor;
 use crate::case::{Case, Group};
 use crate::dom0::dump;
@@ -9,14 +9,18 @@ use crate::dom0::init;
 use crate::dom0::pending::swept;
 use crate::{ensure, fail};
 use rustix::process::{Pid, Signal, kill_process};
+use std::io::Read as _;
 use std::process::Stdio;
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
     Case { ci: false, ..Case::new("run/verdicts", Group::Toolstack, verdicts) },
-    Case::new("run/killed", Group::Toolstack, killed),
+    Case { ci: false, ..Case::new("run/killed", Group::Toolstack, killed) },
     Case::new("run/killed-beside-a-supervisor", Group::Toolstack, killed_beside_a_supervisor),
-    Case::new("run/suite", Group::Toolstack, suite),
+    Case::new("run/suite", Group::Toolstack, || suite(WAYS.len())),
+    Case { ci: false, ..Case::new("run/suite-of-twenty", Group::Toolstack, || suite(20)) },
+    Case { ci: false, ..Case::new("run/progress", Group::Toolstack, progress) },
+    Case { ci: false, ..Case::new("run/unread", Group::Toolstack, unread) },
     Case::new("run/files", Group::Toolstack, files),
     Case { ci: false, ..Case::new("run/suite-killed", Group::Toolstack, suite_killed) },
 ];
@@ -117,11 +121,10 @@ fn killed() -> Verdict {
 /// The supervisor removes it at once, and does nothing else at its end.
 fn killed_beside_a_supervisor() -> Verdict {
     let before = dump::take()?;
-    let path = guest("leased", "how=reboot")?;
-    let mut supervisor = Supervisor::start()?;
-    let said = argv(&["/bin/xlr", "run", &path])?;
-    ensure!(said.code == 1, "exit code {}: {}", said.code, said.out);
     let path = guest("leased", "how=stay")?;
+    let mut supervisor = Supervisor::start()?;
+    let said = argv(&["/bin/xlr", "run", &path, "--grace", "0", "extra=\"how=reboot\""])?;
+    ensure!(said.code == 1, "exit code {}: {}", said.code, said.out);
     let mut log = console("leased")?;
     let mut command = init::command("/bin/xlr");
     let mut runner = Kill(command.args(["run", &path]).stdout(Stdio::null()).spawn()?);
@@ -135,48 +138,49 @@ fn killed_beside_a_supervisor() -> Verdict {
     dump::unchanged(&before, "a run that was killed beside a supervisor")
 }
 
-/// Twenty guests, one or more for each way to fare.
-fn suite() -> Verdict {
+/// What a guest does, what is said of it, verdict, cause.
+const WAYS: [(&str, &str, &str, &str); 13] = [
+    ("how=pass", "", "pass", "expect"),
+    ("how=stay", "", "pass", "expect"),
+    ("how=prompt", "", "pass", "expect"),
+    ("how=fail", "retries = 1", "fail", "fail-on"),
+    ("how=pass mute=1", "", "fail", "unseen"),
+    ("how=crash", "", "fail", "end"),
+    ("how=crash", "end = \"crash\"", "pass", "expect"),
+    ("how=reboot", "", "fail", "end"),
+    ("how=stay code=0", "expect = []\nexit-code = true", "pass", "exit-code"),
+    ("how=stay code=3", "", "fail", "exit-code"),
+    ("how=hang", "timeout = 1", "timeout", "timeout"),
+    ("how=flood", "timeout = 1", "timeout", "timeout"),
+    ("how=pass", "set = ['kernel=\"/tmp/none\"']", "error", ""),
+];
+
+/// So many guests, at least one for each way to fare.
+fn suite(count: usize) -> Verdict {
     let before = dump::take()?;
-    // (what it does, what is said of it, verdict, cause)
-    let ways = [
-        ("how=pass", "", "pass", "expect"),
-        ("how=stay", "", "pass", "expect"),
-        ("how=prompt", "", "pass", "expect"),
-        ("how=fail", "retries = 1", "fail", "fail-on"),
-        ("how=pass mute=1", "", "fail", "unseen"),
-        ("how=crash", "", "fail", "end"),
-        ("how=crash", "end = \"crash\"", "pass", "expect"),
-        ("how=reboot", "", "fail", "end"),
-        ("how=stay code=0", "expect = []\nexit-code = true", "pass", "exit-code"),
-        ("how=stay code=3", "", "fail", "exit-code"),
-        ("how=hang", "timeout = 1", "timeout", "timeout"),
-        ("how=flood", "timeout = 1", "timeout", "timeout"),
-        ("how=pass", "set = ['kernel=\"/tmp/none\"']", "error", ""),
-    ];
     let mut text = String::from(
         "[defaults]\nconfig = \"judged.cfg\"\nexpect = \"all tests passed\"\n\
          fail-on = \"tests failed\"\ngrace = 1\n",
     );
     guest("judged", "")?;
-    for number in 0..20 {
-        let (how, said, ..) = ways[number % ways.len()];
+    for number in 0..count {
+        let (how, said, ..) = WAYS[number % WAYS.len()];
         text.push_str(&format!("[[guest]]\nname = \"guest-{number}\"\n{said}\n"));
         let set = format!("set = ['extra=\"{how}\"']\n");
         // One that has assignments of its own keeps to what its configuration says.
         text.push_str(if said.starts_with("set") { "" } else { &set });
     }
-    std::fs::write("/tmp/twenty.toml", &text)?;
-    let line = "run /tmp/twenty.toml -j 8 --json --junit /tmp/twenty.xml --log /tmp/twenty";
+    std::fs::write("/tmp/many.toml", &text)?;
+    let line = "run /tmp/many.toml -j 8 --json --junit /tmp/many.xml --log /tmp/many";
     let words: Vec<&str> = ["/bin/xlr"].into_iter().chain(line.split(' ')).collect();
     let said = argv(&words)?;
     ensure!(said.code == 1, "exit code {}: {}", said.code, said.err);
     let found: serde_json::Value = serde_json::from_str(&said.out)?;
     let Some(guests) = found["guests"].as_array() else { fail!("no guests: {found}") };
-    ensure!(guests.len() == 20 && found["exit_code"] == 1, "{found}");
+    ensure!(guests.len() == count && found["exit_code"] == 1, "{found}");
     let (mut failures, mut errors) = (0, 0);
     for (number, guest) in guests.iter().enumerate() {
-        let (how, asked, verdict, cause) = ways[number % ways.len()];
+        let (how, asked, verdict, cause) = WAYS[number % WAYS.len()];
         let Some(last) = guest["attempts"].as_array().and_then(|all| all.last()) else {
             fail!("{how}: it was not run: {guest}");
         };
@@ -187,21 +191,58 @@ fn suite() -> Verdict {
         failures += usize::from(matches!(verdict, "fail" | "timeout"));
         errors += usize::from(verdict == "error");
         if verdict != "error" {
-            let log = std::fs::read_to_string(format!("/tmp/twenty/guest-{number}/console.log"))?;
+            let log = std::fs::read_to_string(format!("/tmp/many/guest-{number}/console.log"))?;
             ensure!(!log.is_empty(), "guest-{number} has no log");
         }
     }
-    ensure!(std::path::Path::new("/tmp/twenty/guest-3/retry-1/console.log").exists(), "no log");
-    let junit = std::fs::read_to_string("/tmp/twenty.xml")?;
-    let totals = format!("tests=\"20\" failures=\"{failures}\" errors=\"{errors}\"");
+    ensure!(std::path::Path::new("/tmp/many/guest-3/retry-1/console.log").exists(), "no log");
+    let junit = std::fs::read_to_string("/tmp/many.xml")?;
+    let totals = format!("tests=\"{count}\" failures=\"{failures}\" errors=\"{errors}\"");
     ensure!(junit.contains(&totals) && junit.contains("<rerunFailure"), "no {totals}: {junit}");
-    // As a table, and as lines.
-    let two: Vec<&str> = text.split("[[guest]]").take(3).collect();
-    std::fs::write("/tmp/two.toml", two.join("[[guest]]"))?;
-    let said = argv(&["/bin/xlr", "run", "/tmp/two.toml", "-j", "2"])?.success()?;
-    ensure!(said.out.contains("2 guests in") && said.err.contains("run  guest-1"), "{}", said.out);
-    std::fs::remove_dir_all("/tmp/twenty")?;
+    std::fs::remove_dir_all("/tmp/many")?;
     dump::unchanged(&before, "a suite")
+}
+
+/// Nobody reads what a guest prints without end: its time runs all the same, and it goes.
+fn unread() -> Verdict {
+    let before = dump::take()?;
+    let path = guest("judged", "how=flood")?;
+    let mut log = console("judged")?;
+    let mut command = init::command("/bin/xlr");
+    command.args(["run", &path, "--timeout", "3"]).stdout(Stdio::piped());
+    let mut runner = Kill(command.spawn()?);
+    await_text(&mut log, "a line of a flood", 30)?;
+    argv(&["/bin/xlr", "wait", "--until", "gone", "--timeout", "30", "judged"])?.success()?;
+    ensure!(runner.0.try_wait()?.is_none(), "it has ended with words that nobody has read");
+    let mut said = String::new();
+    if let Some(mut pipe) = runner.0.stdout.take() {
+        pipe.read_to_string(&mut said)?;
+    }
+    let code = runner.0.wait()?.code();
+    let last = said.lines().next_back().unwrap_or_default();
+    ensure!(code == Some(124) && last.starts_with("timeout judged"), "{code:?}: {last}");
+    dump::unchanged(&before, "a flood that nobody reads")
+}
+
+/// How far a suite is: lines in a log, what moves on a terminal; a table in the end.
+fn progress() -> Verdict {
+    let before = dump::take()?;
+    guest("judged", "how=stay")?;
+    let text = "[defaults]\nconfig = \"judged.cfg\"\nexpect = \"all tests passed\"\n\
+        [[guest]]\nname = \"one\"\n[[guest]]\nname = \"two\"\n";
+    std::fs::write("/tmp/two.toml", text)?;
+    let words = ["/bin/xlr", "run", "/tmp/two.toml", "-j", "2"];
+    let said = argv(&words)?.success()?;
+    ensure!(said.out.contains("GUEST") && said.out.contains("2 guests in"), "{}", said.out);
+    for line in ["run  one", "run  two", "pass one after", "pass two after"] {
+        ensure!(said.err.contains(line), "no «{line}» in {}", said.err);
+    }
+    let mut terminal = Terminal::start(&words)?;
+    terminal.until("0/2 guests")?;
+    terminal.until("2 guests in")?;
+    let code = terminal.end()?;
+    ensure!(code == 0, "exit code {code}: {}", terminal.text());
+    dump::unchanged(&before, "suites that are watched")
 }
 
 /// Files that a guest writes to its scratch device arrive, and nothing else of it.

@@ -1,8 +1,7 @@
 //! A console that is listened to by this program, beside all else that it waits for.
 //!
 //! In: a console that is attached. Out: pieces of what the guest says, and whether anything else has
-//! come. Standard output gets what the listener prints; while nobody takes that, the guest has to
-//! wait, and nothing else has.
+//! come. Standard output gets what the listener prints, as it takes it; nothing waits for that.
 
 use super::{Console, wait_for};
 use crate::commands::error::CommandError;
@@ -22,8 +21,8 @@ pub struct Heard {
     pub signal: bool,
     /// Whether a terminal is there to be read from.
     pub attached: bool,
-    /// Whether what was printed has been taken.
-    pub printed: bool,
+    /// How many bytes of what was printed nobody has taken yet.
+    pub unread_bytes: usize,
 }
 
 impl Console<'_> {
@@ -38,11 +37,12 @@ impl Console<'_> {
                 PollFd::new(&*self.store, PollFlags::IN),
                 PollFd::new(&self.signals, PollFlags::IN),
             ];
-            if !self.output.is_empty() {
-                fds.push(PollFd::new(&stdout, PollFlags::OUT));
-            } else if let Some(tty) = &self.tty {
+            if let Some(tty) = &self.tty {
                 fds.push(PollFd::new(tty, PollFlags::IN));
                 said = true;
+            }
+            if !self.output.is_empty() {
+                fds.push(PollFd::new(&stdout, PollFlags::OUT));
             }
             wait_for(&mut fds, Some(deadline))
                 .map_err(|errno| self.io("wait for its output", errno))?;
@@ -68,7 +68,7 @@ impl Console<'_> {
                 self.open()?;
             }
         }
-        (heard.attached, heard.printed) = (self.tty.is_some(), self.output.is_empty());
+        (heard.attached, heard.unread_bytes) = (self.tty.is_some(), self.output.len());
         Ok(heard)
     }
 

@@ -336,7 +336,8 @@ impl<'a> Console<'a> {
             if ready == 0 {
                 return Ok(());
             }
-            match rustix::io::write(&stdout, &self.output) {
+            let piece = &self.output[..self.output.len().min(CHUNK)];
+            match rustix::io::write(&stdout, piece) {
                 Ok(count) => drop(self.output.drain(..count)),
                 Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
                 Err(errno) => {

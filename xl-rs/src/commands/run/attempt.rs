@@ -29,6 +29,7 @@ use crate::state::record::Held;
 use domain_builder::apply::Created;
 use domain_builder::undo::DestroyError;
 use libxc_safe::{DomainInfo, Xen};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -41,6 +42,9 @@ const UNFINISHED: Duration = Duration::from_millis(500);
 const QUIET: Duration = Duration::from_millis(250);
 /// How long last words may take.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How much of a console may wait for the reader of standard output. What comes beyond that is not
+/// printed: neither the guest nor its verdict waits for a reader.
+const UNREAD_BYTES: usize = 256 << 10;
 /// A time that never comes.
 const NEVER: Duration = Duration::from_secs(1 << 30);
 
@@ -173,7 +177,7 @@ fn run(guest: &Guest, manner: Manner<'_>, attempt: &mut Attempt) -> Result<Verdi
         lines: Lines::default(),
         unfinished: None,
         log,
-        streams: manner.streams,
+        printer: Printer { streams: manner.streams, unread_bytes: 0, left_out: 0 },
         begun: Instant::now(),
     };
     let watched = session.watch();
@@ -247,7 +251,7 @@ struct Session<'a> {
     /// When a line that has no end yet is to count as one.
     unfinished: Option<Instant>,
     log: Log,
-    streams: bool,
+    printer: Printer,
     begun: Instant,
 }
 
@@ -311,12 +315,18 @@ impl Session<'_> {
         self.log.flush()?;
         self.judge.hear(at, Event::Closed);
         // Whoever reads may take its time, but nobody is held against a signal.
-        while !self.console.hear(Instant::now())?.printed {
-            if self.console.hear(Instant::now() + NEVER)?.signal {
-                return Err(CommandError::Interrupted);
+        if let Some(notice) = self.printer.notice() {
+            self.console.print(notice.as_bytes());
+        }
+        let mut until = Instant::now();
+        loop {
+            let heard = self.console.hear(until)?;
+            match heard {
+                Heard { signal: true, .. } => return Err(CommandError::Interrupted),
+                Heard { unread_bytes: 0, .. } => return Ok(()),
+                _ => until = Instant::now() + NEVER,
             }
         }
-        Ok(())
     }
 
     /// Listens until nothing has come for a while, or, if it will hang up, until it has.
@@ -332,13 +342,8 @@ impl Session<'_> {
                 until = Instant::now() + quiet;
             }
             self.take(&heard)?;
-            let now = Instant::now();
-            // A reader that does not read holds up the guest's words, and they are not lost.
-            let over = heard.text.is_empty() && heard.printed && until <= now;
-            if over || (heard.printed && end <= now) || (hangs_up && !heard.attached) {
-                return Ok(());
-            }
-            if !heard.printed && end <= now {
+            let (now, silent) = (Instant::now(), heard.text.is_empty());
+            if end <= now || (silent && until <= now) || (hangs_up && !heard.attached) {
                 return Ok(());
             }
         }
@@ -346,6 +351,7 @@ impl Session<'_> {
 
     /// Takes in what the guest has said.
     fn take(&mut self, heard: &Heard) -> Result<(), CommandError> {
+        self.printer.unread_bytes = heard.unread_bytes;
         if heard.text.is_empty() {
             return Ok(());
         }
@@ -362,9 +368,59 @@ impl Session<'_> {
     fn line(&mut self, at: Duration, line: &str) -> Result<(), CommandError> {
         self.judge.hear(at, Event::Line(line));
         let stamped = stamped(at, line);
-        if self.streams {
-            self.console.print(stamped.as_bytes());
+        for text in self.printer.print(&stamped) {
+            self.console.print(text.as_bytes());
         }
         Ok(self.log.add(stamped)?)
+    }
+}
+
+/// What of the console is printed.
+struct Printer {
+    streams: bool,
+    unread_bytes: usize,
+    /// How many lines were not printed in a row.
+    left_out: u64,
+}
+
+impl Printer {
+    /// What is to be printed for a line.
+    fn print<'a>(&mut self, line: &'a str) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
+        let (mut notice, mut own) = (None, None);
+        if self.streams && self.unread_bytes > UNREAD_BYTES {
+            self.left_out += 1;
+        } else if self.streams {
+            notice = self.notice();
+            self.unread_bytes += line.len();
+            own = Some(line);
+        }
+        notice.map(Cow::Owned).into_iter().chain(own.map(Cow::Borrowed))
+    }
+
+    /// That lines were left out, if any were.
+    fn notice(&mut self) -> Option<String> {
+        match std::mem::take(&mut self.left_out) {
+            0 => None,
+            count => Some(format!("[ {count} lines are not shown: nobody was reading ]\n")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_reads_is_not_kept_for_ever() {
+        let mut printer = Printer { streams: true, unread_bytes: 0, left_out: 0 };
+        let line = "x".repeat(1024);
+        let printed = (0..1000).map(|_| printer.print(&line).count()).sum::<usize>();
+        assert_eq!(printed, 257);
+        printer.unread_bytes = 0;
+        let texts: Vec<String> = printer.print("y").map(Cow::into_owned).collect();
+        assert_eq!(texts, ["[ 743 lines are not shown: nobody was reading ]\n", "y"]);
+        assert_eq!(printer.notice(), None);
+        let mut silent = Printer { streams: false, unread_bytes: 0, left_out: 0 };
+        assert_eq!(silent.print("y").count(), 0);
     }
 }

@@ -335,7 +335,11 @@ impl Judge {
                     Some(Ending::Crash) => "crash",
                 };
                 let after = if self.decided.is_some() { ", after all that was wanted" } else { "" };
-                return (Fail, Cause::End, format!("ended by {end} and not by {wanted}{after}"));
+                let reason = match end {
+                    End::Removed => format!("its domain was removed by somebody else{after}"),
+                    End::ShutDown(_) => format!("ended by {end} and not by {wanted}{after}"),
+                };
+                return (Fail, Cause::End, reason);
             }
             _ => {}
         }

@@ -137,6 +137,50 @@ fn what_is_missing_is_named() {
     check(Wants { end: Some(Ending::Crash), ..wants(&["a"], &[]) }, ": \"a\", its end");
 }
 
+/// Whatever bytes a guest prints, in whatever pieces: lines are bounded, and nothing passes by chance.
+#[test]
+fn fuzz_console() {
+    use super::super::lines::{LONGEST, Lines, text};
+    const PIECES: [&[u8]; 12] = [
+        b"\n",
+        b"\r\n",
+        b"\x1b[31m",
+        b"\x1b]0;",
+        b"\x07",
+        b"\xff\xfe",
+        "größer".as_bytes(),
+        b"\0",
+        b"Command line: expect=PASS ",
+        b"console=hvc0 expect=PASS",
+        b"[    0.1] ",
+        &[b'x'; 5000],
+    ];
+    let given = std::env::var("XLR_FUZZ_ITERS").ok().and_then(|text| text.parse().ok());
+    let mut seed = 11_u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % below
+    };
+    for _ in 0..given.unwrap_or(200) {
+        let mut lines = Lines::default();
+        let mut judge = Judge::new(wants(&["^PASS$"], &["^BAD$"]), COMMAND_LINE);
+        for _ in 0..random(40) {
+            let mut piece = PIECES[random(PIECES.len())].to_vec();
+            if random(8) == 0 && !piece.is_empty() {
+                let at = random(piece.len());
+                piece[at] = random(256) as u8;
+            }
+            lines.push(&piece, |line| {
+                assert!(line.len() <= LONGEST);
+                judge.hear(Duration::ZERO, Event::Line(&text(line)));
+            });
+            assert!(lines.open().len() <= LONGEST);
+        }
+        judge.hear(Duration::ZERO, Event::Closed);
+        assert_eq!(judge.verdict().map(|verdict| verdict.outcome), Some(Outcome::Fail));
+    }
+}
+
 fn event() -> impl Strategy<Value = (u64, u8)> {
     (0_u64..4, 0_u8..9)
 }

@@ -24,7 +24,7 @@ mod report;
 mod scratch;
 mod suite;
 
-use super::error::CommandError;
+use super::error::{CommandError, chain};
 use super::signals::Signals;
 use super::{create, print, print_json, tell};
 use crate::cli::{RunArgs, program};
@@ -39,8 +39,19 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Runs the command.
+/// Runs the command. What keeps guests from being run is one exit code, whatever it is.
 pub fn run(arguments: &RunArgs) -> Result<(), CommandError> {
+    run_all(arguments).map_err(|error| match error {
+        CommandError::Judged { .. } | CommandError::Write { .. } => error,
+        _ if matches!(error.exit(), Exit::Usage | Exit::Interrupted) => error,
+        _ => {
+            tell(format_args!("{}: {}", program::name(), chain(&error)));
+            CommandError::Judged { exit: Exit::Configuration }
+        }
+    })
+}
+
+fn run_all(arguments: &RunArgs) -> Result<(), CommandError> {
     if arguments.log.is_none() && arguments.scratch.is_some() {
         return Err(RunError::Nowhere.into());
     }

@@ -307,6 +307,48 @@ mod tests {
         std::fs::remove_dir_all(out).unwrap();
     }
 
+    /// Streams with some bytes changed: what comes out of them stays in the folder.
+    #[test]
+    fn fuzz_scratch() {
+        let given = std::env::var("XLR_FUZZ_ITERS").ok().and_then(|text| text.parse().ok());
+        let mut builder = Builder::new(Vec::new());
+        for (kind, name) in [
+            (EntryType::Regular, "a/b"),
+            (EntryType::Directory, "c/"),
+            (EntryType::GNULongName, "././@LongLink"),
+            (EntryType::XHeader, "pax"),
+            (EntryType::Regular, "d"),
+        ] {
+            add(&mut builder, kind, name, b"20 path=../../outside\n");
+        }
+        let whole = builder.into_inner().unwrap();
+        let mut seed = 7_u64;
+        let mut random = |below: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) as usize % below
+        };
+        let out = folder("mutated");
+        let own = out.join("own");
+        for _ in 0..given.unwrap_or(300) {
+            let mut bytes = whole.clone();
+            for _ in 0..=random(4) {
+                let at = random(bytes.len());
+                bytes[at] = random(256) as u8;
+            }
+            // A header counts by its sum only.
+            for block in bytes.chunks_exact_mut(512).filter(|block| &block[257..262] == b"ustar") {
+                block[148..156].fill(b' ');
+                let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+                block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+            }
+            let _ = unpack(bytes.as_slice(), &own);
+            let beside = std::fs::read_dir(&out).unwrap().count();
+            assert!(beside <= 1, "something was written beside the folder");
+            let _ = std::fs::remove_dir_all(&own);
+        }
+        std::fs::remove_dir_all(out).unwrap();
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
