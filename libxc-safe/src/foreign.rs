@@ -94,6 +94,21 @@ impl Xen {
         Ok(ForeignMapping { mapping, domid })
     }
 
+    /// Maps those of `frames` that the domain has, one after the other; tells of each whether it is
+    /// among them. No mapping if the domain has none of them.
+    ///
+    /// # Errors
+    /// [`Error::Device`], [`Error::Memory`]; [`Error::Invalid`] for too many frames.
+    pub fn map_foreign_present(
+        &self,
+        domid: Domid,
+        frames: &[Gfn],
+        protection: Protection,
+    ) -> Result<(Option<ForeignMapping>, Vec<bool>)> {
+        let (mapping, present) = self.privcmd().map_present(domid, frames, protection)?;
+        Ok((mapping.map(|mapping| ForeignMapping { mapping, domid }), present))
+    }
+
     /// Maps `count` pages of a domain's grant table, from page `first` on; the table grows when it
     /// is smaller.
     ///

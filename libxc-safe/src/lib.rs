@@ -24,6 +24,7 @@ mod guest;
 mod hvm;
 mod ioctl;
 mod layout;
+mod machphys;
 mod mapping;
 mod memory;
 mod physdev;

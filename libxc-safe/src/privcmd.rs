@@ -51,6 +51,52 @@ impl Privcmd {
         frames: &[Gfn],
         protection: Protection,
     ) -> Result<Mapping> {
+        let (mapping, errors) = self.map_each(domid, frames, protection)?;
+        // ENOENT is answered when single frames were paged out; their errors say which.
+        for (index, (error, gfn)) in errors.iter().zip(frames).enumerate() {
+            if *error != 0 {
+                let errno = Errno::from_raw_os_error(error.wrapping_neg());
+                return Err(Error::ForeignFrame { domid, gfn: *gfn, index, errno });
+            }
+        }
+        Ok(mapping)
+    }
+
+    /// Maps those of `frames` that `domid` has, in their order, as one run of pages; tells which. None
+    /// if it has none of them.
+    pub(crate) fn map_present(
+        &self,
+        domid: Domid,
+        frames: &[Gfn],
+        protection: Protection,
+    ) -> Result<(Option<Mapping>, Vec<bool>)> {
+        let mut present = vec![true; frames.len()];
+        loop {
+            let of_all = frames.iter().zip(&present);
+            let wanted: Vec<Gfn> = of_all.filter(|(_, has)| **has).map(|(gfn, _)| *gfn).collect();
+            if wanted.is_empty() {
+                return Ok((None, present));
+            }
+            let (mapping, errors) = self.map_each(domid, &wanted, protection)?;
+            if errors.iter().all(|error| *error == 0) {
+                return Ok((Some(mapping), present));
+            }
+            // Where a frame is missing the mapping has a hole, which nobody may touch.
+            drop(mapping);
+            let mut errors = errors.iter();
+            for has in present.iter_mut().filter(|has| **has) {
+                *has = errors.next().is_some_and(|error| *error == 0);
+            }
+        }
+    }
+
+    /// Maps `frames`, and gives the errno of each, negative, or 0.
+    fn map_each(
+        &self,
+        domid: Domid,
+        frames: &[Gfn],
+        protection: Protection,
+    ) -> Result<(Mapping, Vec<i32>)> {
         let operation = "map foreign frames";
         if frames.is_empty() {
             return Err(Error::Invalid { operation, what: "no frames" });
@@ -74,16 +120,11 @@ impl Privcmd {
         // SAFETY: the driver reads `num` words at `arr` and writes `num` ints at `err`, both of
         // which hold that many, and fills the pages of `mapping`, which nothing refers to yet.
         let outcome = unsafe { ioctl(&self.fd, IOCTL_PRIVCMD_MMAPBATCH_V2, &raw mut call) };
-        // ENOENT is answered when single frames were paged out; their errors say which.
-        for (index, (error, gfn)) in errors.iter().zip(frames).enumerate() {
-            if *error != 0 {
-                let errno = Errno::from_raw_os_error(error.wrapping_neg());
-                return Err(Error::ForeignFrame { domid, gfn: *gfn, index, errno });
-            }
-        }
         match outcome {
-            Ok(_) => Ok(mapping),
-            Err(errno) => Err(Error::Device { operation, path: PATH, domid: Some(domid), errno }),
+            Err(errno) if errors.iter().all(|error| *error == 0) => {
+                Err(Error::Device { operation, path: PATH, domid: Some(domid), errno })
+            }
+            _ => Ok((mapping, errors)),
         }
     }
 

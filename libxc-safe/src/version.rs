@@ -143,6 +143,31 @@ impl Xen {
         })
     }
 
+    /// What a core's note tells of the hypervisor behind its release, as it answers: extraversion,
+    /// compile_info, capabilities, changeset, platform_parameters and the page size in 8 bytes.
+    ///
+    /// # Errors
+    /// [`Error::Hypercall`].
+    pub fn version_record(&self) -> Result<Vec<u8>> {
+        let mut record = Vec::new();
+        for (operation, command, size) in [
+            ("XENVER_extraversion", XENVER_extraversion, size_of::<xen_extraversion_t>()),
+            ("XENVER_compile_info", XENVER_compile_info, size_of::<xen_compile_info>()),
+            ("XENVER_capabilities", XENVER_capabilities, size_of::<xen_capabilities_info_t>()),
+            ("XENVER_changeset", XENVER_changeset, size_of::<xen_changeset_info_t>()),
+            (
+                "XENVER_platform_parameters",
+                XENVER_platform_parameters,
+                size_of::<xen_platform_parameters>(),
+            ),
+        ] {
+            record.extend(self.version_bytes(operation, command, &vec![0; size])?);
+        }
+        let page_bytes = self.version_number("XENVER_pagesize", XENVER_pagesize)?;
+        record.extend(u64::from(page_bytes).to_le_bytes());
+        Ok(record)
+    }
+
     /// The linker's build id; empty where the hypervisor has none.
     fn build_id(&self) -> Result<Vec<u8>> {
         const HEAD: usize = size_of::<xen_build_id>();

@@ -85,7 +85,6 @@ fn foreground() -> Verdict {
         ("poweroff", "", false, "reason code 0"),
         ("poweroff", "on_poweroff = \"preserve\"", true, "is preserved"),
         ("crash", "", false, "reason code 3"),
-        ("crash", "on_crash = \"coredump-destroy\"", false, "No core"),
         ("reboot", "on_reboot = \"destroy\"", false, "reason code 1"),
     ];
     for (on, line, stays, words) in checks {

@@ -12,6 +12,7 @@ mod create;
 mod differential;
 mod disk;
 mod disk_bad;
+mod dump_core;
 mod ends;
 mod harness;
 mod host_check;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Case> {
         killed::CASES,
         killed_restart::CASES,
         bad_input::CASES,
+        dump_core::CASES,
         ends::CASES,
         run::CASES,
         supervise::CASES,

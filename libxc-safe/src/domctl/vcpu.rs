@@ -1,5 +1,6 @@
 //! vCPUs of a domain: register context, where they may run, what they do.
 
+use rustix::io::Errno;
 use xen_sys::arch_x86::vcpu_guest_context;
 use xen_sys::domctl::{
     XEN_DOMCTL_getvcpuaffinity, XEN_DOMCTL_getvcpucontext, XEN_DOMCTL_getvcpuinfo,
@@ -72,6 +73,26 @@ impl Xen {
         // SAFETY: Xen writes a vcpu_guest_context at `ctxt`, the size of `buffer`.
         unsafe { self.domctl("XEN_DOMCTL_getvcpucontext", command, domid, &mut payload) }?;
         Ok(buffer.read_context())
+    }
+
+    /// The same as bytes, in the layout of [`vcpu_guest_context`]; none for a vCPU that was never
+    /// given any.
+    ///
+    /// # Errors
+    /// [`Error::Hypercall`].
+    pub fn vcpu_context_bytes(&self, domid: Domid, vcpu: u32) -> Result<Option<Vec<u8>>> {
+        let mut buffer = self.pool().zeroed(size_of::<vcpu_guest_context>())?;
+        let mut payload = [0; PAYLOAD_BYTES];
+        put!(payload, xen_domctl_vcpucontext { vcpu: vcpu, ctxt: buffer.address() });
+        let command = XEN_DOMCTL_getvcpucontext;
+        // SAFETY: Xen writes a vcpu_guest_context at `ctxt`, the size of `buffer`.
+        let asked =
+            unsafe { self.domctl("XEN_DOMCTL_getvcpucontext", command, domid, &mut payload) };
+        match asked {
+            Ok(_) => Ok(Some(buffer.bytes().to_vec())),
+            Err(error) if error.errno() == Some(Errno::NODATA) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What a vCPU does.

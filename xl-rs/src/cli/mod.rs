@@ -33,8 +33,9 @@ pub use tuning::{
 };
 pub use verbs::{
     ChannelListArgs, ConfigUpdateArgs, ConsoleArgs, CreateArgs, DestroyArgs, DmesgArgs, DomainArg,
-    DomidArgs, DomnameArgs, GenerateArgs, Generated, HostArgs, HostCheckArgs, HostVerb, InfoArgs,
-    ListArgs, PlanFormat, RebootArgs, ShutdownArgs, SuperviseArgs, Until, WaitArgs,
+    DomidArgs, DomnameArgs, DumpCoreArgs, GenerateArgs, Generated, HostArgs, HostCheckArgs,
+    HostVerb, InfoArgs, ListArgs, PlanFormat, RebootArgs, ShutdownArgs, SuperviseArgs, Until,
+    WaitArgs,
 };
 pub use xenstored::XenstoredArgs;
 
@@ -147,6 +148,11 @@ pub enum Verb {
     Run(RunArgs),
     /// Wait until a domain runs, has shut down, has crashed or is gone
     Wait(WaitArgs),
+    /// Write the memory and the registers of a domain into a file for debuggers
+    ///
+    /// An ELF core in Xen's format, which gdb opens as well as crash does. The domain is not paused: do
+    /// that first for a core that fits together. The file appears when it is whole.
+    DumpCore(DumpCoreArgs),
     /// Give a domain another name
     Rename(RenameArgs),
     /// Print how long domains have been running

@@ -283,6 +283,16 @@ pub struct DomainArg {
     pub domain: String,
 }
 
+/// Arguments of `dump-core`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct DumpCoreArgs {
+    /// The domain, by name or domid
+    pub domain: String,
+
+    /// The file; without it /var/lib/xen/dump/NAME-TIME
+    pub file: Option<PathBuf>,
+}
+
 /// Arguments of `console`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct ConsoleArgs {

@@ -1,15 +1,18 @@
 //! What happens when a domain ends: for `supervise`, `create -F`, `reboot` and `shutdown -w`.
 //!
 //! In: a domain, and what its configuration says of its end (`on_poweroff` and its kin). Out: the
-//! domain is removed, kept, or built again under its name ([`super::restart`]). Never touches a
+//! domain is removed, kept, or built again under its name ([`super::restart`]), after its core was
+//! written where that is wanted. Never touches a
 //! domain without making sure, under its lock, that it is still the one that was meant.
 
 use super::build::{Halts, Made, configuration};
-use super::error::CommandError;
+use super::dump_core::dump_at_end;
+use super::error::{CommandError, chain};
 use super::remove::remove;
 use super::restart::restart;
 use super::signals::Signals;
 use super::tell;
+use crate::cli::program;
 use crate::state::State;
 use crate::state::lock::Subject;
 use domain_builder::spec::{EndAction, EndActions};
@@ -125,8 +128,11 @@ pub fn carry_out(
         ));
         return Ok(Outcome::Kept);
     }
-    if matches!(action, EndAction::CoredumpDestroy | EndAction::CoredumpRestart) {
-        tell(format_args!("No core of domain {domid} is written: this version cannot do that yet"));
+    if let (EndAction::CoredumpDestroy | EndAction::CoredumpRestart, Some(info)) = (action, &info)
+        && let Err(error) = dump_at_end(info, xen, store, signals)
+    {
+        // It ends all the same, as under xl: a disk that is full must not keep it.
+        tell(format_args!("{}: {}", program::name(), chain(&error)));
     }
     let done = match action {
         EndAction::Preserve => {

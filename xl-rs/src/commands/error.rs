@@ -6,6 +6,7 @@ use super::run::error::RunError;
 use super::xenstored::XenstoredError;
 use crate::cli::program;
 use crate::consoled::ConsoledError;
+use crate::core_dump::CoreError;
 use crate::device::DeviceError;
 use crate::exit::Exit;
 use crate::host::judge::Status;
@@ -408,6 +409,9 @@ pub enum CommandError {
     /// A PCI device.
     #[error(transparent)]
     Pci(#[from] PciError),
+    /// A core was not written.
+    #[error(transparent)]
+    Core(#[from] CoreError),
 }
 
 impl CommandError {
@@ -429,6 +433,9 @@ impl CommandError {
             | Self::Host(HostError::Xen(error))
             | Self::Pin { source: error, .. }
             | Self::Xenstored(XenstoredError::Xen(error)) => of_xen(error),
+            Self::Core(CoreError::Xen(error)) => of_xen(error),
+            Self::Core(CoreError::NotAFile { .. }) => Exit::Usage,
+            Self::Core(CoreError::Interrupted { .. }) => Exit::Interrupted,
             Self::Store(error) | Self::Host(HostError::Store(error)) => of_store(error),
             Self::Apply(error) => of_step(&error.cause),
             Self::Look(error) => of_step(error),

@@ -20,6 +20,7 @@ mod dmesg;
 mod domain;
 mod domid;
 mod domname;
+mod dump_core;
 mod end;
 pub mod error;
 mod foreground;
@@ -134,6 +135,7 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Wait(arguments) => wait::run(&arguments),
         Verb::Supervise(arguments) => supervise::run(&arguments),
+        Verb::DumpCore(arguments) => dump_core::run(&arguments),
         Verb::Domid(arguments) => domid::run(&arguments),
         Verb::Domname(arguments) => domname::run(&arguments),
         Verb::Host(arguments) => host::run(&arguments),

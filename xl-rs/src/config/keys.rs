@@ -456,8 +456,8 @@ pub fn markdown() -> String {
     out.push_str(
         "\n## Honoured by who waits\n\nStored with the domain. `create -F`, which waits for \
          the domain's end, carries it out; `shutdown -w` and `reboot` heed it. Without them nothing \
-         acts on it, and `create` says so. No core is written yet: `coredump-destroy` and \
-         `coredump-restart` act as `destroy` and `restart`, and a warning says so.\n\n",
+         acts on it, and `create` says so. `coredump-destroy` and `coredump-restart` write \
+         `/var/lib/xen/dump/NAME-TIME` first.\n\n",
     );
     out.push_str(&names(&mut at_end.into_iter()));
     let refused = |fate| match fate {

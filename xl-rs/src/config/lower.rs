@@ -544,12 +544,6 @@ pub fn end_action_name(action: EndAction) -> &'static str {
 fn end_action(reader: &mut Reader<'_>, key: &str, default: EndAction) -> EndAction {
     let Some(text) = reader.text(key) else { return default };
     if let Some((_, action)) = END_ACTIONS.iter().find(|(name, _)| *name == text.value) {
-        if matches!(action, EndAction::CoredumpDestroy | EndAction::CoredumpRestart) {
-            let what = format!("{key}: no core is written: this version cannot do that yet");
-            let label = "the domain ends, and its memory with it";
-            let help = format!("write {key} = \"preserve\" to keep the domain for a look at it");
-            reader.problems.push(Problem::warning(text.span, what, label).help(help));
-        }
         return *action;
     }
     let names: Vec<&str> = END_ACTIONS.iter().map(|(name, _)| *name).collect();
