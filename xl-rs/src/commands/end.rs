@@ -159,6 +159,10 @@ pub fn carry_out(
     if !matches!(done, Ok(Outcome::Restarted(_))) {
         signals.release();
     }
+    if matches!(done, Ok(Outcome::Restarted(_))) {
+        // Only statistics: the domain stands.
+        let _ = state.count_restart();
+    }
     match done {
         Err(CommandError::Destroy(DestroyError::Gone { .. } | DestroyError::Another { .. })) => {
             Ok(gone(domid))

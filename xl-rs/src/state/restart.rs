@@ -4,10 +4,14 @@
 //! `/var/lib/xlr/restarts/UUID.cfg`, a configuration that `create` takes, until a domain of that
 //! UUID stands. Whatever comes between, a failure, a signal or the host's end, costs a domain its
 //! memory and never its configuration. Not a thing to be swept: only whoever wants the domain knows
-//! what to do with it.
+//! what to do with it. An empty file of that name in `/run/xlr/restarts` stands beside it until the
+//! host's next start: after that a domain that was wanted before is started by nobody but people.
 
 use super::lock::Subject;
 use super::{State, StateError, make_directory, names, remove, replace};
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use uuid::Uuid;
 
@@ -20,12 +24,23 @@ impl State {
         self.restarts().join(format!("{uuid}.cfg"))
     }
 
+    /// Where it says which are of this start of the host.
+    fn restarts_now(&self) -> PathBuf {
+        self.run.join("restarts")
+    }
+
+    fn now_path(&self, uuid: Uuid) -> PathBuf {
+        self.restarts_now().join(uuid.to_string())
+    }
+
     /// Keeps the configuration of a domain that is about to be taken down; gives the file.
     ///
     /// # Errors
     /// [`StateError::Io`]: the domain may not be taken down then.
     pub fn begin_restart(&self, uuid: Uuid, text: &[u8]) -> Result<PathBuf, StateError> {
         make_directory(&self.restarts())?;
+        make_directory(&self.restarts_now())?;
+        replace(&self.now_path(uuid), b"")?;
         let path = self.restart_path(uuid);
         replace(&path, text)?;
         Ok(path)
@@ -36,7 +51,32 @@ impl State {
     /// # Errors
     /// [`StateError::Io`].
     pub fn end_restart(&self, uuid: Uuid) -> Result<(), StateError> {
-        remove(&self.restart_path(uuid))
+        remove(&self.restart_path(uuid))?;
+        remove(&self.now_path(uuid))
+    }
+
+    /// A domain was started again.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn count_restart(&self) -> Result<(), StateError> {
+        let path = self.restart_count();
+        // A byte each: whoever appends at the same time loses none.
+        let mut open = OpenOptions::new();
+        let opened = open.append(true).create(true).mode(0o600).open(&path);
+        opened
+            .and_then(|mut file| file.write_all(b"."))
+            .map_err(|source| StateError::io("write", &path, source))
+    }
+
+    /// How many were, since the host's start.
+    #[must_use]
+    pub fn restarts_counted(&self) -> u64 {
+        std::fs::metadata(self.restart_count()).map_or(0, |found| found.len())
+    }
+
+    fn restart_count(&self) -> PathBuf {
+        self.run.join("restarts.count")
     }
 
     /// The configuration of a restart that has not come to its end, if no command works on it.
@@ -68,6 +108,16 @@ impl State {
         let uuid = |name: &String| name.strip_suffix(".cfg").and_then(|uuid| uuid.parse().ok());
         Ok(names(&self.restarts())?.iter().filter_map(uuid).collect())
     }
+
+    /// Those of them that began since the host's start.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn restarting_now(&self) -> Result<Vec<Uuid>, StateError> {
+        let now = names(&self.restarts_now())?;
+        let begun = |uuid: &Uuid| now.contains(&uuid.to_string());
+        Ok(self.restarting()?.into_iter().filter(begun).collect())
+    }
 }
 
 #[cfg(test)]
@@ -87,8 +137,19 @@ mod tests {
         drop(lock);
         assert_eq!(state.cut_short().unwrap(), [(uuid, path.clone())]);
         assert_eq!(std::fs::read(&path).unwrap(), b"name = \"a\"\n");
+        assert_eq!(state.restarting_now().unwrap(), [uuid]);
+        std::fs::remove_dir_all(root.join("run/restarts")).unwrap();
+        assert!(state.restarting_now().unwrap().is_empty(), "the host was started again");
+        assert_eq!(state.cut_short().unwrap(), [(uuid, path)], "it is told all the same");
+        state.begin_restart(uuid, b"name = \"a\"\n").unwrap();
+        assert_eq!(state.restarting_now().unwrap(), [uuid]);
+        for count in 0..3 {
+            assert_eq!(state.restarts_counted(), count);
+            state.count_restart().unwrap();
+        }
         state.end_restart(uuid).unwrap();
         state.end_restart(uuid).unwrap();
+        assert!(names(&root.join("run/restarts")).unwrap().is_empty());
         assert!(state.cut_short().unwrap().is_empty());
         std::fs::remove_dir_all(root).unwrap();
     }

@@ -132,7 +132,8 @@ impl Supervisor {
                 vacant.insert(released);
             }
         }
-        let restarting = self.state.restarting()?;
+        // Those of an earlier start of the host are for people.
+        let restarting = self.state.restarting_now()?;
         let mut cut_short = Vec::new();
         for &uuid in &restarting {
             if !self.has_other(Task::Restart(uuid)) {
