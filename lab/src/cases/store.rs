@@ -32,6 +32,7 @@ pub const CASES: &[Case] = &[
     ours("store/linux", create::hpc),
     Case { limit_seconds: 300, ..ours("store/test-xenstore", test_xenstore) },
     ours("store/second-instance", second_instance),
+    ours("store/confined", confined),
     Case { ci: false, ..Case::new("store/second-to-c", Group::Store, second_instance) },
     ours("store/attack-indices", || attack("indices")),
     ours("store/attack-long", || attack("long")),
@@ -149,7 +150,7 @@ fn control() -> Verdict {
     let log = std::fs::read_to_string("/var/log/xen/xenstored.log")?;
     ensure!(log.contains("lab-was-here"), "the log says {log}");
 
-    let trace = "/tmp/store-trace";
+    let trace = "/var/log/xen/store-trace";
     says(&format!("/xen/bin/xenstore-control logfile {trace}"), "OK\n")?;
     says("/xen/bin/xenstore-control log on", "OK\n")?;
     says("xenstore-write /lab/traced secret", "")?;
@@ -161,7 +162,7 @@ fn control() -> Verdict {
     ensure!(wanted.iter().all(|word| text.contains(word)), "the trace says {text}");
     ensure!(!text.contains("unseen"), "it goes on after log off: {text}");
 
-    let report = "/tmp/store-memory";
+    let report = "/var/log/xen/store-memory";
     says(&format!("/xen/bin/xenstore-control memreport {report}"), "OK\n")?;
     let text = std::fs::read_to_string(report)?;
     ensure!(text.contains("connections"), "the report says {text}");
@@ -191,6 +192,36 @@ fn second_instance() -> Verdict {
     let now = std::fs::read_to_string("/run/xen/xenstored.pid")?;
     ensure!(now == ours, "the pid file says {now}, not {ours}");
     std::fs::remove_file("/tmp/second.pid")?;
+    Ok(())
+}
+
+/// The server, and what holds its sockets, have no capability and a filter of system calls; neither of
+/// them has been refused anything so far, which the cases of this dom0 would show.
+fn confined() -> Verdict {
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if !line.split(|&byte| byte == 0).any(|word| word == b"xenstored") {
+            continue;
+        }
+        let status = std::fs::read_to_string(entry.path().join("status"))?;
+        for wanted in [
+            "CapEff:\t0000000000000000",
+            "CapPrm:\t0000000000000000",
+            "NoNewPrivs:\t1",
+            "Seccomp:\t2",
+        ] {
+            let line = String::from_utf8_lossy(&line);
+            ensure!(status.contains(wanted), "{line}: there is no {wanted} in {status}");
+        }
+    }
+    // It writes where logs are, and nowhere else: its log says so.
+    for (file, wanted) in [("/tmp/store-report", false), ("/var/log/xen/store-report", true)] {
+        argv(&["/xen/bin/xenstore-control", "memreport", file])?.success()?;
+        let written = std::fs::remove_file(file).is_ok();
+        ensure!(written == wanted, "{file}: written {written}");
+        let log = std::fs::read_to_string("/var/log/xen/xenstored.log")?;
+        ensure!(log.contains(file) != wanted, "{file}: the log says {log}");
+    }
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::dom0::host::{Stop, Verdict, argv, await_text, config, console, run};
 use crate::dom0::init;
 use crate::xenstored::Xenstored;
 use crate::{ensure, fail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdout, Stdio};
@@ -356,11 +356,12 @@ fn no_keeper() -> Verdict {
     // By then it has said what it waits for.
     await_text(&mut log, "xtf: asked to end", 60)?;
 
+    let first_keeper = keeper()?;
     let mut server = alone(None)?;
     let patience = Duration::from_secs(60);
-    // Until then its listener is there.
+    // Until it is collected, not only until it has no command line any more: its listener goes between.
     let deadline = Instant::now() + patience;
-    while keeper().is_ok() {
+    while test_kill_process(first_keeper).is_ok() {
         ensure!(Instant::now() < deadline, "there is a keeper");
         std::thread::sleep(Duration::from_millis(1));
     }

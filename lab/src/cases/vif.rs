@@ -33,6 +33,11 @@ pub const CASES: &[Case] = &[
         limit_seconds: 900,
         ..Case::new("vif/200-rounds", Group::Device, || rounds(200))
     },
+    Case {
+        ci: false,
+        limit_seconds: 900,
+        ..Case::new("vif/guest-memory-as-with-xl", Group::Device, guest_memory)
+    },
 ];
 
 const XLR: &str = "/bin/xlr";
@@ -75,7 +80,11 @@ fn key(vifs: &[&str]) -> String {
 
 /// A guest with a shell, whose first interface has an address.
 fn start(name: &str, vif: &str, address: &str) -> Result<Guest, Stop> {
-    let mut guest = Guest::create(name, &key(&[vif]))?;
+    start_with(name, &key(&[vif]), address)
+}
+
+fn start_with(name: &str, more: &str, address: &str) -> Result<Guest, Stop> {
+    let mut guest = Guest::create(name, more)?;
     guest.sh(&format!("ip addr add {address} dev eth0 && ip link set eth0 up"))?;
     Ok(guest)
 }
@@ -446,7 +455,9 @@ fn lies() -> Verdict {
 /// Attached and detached again and again: nothing grows.
 fn rounds(count: u32) -> Verdict {
     let _bridge = Bridge::new("xenbr0", "10.1.0.1/24")?;
-    let mut guest = start("rounds", "", "10.1.0.2/24")?;
+    // Its kernel loses 1 MiB a round, as it does with xl ([`guest_memory`]).
+    let more = format!("{}memory = {}\n", key(&[""]), 96 + 2 * count);
+    let mut guest = start_with("rounds", &more, "10.1.0.2/24")?;
     let before = dump::take()?;
     for round in 0..count {
         argv(&[XLR, "network-attach", "rounds", "mac=00:16:3e:00:00:77"])?.success()?;
@@ -460,6 +471,40 @@ fn rounds(count: u32) -> Verdict {
     talk_to_dom0(&mut guest, "10.1.0.1")?;
     dump::unchanged(&before, &format!("{count} rounds"))?;
     guest.destroy()
+}
+
+/// What a guest's kernel loses each time is its own doing: it loses as much when xl does the same.
+fn guest_memory() -> Verdict {
+    let _bridge = Bridge::new("xenbr0", "10.1.0.1/24")?;
+    let mut lost = Vec::new();
+    for tool in [XL, XLR] {
+        let mut guest = start("loses", "", "10.1.0.2/24")?;
+        let mut free = Vec::new();
+        for round in 0..15 {
+            if round % 5 == 0 {
+                free.push(free_kib(&mut guest)?);
+            }
+            argv(&[tool, "network-attach", "loses", "mac=00:16:3e:00:00:77"])?.success()?;
+            guest.await_file("/sys/class/net/eth1")?;
+            argv(&[tool, "network-detach", "loses", "1"])?.success()?;
+            guest.await_gone("vif-1")?;
+        }
+        free.push(free_kib(&mut guest)?);
+        guest.destroy()?;
+        eprintln!("{tool}: free KiB of the guest every 5 rounds: {free:?}");
+        // The first rounds fill caches that later ones use.
+        lost.push(free[1] - free[3]);
+    }
+    let [xl, xlr] = lost[..] else { fail!("two tools were measured") };
+    ensure!(xlr <= xl + xl / 5 + 500, "10 rounds cost the guest {xlr} KiB, with xl {xl} KiB");
+    Ok(())
+}
+
+fn free_kib(guest: &mut Guest) -> Result<i64, Stop> {
+    let line =
+        guest.sh("echo 3 > /proc/sys/vm/drop_caches; sed -n 's/^MemFree: *//p' /proc/meminfo")?;
+    let number = line.split_whitespace().next().and_then(|word| word.parse().ok());
+    number.ok_or_else(|| Stop::Failed(format!("the guest's free memory is {line:?}")))
 }
 
 /// What a command leaves that is killed in the middle of an attach goes with the next command; an

@@ -1,7 +1,7 @@
 //! The arguments of `xenstored`. Letters and names are those of C xenstored where it has them.
 
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use xenstore::store::Quota;
 
 /// Arguments of `xenstored`.
@@ -77,6 +77,11 @@ pub struct XenstoredArgs {
     #[arg(long)]
     pub no_keeper: bool,
 
+    /// Keep all capabilities, files and system calls rather than those that serving takes; CONTROL
+    /// logfile and memreport may then name a file outside /var/log/xen
+    #[arg(long)]
+    pub unconfined: bool,
+
     /// The process that holds sockets; its standard input is where a xenstored finds it
     #[arg(long, hide = true, exclusive = true)]
     pub keeper: bool,
@@ -91,6 +96,13 @@ pub struct XenstoredArgs {
 }
 
 impl XenstoredArgs {
+    /// Where it goes on to write: the state, the place of a keeper, the log, the trace.
+    pub fn folders(&self) -> Vec<&Path> {
+        let trace = self.trace_file.as_deref().and_then(Path::parent);
+        let fixed = ["/run/xlr", "/var/log/xen"].map(Path::new);
+        fixed.into_iter().chain([self.state_directory.as_path()]).chain(trace).collect()
+    }
+
     /// The quotas that are given, by whichever option.
     pub fn all_quotas(&self) -> impl Iterator<Item = (Quota, u32)> {
         let letters = [

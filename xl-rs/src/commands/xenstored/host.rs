@@ -171,31 +171,43 @@ impl Host for XenHost {
     }
 
     fn carry_out(&mut self, effect: Effect) {
-        let done = match effect {
-            Effect::Log(true) => self.trace_to(&self.trace_file.clone()),
+        // A file that a CONTROL request names, and what became of it.
+        let (path, done) = match effect {
+            Effect::Log(true) => {
+                let path = self.trace_file.clone();
+                let done = self.trace_to(&path);
+                (path, done)
+            }
             Effect::Log(false) => {
                 self.trace = None;
-                Ok(())
+                return;
             }
             Effect::LogFile(path) => {
                 let path = PathBuf::from(path);
-                if self.trace.is_some() {
-                    self.trace_to(&path)
-                } else {
+                if self.trace.is_none() {
                     self.trace_file = path;
-                    Ok(())
+                    return;
                 }
+                let done = self.trace_to(&path);
+                (path, done)
             }
-            Effect::Report { file, text } => self.report(file.as_deref().map(Path::new), &text),
+            Effect::Report { file, text } => {
+                let path = file.map(PathBuf::from);
+                let done = self.report(path.as_deref(), &text);
+                (path.unwrap_or_default(), done)
+            }
             Effect::Print(text) => {
                 tracing::warn!("{text}");
-                Ok(())
+                return;
             }
             // These concern connections, and the server sees to them.
-            Effect::Connect { .. } | Effect::Reset { .. } | Effect::Disconnect(_) => Ok(()),
+            Effect::Connect { .. } | Effect::Reset { .. } | Effect::Disconnect(_) => return,
         };
         if let Err(error) = done {
-            tracing::warn!("a file that a CONTROL request names cannot be written: {error}");
+            tracing::warn!(
+                "cannot write {}, which a CONTROL request names: {error}",
+                path.display()
+            );
         }
     }
 

@@ -10,6 +10,7 @@
 //! a request means is the store's business; here are descriptors, mappings and event channels.
 
 mod background;
+mod confine;
 mod doors;
 mod error;
 mod host;
@@ -46,5 +47,8 @@ pub fn run(arguments: &XenstoredArgs) -> Result<(), XenstoredError> {
         println!("{}", std::process::id());
     }
     background::ready(arguments.detached)?;
+    if !arguments.unconfined {
+        confine::confine(&arguments.folders());
+    }
     service.run()
 }
