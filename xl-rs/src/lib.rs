@@ -9,6 +9,7 @@ pub mod colour;
 pub mod commands;
 pub mod config;
 pub mod consoled;
+pub mod convert;
 pub mod core_dump;
 pub mod descriptors;
 pub mod device;

@@ -24,6 +24,11 @@ pub enum ConfigVerb {
     ///
     /// It describes a configuration as one object, as check --json prints it.
     Schema,
+    /// Make configurations of libvirt's XML, or of what xl list -l prints
+    ///
+    /// Every element that a configuration does not carry is named on standard error. The result is checked as
+    /// create would check it; what would be refused is printed all the same, and ends with 3.
+    Convert(ConfigConvertArgs),
 }
 
 /// Arguments of `config check`.
@@ -44,4 +49,19 @@ pub struct ConfigCheckArgs {
     /// Print JSON: every problem with its place and, where one is known, the change that mends it
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `config convert`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct ConfigConvertArgs {
+    /// The document (- for standard input); whether it is XML or JSON is seen from its beginning
+    pub file: PathBuf,
+
+    /// Only the domain of this name
+    #[arg(short, long, value_name = "NAME")]
+    pub domain: Option<String>,
+
+    /// The folder that configurations go to, one file for each domain; standard output without it
+    #[arg(short, long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }

@@ -17,7 +17,7 @@ mod verbs;
 mod xenstored;
 pub mod xl;
 
-pub use config::{ConfigArgs, ConfigCheckArgs, ConfigVerb};
+pub use config::{ConfigArgs, ConfigCheckArgs, ConfigConvertArgs, ConfigVerb};
 pub use devices::{BlockAttachArgs, BlockDetachArgs, DeviceListArgs};
 pub use network::{NetworkAttachArgs, NetworkDetachArgs};
 pub use pci::{

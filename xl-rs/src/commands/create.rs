@@ -139,15 +139,24 @@ pub fn show_plan(
 
 /// The texts of a file and of assignments.
 pub fn texts(file: Option<&str>, assignments: &[String]) -> Result<Sources, CommandError> {
+    texts_up_to(file, assignments, MAX_LENGTH)
+}
+
+/// The same of a file that may have so many bytes.
+pub fn texts_up_to(
+    file: Option<&str>,
+    assignments: &[String],
+    most: usize,
+) -> Result<Sources, CommandError> {
     let mut sources = Sources::default();
     match file {
         Some("-") => {
-            let text = read_bounded(io::stdin().lock(), Path::new("standard input"))?;
+            let text = read_bounded(io::stdin().lock(), Path::new("standard input"), most)?;
             sources.add("standard input", text);
         }
         Some(path) => {
             let failed = |source| CommandError::Read { path: path.into(), source };
-            let text = read_bounded(File::open(path).map_err(failed)?, Path::new(path))?;
+            let text = read_bounded(File::open(path).map_err(failed)?, Path::new(path), most)?;
             sources.add(path, text);
         }
         None if assignments.is_empty() => return Err(CommandError::NoConfiguration),
@@ -160,10 +169,10 @@ pub fn texts(file: Option<&str>, assignments: &[String]) -> Result<Sources, Comm
 }
 
 /// Reads a text; one that is too long is cut where its length shows.
-fn read_bounded(reader: impl Read, path: &Path) -> Result<Vec<u8>, CommandError> {
+fn read_bounded(reader: impl Read, path: &Path, most: usize) -> Result<Vec<u8>, CommandError> {
     let mut text = Vec::new();
     reader
-        .take(MAX_LENGTH as u64 + 1)
+        .take(most as u64 + 1)
         .read_to_end(&mut text)
         .map_err(|source| CommandError::Read { path: path.to_owned(), source })?;
     Ok(text)

@@ -260,6 +260,14 @@ pub enum CommandError {
         /// How many there were.
         of: usize,
     },
+    /// A document that cannot be converted.
+    #[error("{what}; {help}")]
+    BadDocument {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        help: String,
+    },
     /// A template, or a value for it, that cannot be used.
     #[error("{what}; {help}")]
     BadTemplate {
@@ -452,6 +460,7 @@ impl CommandError {
             Self::Consoled(ConsoledError::State(_)) => Exit::State,
             Self::Configuration { .. }
             | Self::Refused { .. }
+            | Self::BadDocument { .. }
             | Self::Policy(_)
             | Self::Channel { .. }
             | Self::Read { .. }

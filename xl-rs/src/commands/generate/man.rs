@@ -139,6 +139,11 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "xlr render mpi-cluster.cfg.j2 --values site.toml --set nodes=16 -o out",
         "Write the configurations of sixteen guests into the folder out.",
     ),
+    (
+        "xlr-config-convert",
+        "xlr config convert -o cfg domains.json",
+        "Make configurations of what xl list -l has printed into domains.json.",
+    ),
     ("xlr-config-check", "xlr config check -W *.cfg", "Check files, and fail for warnings, too."),
     ("xlr-console", "xlr console web", "Attach to the console of web; Ctrl-] detaches."),
     ("xlr-console", "xlr console -e ^A web", "Attach to it, to be left with Ctrl-A."),

@@ -1,6 +1,6 @@
 //! `render`: a template into configurations, each checked as `create` would check it.
 
-mod files;
+pub mod files;
 
 use super::error::CommandError;
 use super::policy::{self, Judged, Site};
