@@ -6,7 +6,7 @@
 //! that took on standard output, and below it each step with its own, and destroys the domain.
 //! Measured is from after the preparation to the end of the last hypercall: reading the plan, reading
 //! kernel and ramdisk into memory and opening devices lie before it; copying both into the guest lies
-//! in it. What is mapped for that stays mapped, as in a paused create by `xlr`.
+//! in it, and so does unmapping.
 #![forbid(unsafe_code)]
 
 use domain_builder::apply::{ApplyOptions, Progress, floor};
@@ -57,7 +57,6 @@ fn measure(plan: &str, kernel: &str, ramdisk: Option<&String>) -> Result<Took, B
     let prepared = floor::prepare(&plan, &kernel, ramdisk.as_ref())?;
     let xen = Xen::open()?;
     let mut steps = Vec::with_capacity(plan.steps.len());
-    let mut kept = Vec::new();
     let start = Instant::now();
     let mut last = start;
     let mut observer = |progress: Progress<'_>| {
@@ -67,14 +66,9 @@ fn measure(plan: &str, kernel: &str, ramdisk: Option<&String>) -> Result<Took, B
         }
         Ok(())
     };
-    let options = ApplyOptions {
-        observer: Some(&mut observer),
-        kept: Some(&mut kept),
-        ..ApplyOptions::default()
-    };
+    let options = ApplyOptions { observer: Some(&mut observer), ..ApplyOptions::default() };
     let created = floor::replay(&plan, &prepared, &xen, options)?;
     let took = start.elapsed().as_nanos();
-    drop(kept);
     xen.destroy(created.domid)?;
     Ok((took, steps))
 }

@@ -16,8 +16,8 @@ use crate::layout::{get, put};
 use crate::mapping::{Mapping, Protection};
 use crate::xen::Xen;
 
-/// Frames of another domain, mapped here in the order they were asked for. Unmapped on drop;
-/// drop writable mappings of page tables before they are pinned.
+/// Frames of another domain, mapped here in the order they were asked for. Unmapped on drop, and for
+/// less by [`Xen::unmap_foreign`]; unmap writable mappings of page tables before they are pinned.
 #[derive(Debug)]
 pub struct ForeignMapping {
     mapping: Mapping,

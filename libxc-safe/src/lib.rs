@@ -31,6 +31,7 @@ mod physdev;
 mod privcmd;
 mod revision;
 mod sysctl;
+mod unmap;
 mod version;
 mod xen;
 mod xenbus_backend;

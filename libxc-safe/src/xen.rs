@@ -17,6 +17,8 @@ pub struct Xen {
     domctl: DomctlRevision,
     sysctl: SysctlRevision,
     highest_cpu: OnceLock<u32>,
+    /// Whether page table entries of this process can be cleared by hypercall.
+    pub(crate) own_page_tables: OnceLock<bool>,
 }
 
 impl std::fmt::Debug for Xen {
@@ -44,6 +46,7 @@ impl Xen {
             domctl: DomctlRevision::V0x12,
             sysctl: SysctlRevision::V0x13,
             highest_cpu: OnceLock::new(),
+            own_page_tables: OnceLock::new(),
         };
         xen.release = xen.read_release()?;
         xen.domctl = xen.detect_domctl()?;

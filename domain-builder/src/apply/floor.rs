@@ -84,7 +84,7 @@ fn fill(
 }
 
 /// Makes the hypercalls of `plan`. On failure the domain is destroyed again. Of the options the
-/// observer and the place for mappings count.
+/// observer counts.
 ///
 /// # Errors
 /// [`StepError`] of the step that failed.
@@ -101,9 +101,6 @@ pub fn replay(
         }
         options.tell(Progress::Begin { index, step, absent: &[] })?;
         if let Err(error) = run.xen_step(step, &mut options) {
-            if let Some(kept) = options.kept {
-                kept.clear();
-            }
             if let Some(domid) = run.domid() {
                 xen.destroy(domid)?;
             }

@@ -1,7 +1,7 @@
 //! Copies kernel and ramdisk into guest memory, straight from their files.
 //!
-//! In: one [`Load`]. Out: its frames filled: file bytes where it says, zeros everywhere else; and the
-//! mapping, to be dropped.
+//! In: one [`Load`]. Out: its frames filled: file bytes where it says, zeros everywhere else. Nothing
+//! stays mapped.
 
 use super::error::StepError;
 use super::memory::gfns;
@@ -27,33 +27,36 @@ pub(crate) enum Bytes<'a> {
     Memory(&'a BTreeMap<u64, Vec<u8>>),
 }
 
-/// Maps the load's frames and fills them.
+/// Maps the load's frames, fills them and unmaps them.
 pub(super) fn load(
     xen: &Xen,
     domid: Domid,
     load: &Load,
     p2m: &[u64],
     bytes: Bytes<'_>,
-) -> Result<ForeignMapping, StepError> {
+) -> Result<(), StepError> {
     let gfns = gfns(p2m, load.frames)?;
     let mapping = xen.map_foreign(domid, &gfns, Protection::ReadWrite)?;
+    fill(&mapping, load, bytes)?;
+    Ok(xen.unmap_foreign(mapping)?)
+}
+
+fn fill(mapping: &ForeignMapping, load: &Load, bytes: Bytes<'_>) -> Result<(), StepError> {
     let (kernel, ramdisk) = match bytes {
         Bytes::Files { kernel, ramdisk } => (kernel, ramdisk),
         Bytes::Memory(pages) => {
             let pages = pages.get(&load.frames.start);
             let pages = pages.ok_or(StepError::Order { needed: "the same plan prepared" })?;
-            mapping.write(0, pages)?;
-            return Ok(mapping);
+            return Ok(mapping.write(0, pages)?);
         }
     };
     let mut filled = 0;
     for piece in &load.pieces {
-        zero(&mapping, filled, piece.at)?;
-        copy(&mapping, piece, kernel, ramdisk)?;
+        zero(mapping, filled, piece.at)?;
+        copy(mapping, piece, kernel, ramdisk)?;
         filled = piece.at + piece.bytes;
     }
-    zero(&mapping, filled, load.frames.count * PAGE_BYTES)?;
-    Ok(mapping)
+    zero(mapping, filled, load.frames.count * PAGE_BYTES)
 }
 
 fn zero(mapping: &ForeignMapping, from: u64, to: u64) -> Result<(), StepError> {

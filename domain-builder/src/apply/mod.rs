@@ -17,7 +17,7 @@ use crate::image::{KernelImage, Ramdisk};
 use crate::plan::Plan;
 use crate::plan::steps::Step;
 use crate::undo::{Identity, Leftover, undo};
-use libxc_safe::{ForeignMapping, Xen};
+use libxc_safe::Xen;
 use load::Bytes;
 use run::Run;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,11 +62,6 @@ pub struct ApplyOptions<'a> {
     pub recent: Option<&'a dyn Fn(Domid) -> bool>,
     /// The domain's creation, for its marker: no two may have the same.
     pub generation: u64,
-    /// Takes the mappings of kernel and ramdisk, which are unmapped at once without it. Unmapping
-    /// costs a PV dom0 a trap for every page, the end of a process hardly anything: worth it for who
-    /// ends soon. They must be gone before the domain runs, as a kernel cannot make page tables of
-    /// pages that dom0 can write to. Empty when the create has failed.
-    pub kept: Option<&'a mut Vec<ForeignMapping>>,
 }
 
 /// Is told of every step.
@@ -152,10 +147,6 @@ pub fn apply(
         Ok(()) => Ok(run.created()),
         Err((index, cause)) => {
             let domid = run.domid();
-            if let Some(kept) = options.kept {
-                // A domain whose pages are mapped somewhere does not go.
-                kept.clear();
-            }
             let left = match domid {
                 Some(domid) => undo(xen, store, &run.live(domid), run.brought()),
                 None => Vec::new(),

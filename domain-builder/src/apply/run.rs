@@ -157,10 +157,7 @@ impl<'a> Run<'a> {
                 let domid = self.existing()?;
                 for one in loads {
                     options.check_interrupted()?;
-                    let mapping = load(self.xen, domid, one, &self.p2m, self.bytes)?;
-                    if let Some(kept) = &mut options.kept {
-                        kept.push(mapping);
-                    }
+                    load(self.xen, domid, one, &self.p2m, self.bytes)?;
                 }
                 match (step, self.bytes) {
                     (Step::LoadKernel { .. }, Bytes::Files { kernel, .. }) => {
@@ -442,7 +439,7 @@ impl<'a> Run<'a> {
         mapping.zero(list_bytes, list_end.saturating_sub(list_bytes))?;
         let own = layout.tables.count as usize * ENTRIES;
         mapping.write_words(list_end, self.tables.get(own..).unwrap_or_default())?;
-        Ok(())
+        Ok(self.xen.unmap_foreign(mapping)?)
     }
 
     /// Start info, empty rings, page tables.
@@ -460,7 +457,7 @@ impl<'a> Run<'a> {
         mapping.zero(at(layout.store), PAGE_BYTES as usize)?;
         mapping.zero(at(layout.console), PAGE_BYTES as usize)?;
         mapping.write_words(at(layout.tables.start), tables)?;
-        Ok(())
+        Ok(self.xen.unmap_foreign(mapping)?)
     }
 
     fn vcpu_context(&self, domid: Domid, start: &VcpuStart) -> Result<(), StepError> {

@@ -31,7 +31,7 @@ pub const CASES: &[Case] = &[
     Case::new("killed/beside-a-create", Group::Failure, beside_a_create),
     Case::new("killed/let-run-half-made", Group::Failure, let_run_half_made),
     Case::new("killed/waits-say-so", Group::Failure, waits_say_so),
-    Case::new("killed/while-mapped", Group::Failure, while_mapped),
+    Case::new("killed/before-it-settles", Group::Failure, before_it_settles),
     Case::new("killed/state-of-another-version", Group::Failure, another_version),
 ];
 
@@ -314,9 +314,9 @@ fn waits_say_so() -> Verdict {
     unchanged(&before, "two creates of one name")
 }
 
-/// Until a create has ended its domain's pages may be mapped, although the domain stands: who
-/// destroys it or lets it run waits for that, and a kill ends it.
-fn while_mapped() -> Verdict {
+/// Until a create has settled it holds the lock on the UUID, although the domain stands: who destroys
+/// it or lets it run waits for that, and a kill ends it.
+fn before_it_settles() -> Verdict {
     let path = guest("mapped")?;
     let before = dump::take()?;
     let end = (steps(&path)?.len() + 3).to_string();
@@ -337,12 +337,12 @@ fn while_mapped() -> Verdict {
         if verb == "unpause" {
             run("/bin/xlr destroy mapped")?.success()?;
         }
-        unchanged(&before, &format!("{verb} while pages are mapped"))?;
+        unchanged(&before, &format!("{verb} before it settles"))?;
     }
     stopped(&["create", "-p", "--stop-before-step", &end, &path])?.kill()?;
     ensure!(domid("mapped")?.is_some(), "the kill ended the domain");
     run("/bin/xlr destroy mapped")?.success()?;
-    unchanged(&before, "a kill while pages are mapped")
+    unchanged(&before, "a kill before it settles")
 }
 
 /// State that a newer xlr wrote, or that cannot be written, is refused before anything is done.

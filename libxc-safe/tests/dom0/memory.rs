@@ -9,7 +9,7 @@ use super::{Outcome, Temporary, ensure, in_dom0, show};
 /// Rounds of create and destroy; what one round leaks shows this many times.
 const ROUNDS: u64 = 40;
 
-in_dom0!(memory, nothing_leaks, foreign_errors, grant_table);
+in_dom0!(memory, unmapped_in_one_call, nothing_leaks, foreign_errors, grant_table);
 
 fn memory(xen: &Xen) -> Outcome {
     let domain = Temporary::pv(xen)?;
@@ -44,6 +44,62 @@ fn memory(xen: &Xen) -> Outcome {
     let freed = xen.decrease_reservation(domid, 0, &[Gfn(small[15])]).map_err(show)?;
     ensure(freed == 1, "one page taken back")?;
     Ok(format!("8 MiB allocated, mapped, written, read: {info:?}"))
+}
+
+/// More pages than one list of calls holds, in each kind of mapping, while another thread maps and
+/// unmaps beside it. That they are gone shows in Linux' list of mappings and in what Xen counts: a
+/// page that anyone can write to becomes no page table.
+fn unmapped_in_one_call(xen: &Xen) -> Outcome {
+    const PAGES: usize = 2500;
+    let domain = Temporary::pv(xen)?;
+    let domid = domain.domid;
+    xen.set_max_mem_kib(domid, 16 * 1024).map_err(show)?;
+    let mut mfns: Vec<u64> = (0..PAGES as u64).collect();
+    let done = xen.populate_physmap(domid, 0, MemoryFlags::ANY, &mut mfns).map_err(show)?;
+    ensure(done == PAGES, format!("{PAGES} pages, got {done}"))?;
+    let frames: Vec<Gfn> = mfns.iter().copied().map(Gfn).collect();
+    for count in [1, 3, 4, 5, 511, 513, 1021, 1022, 1023, 2044, 2045, PAGES] {
+        let mapping = xen.map_foreign(domid, &frames[..count], Protection::ReadWrite);
+        let mapping = mapping.map_err(show)?;
+        let last = (count - 1) * 4096;
+        mapping.write_words(0, &[count as u64]).map_err(show)?;
+        mapping.write_words(last, &[0]).map_err(show)?;
+        ensure(privcmd_kib()? == count as u64 * 4, "all of it in the list of mappings")?;
+        xen.unmap_foreign(mapping).map_err(show)?;
+        ensure(privcmd_kib()? == 0, format!("{count} pages, some of them still listed"))?;
+        // An empty page is as good a page table as any, as long as nobody can write to it.
+        for mfn in [mfns[0], mfns[count - 1], mfns[count / 2]] {
+            xen.clear_pages(domid, &[Mfn(mfn)]).map_err(show)?;
+            xen.pin_l4(domid, Mfn(mfn)).map_err(|e| format!("{count} pages: {e}"))?;
+            xen.unpin(domid, Mfn(mfn)).map_err(show)?;
+        }
+    }
+    let both = |frames: &[Gfn]| {
+        (0..20).try_for_each(|_| {
+            let mapping = xen.map_foreign(domid, frames, Protection::ReadWrite)?;
+            mapping.write(0, b"mine")?;
+            xen.unmap_foreign(mapping)
+        })
+    };
+    let (one, other) = frames.split_at(PAGES / 2);
+    std::thread::scope(|scope| {
+        let beside = scope.spawn(|| both(one));
+        both(other).and(beside.join().expect("no panic"))
+    })
+    .map_err(show)?;
+    ensure(privcmd_kib()? == 0, "two threads unmapped all")?;
+    Ok(format!("{PAGES} pages unmapped"))
+}
+
+/// How much of privcmd is mapped here.
+fn privcmd_kib() -> Result<u64, String> {
+    let maps = std::fs::read_to_string("/proc/self/maps").map_err(show)?;
+    let bytes = maps.lines().filter(|line| line.ends_with("/dev/xen/privcmd")).map(|line| {
+        let ends = line.split_whitespace().next().and_then(|range| range.split_once('-'));
+        let number = |text| u64::from_str_radix(text, 16).ok();
+        ends.and_then(|(start, end)| Some(number(end)? - number(start)?))
+    });
+    bytes.sum::<Option<u64>>().map(|bytes| bytes / 1024).ok_or_else(|| format!("{maps}?"))
 }
 
 fn foreign_errors(xen: &Xen) -> Outcome {
@@ -144,7 +200,7 @@ fn written_and_read(xen: &Xen, domid: Domid, small: &[u64], large: u64) -> Resul
     mapping.write_words(8192, &[0x1122_3344_5566_7788, 2]).map_err(show)?;
     let program = std::fs::File::open("/proc/self/exe").map_err(show)?;
     mapping.write_from(16 * 4096, &program, 0, 1 << 20).map_err(show)?;
-    drop(mapping);
+    xen.unmap_foreign(mapping).map_err(show)?;
     // Mapped again, one by one: what was written went to the frames that were named.
     let page = |gfn| xen.map_foreign(domid, &[Gfn(gfn)], Protection::Read).map_err(show);
     let (first, second) = (page(small[15])?, page(small[14])?);

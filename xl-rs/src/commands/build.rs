@@ -40,7 +40,7 @@ use domain_builder::plan::{Plan, plan};
 use domain_builder::spec::{Channel, Connection, DomainSpec};
 use domain_builder::undo::{self, Identity, UndoError};
 use jiff::Zoned;
-use libxc_safe::{ForeignMapping, Xen};
+use libxc_safe::Xen;
 use rustix::process::{Signal, getpid, kill_process};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -119,9 +119,6 @@ pub struct Job {
     placed: bool,
     /// Where its configuration is kept meanwhile, if an earlier domain is taken down for it.
     pub restart: Option<PathBuf>,
-    /// Whether kernel and ramdisk stay mapped when the domain is made. Only for a command that ends
-    /// then, with the domain still paused.
-    pub keeps_mappings: bool,
     /// Whether the domain belongs to this command, and is to go with it. Others then leave its end alone.
     pub leased: bool,
 }
@@ -172,7 +169,6 @@ impl Job {
             devices,
             placed,
             restart: None,
-            keeps_mappings: false,
             leased: false,
         })
     }
@@ -238,9 +234,8 @@ impl Job {
         signals.hold();
         let generation = new_generation();
         let waited = store.counters().waited;
-        let (mut held, mut kept) = (None, Vec::new());
-        let guards = (&mut held, &mut kept);
-        let built = self.apply(xen, store, state, signals, halts, generation, guards);
+        let mut held = None;
+        let built = self.apply(xen, store, state, signals, halts, generation, &mut held);
         drop(xl);
         let created = match built {
             Ok(created) => created,
@@ -263,7 +258,7 @@ impl Job {
         };
         let (restart, end) = (self.restart.clone(), self.plan.steps.len());
         let has_devices = !self.devices.is_empty();
-        let made = Made { created, held, kept, restart, has_devices, locks: own, end, halts };
+        let made = Made { created, held, restart, has_devices, _locks: own, end, halts };
         halts.stop(made.end);
         match self.complete(&made, xen, store, state, signals) {
             Ok(()) => Ok(made),
@@ -315,7 +310,7 @@ impl Job {
         signals: &Signals,
         halts: Halts,
         generation: u64,
-        (held, kept): (&mut Option<Held>, &mut Vec<ForeignMapping>),
+        held: &mut Option<Held>,
     ) -> Result<Created, ApplyError> {
         let mut begun = Instant::now();
         let mut observer = |progress: Progress<'_>| {
@@ -352,7 +347,6 @@ impl Job {
             observer: Some(&mut observer),
             recent: Some(&recent),
             generation,
-            kept: self.keeps_mappings.then_some(kept),
         };
         apply(&self.plan, &self.kernel, self.ramdisk.as_ref(), xen, store, options)
     }
@@ -424,12 +418,11 @@ pub struct Made {
     /// The domain.
     pub created: Created,
     held: Held,
-    kept: Vec<ForeignMapping>,
     restart: Option<PathBuf>,
     /// Whether devices are attached, or were to be.
     has_devices: bool,
     /// On its name and on its UUID.
-    locks: [Lock; 2],
+    _locks: [Lock; 2],
     /// Number of the plan's steps.
     end: usize,
     halts: Halts,
@@ -447,15 +440,7 @@ impl Made {
     }
 
     /// The domain stands: its record goes, and so does what was kept of it while there was none.
-    /// Kernel and ramdisk may be mapped until the process ends. So long whoever lets the domain run,
-    /// or destroys it, waits for the lock on its UUID: nothing may wait after this.
     pub fn settle(self, state: &State) -> Result<Created, CommandError> {
-        let [_name, uuid] = self.locks;
-        if !self.kept.is_empty() {
-            // The end of the process unmaps all at once, for a fraction of what it costs page by page.
-            std::mem::forget(self.kept);
-            uuid.hold_to_the_end();
-        }
         tell_failure(state.end_restart(Uuid::from_bytes(self.created.uuid)));
         self.held.finish()?;
         self.halts.stop(self.end + 3);
@@ -469,8 +454,6 @@ impl Made {
 
     /// Takes everything back.
     pub fn undo(mut self, xen: &Xen, store: &mut Client, state: &State) {
-        // A domain whose pages are mapped somewhere does not go.
-        self.kept.clear();
         let (domid, uuid) = (self.created.domid.0, Uuid::from_bytes(self.created.uuid));
         // From here on it is to go even if it runs already, and even if this is killed.
         let noted = self.held.update(|record| record.phase = Phase::Removing);

@@ -45,11 +45,10 @@ pub fn one(arguments: &CreateArgs, sources: Sources) -> Result<(), CommandError>
     parts::done(Part::Hypercalls);
     let mut store = Client::connect()?;
     parts::done(Part::Requests);
-    let mut job = Job::prepare(sources, config, Uuid::new_v4(), &xen, &mut store, arguments.quiet)?;
+    let job = Job::prepare(sources, config, Uuid::new_v4(), &xen, &mut store, arguments.quiet)?;
     if let Some(format) = arguments.dry_run {
         return show_plan(&job, format, arguments.quiet, &xen, &mut store);
     }
-    job.keeps_mappings = arguments.paused && !arguments.console && !arguments.foreground;
     let state = State::open()?;
     prune(&xen, &state)?;
     let halts = Halts {

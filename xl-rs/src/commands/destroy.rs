@@ -25,7 +25,7 @@ pub fn run(arguments: &DestroyArgs) -> Result<(), CommandError> {
     let state = State::open()?;
     let (info, _lock) = domain::find_and_lock(&xen, &mut store, &state, &arguments.domain)?;
     spare_dom0(&info)?;
-    // What its create has mapped keeps a destroyed domain's memory from being freed.
+    // What a create under way has mapped keeps a destroyed domain's memory from being freed.
     state.await_end(Subject::Uuid(Uuid::from_bytes(info.uuid)), |text| tell(text))?;
     let (identity, _) = remove::identify(&mut store, &info)?;
     // What is begun is finished; what a SIGKILL leaves is recorded.

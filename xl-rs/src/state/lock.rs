@@ -105,15 +105,6 @@ impl Lock {
     }
 }
 
-impl Lock {
-    /// Holds it until this process has ended, later than anything that is mapped: the kernel takes
-    /// a process's memory apart before it closes its files. The lock's file stays for the next
-    /// command to remove.
-    pub fn hold_to_the_end(self) {
-        std::mem::forget(self);
-    }
-}
-
 impl Drop for Lock {
     fn drop(&mut self) {
         // Still locked, so nobody works by this file; who waits for it sees that it is gone.
@@ -359,15 +350,15 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_held_to_the_end_outlives_its_owner() {
-        let (state, root) = state("lock-to-the-end");
+    fn a_lock_that_is_held_is_not_swept() {
+        let (state, root) = state("lock-swept");
         let subject = Subject::Uuid(uuid::Uuid::from_u128(7));
         state.await_end(subject, quiet).unwrap();
         assert!(names(&state.locks()).unwrap().is_empty(), "a wait for nothing leaves nothing");
-        state.lock(subject, quiet).unwrap().hold_to_the_end();
-        assert!(state.is_locked(subject).unwrap());
+        let held = state.lock(subject, quiet).unwrap();
         state.sweep_locks().unwrap();
         assert!(state.is_locked(subject).unwrap(), "it is swept while it is held");
+        drop(held);
         std::fs::remove_dir_all(root).unwrap();
     }
 
