@@ -7,6 +7,7 @@ use super::error::StepError;
 use super::memory::gfns;
 use crate::image::KernelImage;
 use crate::plan::layout::PAGE_BYTES;
+use crate::plan::p2m::P2m;
 use crate::plan::steps::{Load, Piece, Source};
 use libxc_safe::{ForeignMapping, Protection, Xen};
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ pub(super) fn load(
     xen: &Xen,
     domid: Domid,
     load: &Load,
-    p2m: &[u64],
+    p2m: &P2m,
     bytes: Bytes<'_>,
 ) -> Result<(), StepError> {
     let gfns = gfns(p2m, load.frames)?;

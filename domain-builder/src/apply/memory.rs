@@ -5,11 +5,12 @@
 use super::ApplyOptions;
 use super::error::StepError;
 use crate::plan::layout::Frames;
+use crate::plan::p2m::{BLOCK_FRAMES, P2m};
 use libxc_safe::{MemoryFlags, Xen};
 use xen_sys::types::{Domid, Gfn, Mfn};
 
 /// 2 MiB in pages.
-const EXTENT_PAGES: u64 = 512;
+const EXTENT_PAGES: u64 = BLOCK_FRAMES as u64;
 /// log2 of it.
 const EXTENT_ORDER: u32 = 9;
 /// Most 2 MiB extents in one call: 1 GiB, so that an interruption is seen in time.
@@ -30,79 +31,68 @@ pub(super) fn populate(
     pages: u64,
     node: Option<u32>,
     options: &ApplyOptions<'_>,
-) -> Result<Vec<u64>, StepError> {
+) -> Result<P2m, StepError> {
     // Asked to prefer a node, Xen takes a clean extent of another one before a dirty extent of this
     // one; single pages it takes from here as long as there are any.
     let (for_large, for_small) = match node.map(u8::try_from) {
         Some(Ok(node)) => (MemoryFlags::exact_node(node), MemoryFlags::node(node)),
         _ => (MemoryFlags::ANY, MemoryFlags::ANY),
     };
-    // Until a page is allocated its entry is its pfn, which is what the call takes.
-    let mut p2m: Vec<u64> = (0..pages).collect();
-    let mut next = 0;
-    while next < pages {
+    let mut p2m = P2m::default();
+    while p2m.pages() < pages {
         options.check_interrupted()?;
-        let extents = EXTENTS_PER_CALL.min((pages - next) / EXTENT_PAGES);
-        let end = if extents > 0 { next + extents * EXTENT_PAGES } else { pages };
-        next = large(xen, domid, for_large, &mut p2m, next, extents)?;
-        while next < end {
+        let extents = EXTENTS_PER_CALL.min((pages - p2m.pages()) / EXTENT_PAGES);
+        let end = if extents > 0 { p2m.pages() + extents * EXTENT_PAGES } else { pages };
+        large(xen, domid, for_large, &mut p2m, extents)?;
+        while p2m.pages() < end {
             options.check_interrupted()?;
-            next = small(xen, domid, for_small, &mut p2m, next, end.min(next + PAGES_PER_CALL))?;
+            let count = PAGES_PER_CALL.min(end - p2m.pages());
+            small(xen, domid, for_small, &mut p2m, count)?;
         }
     }
     Ok(p2m)
 }
 
-/// Allocates up to `extents` extents from `start` on; gives the first pfn that is still without.
+/// Allocates up to `extents` extents more.
 fn large(
     xen: &Xen,
     domid: Domid,
     flags: MemoryFlags,
-    p2m: &mut [u64],
-    start: u64,
+    p2m: &mut P2m,
     extents: u64,
-) -> Result<u64, StepError> {
+) -> Result<(), StepError> {
     if extents == 0 {
-        return Ok(start);
+        return Ok(());
     }
+    // The call takes pfns, and puts machine frames in their place.
+    let start = p2m.pages();
     let mut frames: Vec<u64> = (0..extents).map(|at| start + at * EXTENT_PAGES).collect();
-    let done = xen.populate_physmap(domid, EXTENT_ORDER, flags, &mut frames)?.min(frames.len());
-    let end = start + done as u64 * EXTENT_PAGES;
-    let entries = p2m[start as usize..end as usize].chunks_mut(EXTENT_PAGES as usize);
-    for (entries, first) in entries.zip(&frames) {
-        for (entry, mfn) in entries.iter_mut().zip(*first..) {
-            *entry = mfn;
-        }
-    }
-    Ok(end)
+    let done = xen.populate_physmap(domid, EXTENT_ORDER, flags, &mut frames)?;
+    frames.into_iter().take(done).for_each(|first| p2m.add_extent(first));
+    Ok(())
 }
 
-/// Allocates single pages from `start` up to `end`; a short answer means that memory ran out.
+/// Allocates `count` single pages more; a short answer means that memory ran out.
 fn small(
     xen: &Xen,
     domid: Domid,
     flags: MemoryFlags,
-    p2m: &mut [u64],
-    start: u64,
-    end: u64,
-) -> Result<u64, StepError> {
-    let frames = &mut p2m[start as usize..end as usize];
-    let done = xen.populate_physmap(domid, 0, flags, frames)?;
+    p2m: &mut P2m,
+    count: u64,
+) -> Result<(), StepError> {
+    let mut frames: Vec<u64> = (p2m.pages()..p2m.pages() + count).collect();
+    let done = xen.populate_physmap(domid, 0, flags, &mut frames)?;
     if done < frames.len() {
         let free_kib = xen.physinfo()?.free_pages * 4;
-        let needed_kib = (end - start - done as u64) * 4;
+        let needed_kib = (count - done as u64) * 4;
         return Err(StepError::OutOfMemory { needed_kib, free_kib });
     }
-    Ok(end)
+    p2m.add(frames);
+    Ok(())
 }
 
 /// Zeroes runs of frames inside the hypervisor.
-pub(super) fn clear(
-    xen: &Xen,
-    domid: Domid,
-    runs: &[Frames],
-    p2m: &[u64],
-) -> Result<(), StepError> {
+pub(super) fn clear(xen: &Xen, domid: Domid, runs: &[Frames], p2m: &P2m) -> Result<(), StepError> {
     for run in runs {
         let frames: Vec<Mfn> = gfns(p2m, *run)?.into_iter().map(|gfn| Mfn(gfn.0)).collect();
         for part in frames.chunks(CLEARS_PER_CALL) {
@@ -113,9 +103,7 @@ pub(super) fn clear(
 }
 
 /// Frames to map for a run of pfns.
-pub(super) fn gfns(p2m: &[u64], run: Frames) -> Result<Vec<Gfn>, StepError> {
-    let range = usize::try_from(run.start).ok().zip(usize::try_from(run.end()).ok());
-    let found = range.and_then(|(start, end)| p2m.get(start..end));
-    let found = found.ok_or(StepError::Order { needed: "populate-memory" })?;
-    Ok(found.iter().map(|&mfn| Gfn(mfn)).collect())
+pub(super) fn gfns(p2m: &P2m, run: Frames) -> Result<Vec<Gfn>, StepError> {
+    let found = p2m.run(run).ok_or(StepError::Order { needed: "populate-memory" })?;
+    Ok(found.map(Gfn).collect())
 }

@@ -11,6 +11,7 @@ use crate::nodes::{Live, StoreOp, TOP_DIRECTORIES, resolve};
 use crate::plan::Plan;
 use crate::plan::layout::{Frames, PAGE_BYTES};
 use crate::plan::memory_map::MapEntry;
+use crate::plan::p2m::P2m;
 use crate::plan::page_tables::{ENTRIES, page_tables};
 use crate::plan::start_info::{Assigned, shared_info_page};
 use crate::plan::steps::{Affinity, CreateParams, Step, VcpuStart};
@@ -44,7 +45,7 @@ pub(super) struct Run<'a> {
     pub(super) generation: u64,
     assigned: Assigned,
     /// Machine frames by pfn; empty before memory is populated.
-    p2m: Vec<u64>,
+    p2m: P2m,
     /// Contents of all page tables; empty before the p2m list is written.
     tables: Vec<u64>,
 }
@@ -62,7 +63,7 @@ impl<'a> Run<'a> {
             absent: Vec::new(),
             generation: 0,
             assigned: Assigned::default(),
-            p2m: Vec::new(),
+            p2m: P2m::default(),
             tables: Vec::new(),
         }
     }
@@ -227,8 +228,7 @@ impl<'a> Run<'a> {
     }
 
     fn mfn(&self, pfn: u64) -> Result<u64, StepError> {
-        let found = usize::try_from(pfn).ok().and_then(|at| self.p2m.get(at));
-        found.copied().ok_or(StepError::Order { needed: "populate-memory" })
+        self.p2m.mfn(pfn).ok_or(StepError::Order { needed: "populate-memory" })
     }
 
     /// Names are read for the domains the hypervisor knows, as xl does: a node that outlived its
@@ -433,9 +433,10 @@ impl<'a> Run<'a> {
         self.tables = page_tables(layout, &self.p2m)?;
         let gfns = gfns(&self.p2m, frames)?;
         let mapping = self.xen.map_foreign(self.existing()?, &gfns, Protection::ReadWrite)?;
-        let list_bytes = self.p2m.len() * size_of::<u64>();
+        let list_bytes = self.p2m.pages() as usize * size_of::<u64>();
         let list_end = (layout.p2m.count * PAGE_BYTES) as usize;
-        mapping.write_words(0, &self.p2m)?;
+        let page = PAGE_BYTES as usize;
+        self.p2m.write(|index, frames| mapping.write_words(index * page, frames))?;
         mapping.zero(list_bytes, list_end.saturating_sub(list_bytes))?;
         let own = layout.tables.count as usize * ENTRIES;
         mapping.write_words(list_end, self.tables.get(own..).unwrap_or_default())?;

@@ -9,6 +9,7 @@ pub mod facts;
 pub mod layout;
 pub mod loads;
 pub mod memory_map;
+pub mod p2m;
 pub mod page_tables;
 pub mod placement;
 pub mod start_info;

@@ -5,6 +5,7 @@
 //! pins the root; everything else is writable, user access is added by Xen itself.
 
 use super::layout::{Layout, Mapping, PAGE_BYTES, Table, table_shift};
+use super::p2m::P2m;
 use std::collections::HashMap;
 
 /// Entries per table.
@@ -30,15 +31,10 @@ pub struct NoFrame {
 
 /// Contents of all tables, 512 entries each, in the order of [`Layout::all_tables`].
 ///
-/// `p2m` is the guest's list, indexed by pfn.
-///
 /// # Errors
 /// [`NoFrame`] if `p2m` is shorter than the layout.
-pub fn page_tables(layout: &Layout, p2m: &[u64]) -> Result<Vec<u64>, NoFrame> {
-    let mfn = |pfn: u64| {
-        let found = usize::try_from(pfn).ok().and_then(|at| p2m.get(at));
-        found.copied().ok_or(NoFrame { pfn })
-    };
+pub fn page_tables(layout: &Layout, p2m: &P2m) -> Result<Vec<u64>, NoFrame> {
+    let mfn = |pfn: u64| p2m.mfn(pfn).ok_or(NoFrame { pfn });
     let positions: HashMap<(u8, u64), usize> =
         layout.all_tables.iter().enumerate().map(|(at, t)| ((t.level, t.index), at)).collect();
     let mut entries = vec![0u64; layout.all_tables.len() * ENTRIES];

@@ -10,6 +10,7 @@ mod start_info;
 
 use super::facts::{CpuLeaf, HostCpu, HostFacts, KernelFacts, KernelSegment};
 use super::layout::{Frames, Layout, PAGE_BYTES};
+use super::p2m::P2m;
 use super::page_tables::{ENTRIES, page_tables};
 use crate::spec::DomainSpec;
 
@@ -99,6 +100,13 @@ pub(super) fn shuffled_p2m(pages: u64) -> Vec<u64> {
     (0..pages).map(|pfn| 0x10_0000 + (pfn ^ 0x155)).collect()
 }
 
+/// The same as the builder keeps it.
+pub(super) fn as_p2m(frames: &[u64]) -> P2m {
+    let mut p2m = P2m::default();
+    p2m.add(frames.iter().copied());
+    p2m
+}
+
 /// Follows the tables as a CPU does; gives the leaf entry.
 pub(super) fn walk(layout: &Layout, p2m: &[u64], entries: &[u64], vaddr: u64) -> Option<u64> {
     let mut mfn = p2m[layout.tables.start as usize];
@@ -150,7 +158,7 @@ pub(super) fn check_disjoint(layout: &Layout) {
 /// Exactly the mappings are mapped, each page to its frame, tables read-only.
 pub(super) fn check_tables(layout: &Layout) {
     let p2m = shuffled_p2m(layout.pages);
-    let entries = page_tables(layout, &p2m).unwrap();
+    let entries = page_tables(layout, &as_p2m(&p2m)).unwrap();
     assert_eq!(entries.len(), layout.all_tables.len() * ENTRIES);
     let mut leaves = 0;
     for (table, entries) in layout.all_tables.iter().zip(entries.chunks(ENTRIES)) {

@@ -22,7 +22,7 @@ fn page_tables_to_the_byte() {
         let read_only = (first..first + 5).contains(&pfn);
         wanted[1536 + pfn as usize] = mfn(pfn) << 12 | if read_only { 0x21 } else { 0x23 };
     }
-    let entries = page_tables(&layout, &p2m).unwrap();
+    let entries = page_tables(&layout, &as_p2m(&p2m)).unwrap();
     assert_eq!(entries, wanted);
     let bytes = to_bytes(&entries);
     assert_eq!(bytes.len(), 5 * 4096);
@@ -33,7 +33,7 @@ fn page_tables_to_the_byte() {
 fn a_short_p2m_list_is_an_error() {
     let layout = Layout::new(&micro(), None, 8 * MIB / PAGE_BYTES).unwrap();
     let p2m = shuffled_p2m(layout.map_end - 1);
-    let error = page_tables(&layout, &p2m).unwrap_err();
+    let error = page_tables(&layout, &as_p2m(&p2m)).unwrap_err();
     assert_eq!(error.pfn, layout.map_end - 1);
 }
 
