@@ -1,5 +1,5 @@
 //! What is measured once, apart from the timed samples, because looking costs time: requests to
-//! xenstored, peak memory, the time of each step of xlr's plan, and where the time of a create goes.
+//! xenstored, page faults, peak memory, the time of each step of xlr's plan, and where the time of a create goes.
 //!
 //! Requests are counted in xenstored's own trace, so that both toolstacks are counted by the same
 //! measure; memory is the peak of a cgroup that holds the command and whatever it leaves running,
@@ -63,13 +63,28 @@ fn requests(case: &Case, by: By) -> io::Result<()> {
     let control = |words: &[&str]| run(init::command("/xen/bin/xenstore-control").args(words));
     // Naming the file also begins the trace.
     control(&["logfile", TRACE])?;
+    let before = faults_of_children()?;
     run(&mut quietly(create(case, by)?)?)?;
+    let faults = faults_of_children()?.saturating_sub(before);
+    say(case, by, "faults", 1, ("faults", faults as f64))?;
     quiet::wait()?;
     control(&["log", "off"])?;
     let trace = fs::read(TRACE)?;
     let count = count_requests(&String::from_utf8_lossy(&trace));
     say(case, by, "requests", 1, ("requests", count as f64))?;
     destroy(by)
+}
+
+/// Page faults of all programs that this one has waited for.
+fn faults_of_children() -> io::Result<u64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    child_faults(&stat).ok_or_else(|| io::Error::other(format!("{stat}?")))
+}
+
+/// The field `cminflt` of proc(5). The second field is a name in parentheses, which may hold blanks.
+fn child_faults(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split_whitespace().nth(8)?.parse().ok()
 }
 
 /// Requests on connections that were opened within the trace: those of the toolstack, not those of
@@ -248,6 +263,12 @@ mod tests {
             IN 0xb0 20260101 00:00:02 CONTROL (log off )\n";
         assert_eq!(count_requests(trace), 2);
         assert_eq!(count_requests("\n*** \n"), 0);
+    }
+
+    #[test]
+    fn faults_of_children_stand_in_the_eleventh_field() {
+        assert_eq!(child_faults("5 (a) b) S 1 5 5 0 -1 4194560 100 1234 0 0 1 2"), Some(1234));
+        assert_eq!(child_faults("5 (a) S"), None);
     }
 
     #[test]

@@ -252,6 +252,7 @@ fn rows_apart(records: &[Record], case: &Case, clock: &str, steps: bool) -> Resu
         add("requests", "requests", "requests", Some(By::Xl))?;
         // xl waits for every one of its requests.
         add("round-trips", "round trips", "round trips", None)?;
+        add("faults", "faults", "faults", Some(By::Xl))?;
         add("peak-memory", "KiB", "KiB", Some(By::Xl))?;
     }
     if steps {
@@ -377,6 +378,7 @@ mod tests {
         };
         for by in [By::Xlr, By::Xl] {
             records.push(of(by, "requests", "requests", 80.0));
+            records.push(of(by, "faults", "faults", 200.0));
             records.push(of(by, "peak-memory", "KiB", 512.0));
         }
         records.push(of(By::Xlr, "round-trips", "round trips", 5.0));
@@ -391,6 +393,7 @@ mod tests {
             [
                 ("requests/small/64MiB/warm", 80.0, Some(80.0)),
                 ("round-trips/small/64MiB/warm", 5.0, None),
+                ("faults/small/64MiB/warm", 200.0, Some(200.0)),
                 ("peak-memory/small/64MiB/warm", 512.0, Some(512.0)),
                 ("step-create-domain/small/64MiB/warm", 3.0, Some(2.0)),
                 ("step-introduce/small/64MiB/warm", 4.0, None),
@@ -398,7 +401,7 @@ mod tests {
             ]
         );
         let plain = rows_apart(&records, small, "instructions", false).unwrap();
-        assert_eq!(plain.len(), 3);
+        assert_eq!(plain.len(), 4);
     }
 
     #[test]
