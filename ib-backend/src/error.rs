@@ -27,6 +27,15 @@ pub enum Error {
         /// What there is.
         there: Vec<String>,
     },
+    /// A device for which nobody has vouched.
+    #[error(
+        "{device} is hardware, and a PV dom0 may bounce what it reads and writes of guests, which would \
+         be wrong data without an error; try guests on it, then start xlr-ibd with --trust-device {device}"
+    )]
+    Untrusted {
+        /// The device.
+        device: String,
+    },
     /// A verb failed.
     #[error("{verb} on {device}: {errno}")]
     Verb {

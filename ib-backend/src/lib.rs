@@ -14,7 +14,9 @@
 //!
 //! - The payload passes through no ring and no copy: the device works on the guest's pages.
 //! - Nothing that a guest wrote is looked at twice. Who breaks the protocol loses that context, no more.
-//! - No guest waits for another: each process of a guest has a thread, and its own handles and devices.
+//! - Each process of a guest has a thread, its own handles, and the device opened for it alone: posting
+//!   and polling wait for no other guest. Mapping and unmapping do, as all share one address space: a
+//!   guest that registers its quota over and over slows the registrations of others.
 //! - A page is unmapped after the device has let go of it, also when this program is killed
 //!   ([`verbs::guardian`]).
 

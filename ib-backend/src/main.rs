@@ -26,6 +26,9 @@ struct Arguments {
     /// Where statistics are served.
     #[arg(long, value_name = "PATH", default_value = "/run/xlr/ibd.sock")]
     socket: PathBuf,
+    /// Serves this device although it is hardware: somebody has tried it with guests.
+    #[arg(long, value_name = "DEVICE")]
+    trust_device: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -61,10 +64,13 @@ fn run(arguments: Arguments) -> Result<()> {
         signal_hook::low_level::pipe::register(signal, end)
             .map_err(Error::host("prepare for signals"))?;
     }
-    verbs::guardian::start()?;
-    let options =
-        Options { spin: Duration::from_micros(arguments.spin_us), socket: arguments.socket };
-    let mut service = Service::start(options, signals)?;
+    let guardian = verbs::guardian::start()?;
+    let options = Options {
+        spin: Duration::from_micros(arguments.spin_us),
+        socket: arguments.socket,
+        trusted: arguments.trust_device,
+    };
+    let mut service = Service::start(options, signals, guardian)?;
     tracing::info!("serves {}", service.host_devices().join(", "));
     service.run()
 }

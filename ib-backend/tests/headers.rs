@@ -16,6 +16,7 @@ fn program() -> String {
     let mut text = String::from(
         "#include <stddef.h>\n#include <stdio.h>\n#include <infiniband/verbs.h>\n\
          #include <rdma/rdma_user_ioctl_cmds.h>\n#include <rdma/ib_user_ioctl_cmds.h>\n\
+         #include <rdma/ib_user_ioctl_verbs.h>\n\
          #define SHOW(name, value) printf(\"%s %zu\\n\", name, (size_t)(value))\n\
          int main(void) {\n",
     );

@@ -26,8 +26,6 @@ numbers! {
         PENDING = 0,
         /// Requests may be made.
         ACCEPTED = 1,
-        /// The page is no control page.
-        BAD_MAGIC = 2,
         /// The backend does not speak this version; its own is in `backend_version`.
         BAD_VERSION = 3,
         /// The guest has as many contexts as it may have.

@@ -73,7 +73,7 @@ record! {
         4 channel: u32,
         /// Grant reference of the directory page of its region.
         8 directory: u32,
-        /// Completion vector.
+        /// Completion vector; not looked at.
         12 vector: u32,
     }
 }

@@ -20,9 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
-use ib_protocol::{AsyncEvent, DeviceAttributes, status};
+use ib_protocol::{ASYNC_SLOTS, AsyncEvent, DeviceAttributes, REQUEST_SLOTS, status};
 use libxc_safe::{Domid, EventChannels, GrantDevice, GrantRef, Port};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use self::pages::{Opened, Pages};
 use self::queues::{GuestCq, GuestQp, Scratch};
@@ -36,6 +36,8 @@ use crate::verbs::{AsyncAbout, Channel, Context, Library, Mr, Pd};
 pub const PDS_MAX: usize = 64;
 /// Completion channels that a context may have.
 pub const CHANNELS_MAX: usize = 128;
+/// How long to wait for room at the device.
+const ROOM_NSEC: i64 = 1_000_000;
 /// Passes without anything to do between two looks at the clock.
 const PASSES_PER_LOOK: u32 = 16;
 
@@ -140,16 +142,15 @@ struct Served {
     spin: Duration,
     scratch: Scratch,
     closing: bool,
+    taken: Taken,
     pages: Pages,
 }
 
 /// Serves a process from its request to its end.
-pub fn serve(asked: Asked) {
+pub fn serve(mut asked: Asked) {
     let domid = asked.domid;
-    // Given back when everything of the context is gone.
-    let Asked { taken, .. } = &asked;
-    let is_allowed = taken.is_some();
-    match begin(&asked, is_allowed) {
+    let taken = asked.taken.take();
+    match begin(&asked, taken) {
         Ok(Some(mut served)) => {
             tracing::info!("domain {domid}: a process opened {}", asked.device);
             let end = served.run();
@@ -172,17 +173,17 @@ pub fn serve(asked: Asked) {
 }
 
 /// Maps the pages, opens the device, and answers; `None` when the answer is a refusal.
-fn begin(asked: &Asked, is_allowed: bool) -> Result<Option<Served>> {
+fn begin(asked: &Asked, taken: Option<Taken>) -> Result<Option<Served>> {
     let grants = GrantDevice::open()?;
     let opened = Pages::open(&grants, asked.domid, asked.reference)?;
     let pages = match opened {
         Opened::Fine(pages) => pages,
         Opened::Refused => return Ok(None),
     };
-    if !is_allowed {
+    let Some(taken) = taken else {
         pages.answer(status::TOO_MANY)?;
         return Ok(None);
-    }
+    };
     let limits = asked.usage.limits();
     let objects = limits.qps + limits.cqs + limits.mrs + PDS_MAX as u32 + 16;
     let device = Context::open(&asked.library, &asked.device, objects).and_then(|context| {
@@ -218,6 +219,7 @@ fn begin(asked: &Asked, is_allowed: bool) -> Result<Option<Served>> {
         spin: asked.spin,
         scratch: Scratch::default(),
         closing: false,
+        taken,
         pages,
     }))
 }
@@ -235,7 +237,8 @@ impl Served {
                 std::hint::spin_loop();
             } else {
                 self.sleep()?;
-                idle = Idle::default();
+                // An event without work behind it buys no time.
+                idle = Idle::spent();
             }
         }
     }
@@ -257,11 +260,16 @@ impl Served {
                 .deliver(&self.pages.channels, &self.usage)
                 .map_err(|fault| broken(domid, &fault))?;
         }
-        while let Some((id, request)) =
-            self.pages.next_request().map_err(|fault| broken(domid, &fault))?
-        {
+        // As many as there are slots: a guest that asks without end is looked at for its end, too.
+        for _ in 0..REQUEST_SLOTS {
+            let next = self.pages.next_request().map_err(|fault| broken(domid, &fault))?;
+            let Some((id, request)) = next else { break };
             // Work that was put into rings before is posted before.
-            self.drain()?;
+            for _ in 0..queues::BATCHES_MAX {
+                if !self.drain()? {
+                    break;
+                }
+            }
             let answer = self.answer(request);
             self.pages.reply(id, &answer)?;
             moved = true;
@@ -293,19 +301,24 @@ impl Served {
         fault.map_or(Ok(moved), |fault| Err(broken(domid, &fault)))
     }
 
-    /// Passes on asynchronous events, as far as the guest has room.
+    /// Passes on asynchronous events. What the guest has no room for is dropped: the kernel would keep it
+    /// for as long as nobody takes it.
     fn asynchronous(&mut self) -> Result<bool> {
         let domid = self.domid;
         let mut moved = false;
-        while self.pages.async_room().map_err(|fault| broken(domid, &fault))? > 0 {
+        for _ in 0..ASYNC_SLOTS {
             let Some(news) = self.context.next_event() else { break };
+            moved = true;
+            if self.pages.async_room().map_err(|fault| broken(domid, &fault))? == 0 {
+                tracing::debug!("domain {domid}: does not read its asynchronous events");
+                continue;
+            }
             let (handle, port) = match news.about {
                 AsyncAbout::Cq(handle) | AsyncAbout::Qp(handle) => (handle, 0),
                 AsyncAbout::Port(port) => (0, port),
                 AsyncAbout::Device => (0, 0),
             };
             self.pages.tell(&AsyncEvent { event_type: news.event_type, handle, port })?;
-            moved = true;
         }
         Ok(moved)
     }
@@ -324,7 +337,10 @@ impl Served {
                 PollFd::from_borrowed_fd(self.context.async_fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(self.stop.wake.as_fd(), PollFlags::IN),
             ];
-            match poll(&mut fds, None) {
+            // The device tells nobody when it has done work that makes no completion.
+            let waits = self.qps.iter().any(|qp| qp.waits);
+            let timeout = Timespec { tv_sec: 0, tv_nsec: ROOM_NSEC };
+            match poll(&mut fds, waits.then_some(&timeout)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(Error::host("wait for events")(errno.into())),
             }
@@ -341,10 +357,13 @@ impl Served {
 
     /// Lets go of everything; tells the guest if it did not ask for that.
     fn finish(self, tells: bool) {
-        let Self { qps, mrs, cqs, guest_channels, pds, channel, context, mut pages, .. } = self;
+        let Self { qps, mrs, cqs, guest_channels, pds, channel, context, taken, mut pages, .. } =
+            self;
         drop((qps, mrs, cqs, guest_channels, pds));
         drop(channel);
         drop(context);
+        // Before the guest can see that all is gone.
+        drop(taken);
         if tells && let Err(error) = pages.closed() {
             tracing::debug!("{error}");
         }
@@ -366,12 +385,21 @@ fn broken(domid: Domid, what: &impl std::fmt::Display) -> Error {
 struct Idle {
     passes: u32,
     since: Option<Instant>,
+    spent: bool,
 }
 
 impl Idle {
+    /// No time is left.
+    fn spent() -> Self {
+        Self { spent: true, ..Self::default() }
+    }
+
     /// Whether to look again at once.
     fn spins(&mut self, limit: Duration) -> bool {
         self.passes = self.passes.wrapping_add(1);
+        if self.spent {
+            return false;
+        }
         match self.since {
             None => {
                 self.since = Some(Instant::now());

@@ -13,7 +13,7 @@ use libxc_safe::{
 };
 
 use super::requests::Answer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// `IBV_EVENT_DEVICE_FATAL`.
 const DEVICE_FATAL: u32 = 8;
@@ -104,6 +104,11 @@ impl Pages {
         let mut head = [0; ControlPage::SIZE];
         control.read(0, &mut head)?;
         let head = ControlPage::decode(&head);
+        if head.magic != MAGIC {
+            // Whatever it is, it is not ours to write.
+            let what = "what it grants is no control page".to_owned();
+            return Err(Error::Protocol { domid, what });
+        }
         let channels = Rc::new(EventChannels::open()?);
         control.store_u32(BACKEND_VERSION, VERSION)?;
         let refuse = |why: u32, port: Option<Port>| -> Result<Opened> {
@@ -113,9 +118,6 @@ impl Pages {
             }
             Ok(Opened::Refused)
         };
-        if head.magic != MAGIC {
-            return refuse(status::BAD_MAGIC, None);
-        }
         let Ok(control_port) = channels.bind_interdomain(domid, Port(head.control_port)) else {
             return refuse(status::BAD_REFERENCE, None);
         };

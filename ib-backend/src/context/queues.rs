@@ -21,10 +21,14 @@ use crate::work::{self, BAD_OPERATION, Follows};
 
 /// Work requests posted with one call of the device.
 const BATCH: u32 = 32;
+/// Batches that the largest ring holds.
+pub(super) const BATCHES_MAX: u32 = ib_protocol::SLOTS_MAX / BATCH;
 /// Completions of one queue passed on before others have their turn.
 const DELIVER_MAX: usize = 64;
 /// `IBV_QPS_RESET`.
 pub(super) const RESET: u32 = 0;
+/// `IBV_QPS_RTS`: from here on sends may be posted.
+const READY_TO_SEND: u32 = 3;
 /// `IBV_WC_RECV`, a bit of every opcode of a receive.
 const RECEIVED: u32 = 1 << 7;
 
@@ -202,6 +206,8 @@ pub(super) struct GuestQp {
     /// `enum ibv_qp_state`, as the guest set it last.
     pub(super) state: u32,
     pub(super) port: u8,
+    /// Work waits for room at the device.
+    pub(super) waits: bool,
     pub(super) _taken: [Taken; 2],
 }
 
@@ -276,6 +282,7 @@ impl GuestQp {
         let ring = self.layout.send;
         let filled = self.filled(&ring, self.send_consumer, "send")?;
         if filled == 0 {
+            self.waits = false;
             return Ok(false);
         }
         scratch.sends.clear();
@@ -298,6 +305,7 @@ impl GuestQp {
         {
             taken += 1;
         }
+        self.waits = taken < filled;
         self.send_consumer = self.send_consumer.wrapping_add(taken);
         self.region.store_u32(ring.header + CONSUMER, self.send_consumer)?;
         Ok(taken > 0)
@@ -308,6 +316,10 @@ impl GuestQp {
         let mut head = [0; SendWork::SIZE];
         self.region.read(at, &mut head)?;
         let work = SendWork::decode(&head);
+        // Not every device says so at once, and one that does not would do it later.
+        if self.state < READY_TO_SEND {
+            return Ok(Some((work.wr_id, BAD_OPERATION)));
+        }
         let behind = at + SendWork::SIZE;
         match work::send(&work, &self.size) {
             Ok(Follows::Entries(count)) => {

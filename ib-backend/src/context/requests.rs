@@ -165,7 +165,9 @@ impl Served {
             .map_err(|error| errno(&error))?;
         let port = channel.as_ref().map(|channel| channel.port);
         announce(&region, CQ_ALIVE, port).map_err(|error| errno(&error))?;
-        let real = Cq::create(&self.channel, create.entries, handle)?;
+        // As large as the ring: that is what the guest may leave unread.
+        let entries = layout.ring.slots.min(self.attributes.max_cqe);
+        let real = Cq::create(&self.channel, entries, handle)?;
         let cq = GuestCq {
             real,
             region,
@@ -210,6 +212,7 @@ impl Served {
             recv_consumer: 0,
             state: RESET,
             port: 1,
+            waits: false,
             _taken: taken,
         };
         let handle = self.qps.insert(qp).map_err(|_| Errno::DQUOT)?;

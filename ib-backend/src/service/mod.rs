@@ -28,7 +28,8 @@ use crate::context::{self, Asked, Stop};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::usage::{Resource, Usage};
-use crate::verbs::Library;
+use crate::verbs::guardian::Guardian;
+use crate::verbs::{Context, Library};
 
 /// How the daemon is told to be.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct Options {
     pub spin: Duration,
     /// Where statistics are served.
     pub socket: PathBuf,
+    /// Devices that are hardware and may be served.
+    pub trusted: Vec<String>,
 }
 
 /// A thread that serves a process, or refuses it.
@@ -65,6 +68,21 @@ struct Device {
 /// A thread that has ended: its device and serial number.
 type Ended = (Key, u64);
 
+/// Tells the daemon of a thread's end when it is dropped.
+struct Tells {
+    ended: mpsc::Sender<Ended>,
+    wake: Arc<OwnedFd>,
+    about: Ended,
+}
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        // Both fail only when the daemon ends.
+        let _ = self.ended.send(self.about);
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+}
+
 /// The daemon.
 #[derive(Debug)]
 pub struct Service {
@@ -73,6 +91,7 @@ pub struct Service {
     options: Options,
     socket: Socket,
     signals: UnixStream,
+    guardian: Guardian,
     devices: BTreeMap<Key, Device>,
     /// Threads tell of their end by these.
     ended: mpsc::Receiver<Ended>,
@@ -86,7 +105,7 @@ impl Service {
     ///
     /// # Errors
     /// No libibverbs, no store, or another daemon.
-    pub fn start(options: Options, signals: UnixStream) -> Result<Self> {
+    pub fn start(options: Options, signals: UnixStream, guardian: Guardian) -> Result<Self> {
         let library = Library::load()?;
         let socket = Socket::listen(&options.socket)?;
         let mut store = Client::connect()?;
@@ -102,6 +121,7 @@ impl Service {
             options,
             socket,
             signals,
+            guardian,
             devices: BTreeMap::new(),
             ended,
             ending,
@@ -149,12 +169,20 @@ impl Service {
             PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::new(&self.guardian, PollFlags::IN),
         ];
         match poll(&mut fds, timeout) {
-            Ok(_) => Ok(!fds[3].revents().is_empty()),
-            Err(Errno::INTR) => Ok(false),
-            Err(errno) => Err(Error::host("wait for events")(errno.into())),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::host("wait for events")(errno.into())),
         }
+        let [.., signals, guardian] = fds.each_ref().map(|fd| !fd.revents().is_empty());
+        if guardian {
+            tracing::warn!(
+                "the guardian of registered memory was killed; another one takes its place"
+            );
+            self.guardian.again()?;
+        }
+        Ok(signals)
     }
 
     /// Takes what the store tells.
@@ -181,9 +209,27 @@ impl Service {
             some.extend(self.devices.keys());
         }
         for key in some {
-            self.take_mail(key)?;
+            let taken = self.take_mail(key);
+            self.contain(key, taken)?;
         }
         Ok(())
+    }
+
+    /// What fails for one device ends that device. Only a lost store is everybody's.
+    fn contain(&mut self, key: Key, outcome: Result<()>) -> Result<()> {
+        match outcome {
+            Err(Error::Store(error)) if error.is_disconnected() || error.is_unavailable() => {
+                Err(error.into())
+            }
+            Err(error) => {
+                tracing::error!("{key}: {}; it is served no more", error.chain());
+                if let Some(device) = self.devices.get_mut(&key) {
+                    device.end();
+                }
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Ends the contexts of domains that are gone: their memory is kept until the device lets go.
@@ -207,10 +253,15 @@ impl Service {
             }
         }
         for key in keys {
-            let wanted = nodes::look(&mut self.store, key)?;
-            self.settle(key, wanted)?;
+            let settled = self.look_at(key);
+            self.contain(key, settled)?;
         }
         Ok(())
+    }
+
+    fn look_at(&mut self, key: Key) -> Result<()> {
+        let wanted = nodes::look(&mut self.store, key)?;
+        self.settle(key, wanted)
     }
 
     fn settle(&mut self, key: Key, wanted: Wanted) -> Result<()> {
@@ -254,6 +305,11 @@ impl Service {
         if !there.contains(&backend_device) {
             return Err(Error::NoDevice { device: backend_device, there });
         }
+        if !self.options.trusted.contains(&backend_device)
+            && !Context::open(&self.library, &backend_device, 0)?.is_software()
+        {
+            return Err(Error::Untrusted { device: backend_device });
+        }
         Ok(Device {
             creation: wanted.creation,
             backend_device,
@@ -278,7 +334,7 @@ impl Service {
                 break;
             }
             let Some(reference) = nodes::open_mail(&mut self.store, key, &name)? else { continue };
-            let stop = Stop::new()?;
+            let Some(stop) = tell(key, Stop::new()) else { break };
             let asked = Asked {
                 domid: Domid(key.domid),
                 reference: GrantRef(reference),
@@ -290,7 +346,14 @@ impl Service {
                 stop: Arc::clone(&stop),
                 spin: self.options.spin,
             };
-            self.begin(key, asked, stop)?;
+            if tell(key, self.begin(key, asked, stop)).is_none() {
+                break;
+            }
+        }
+        let Some(device) = self.devices.get_mut(&key) else { return Ok(()) };
+        if !device.connected && !device.running.is_empty() {
+            device.connected = true;
+            nodes::connected(&mut self.store, key)?;
         }
         Ok(())
     }
@@ -301,21 +364,18 @@ impl Service {
         let serial = self.serial;
         let (ended, wake) = (self.ending.clone(), Arc::clone(&self.wake));
         let name = format!("domain {}", key.domid);
+        let tells = Tells { ended, wake, about: (key, serial) };
         let body = move || {
+            // Told in any case: a thread that panics has ended, too.
+            let _tells = tells;
             context::serve(asked);
-            // Both fail only when the daemon ends.
-            let _ = ended.send((key, serial));
-            let _ = rustix::io::write(&wake, &1_u64.to_ne_bytes());
         };
         let thread = std::thread::Builder::new()
             .name(name)
             .spawn(body)
             .map_err(Error::host("start a thread for a guest"))?;
-        let Some(device) = self.devices.get_mut(&key) else { return Ok(()) };
-        device.running.insert(serial, Running { stop, thread, refuses });
-        if !device.connected {
-            device.connected = true;
-            nodes::connected(&mut self.store, key)?;
+        if let Some(device) = self.devices.get_mut(&key) {
+            device.running.insert(serial, Running { stop, thread, refuses });
         }
         Ok(())
     }
@@ -339,11 +399,11 @@ impl Service {
             let Some(device) = self.devices.get(&key) else { continue };
             if !device.closing {
                 // There may be room for one that waits.
-                self.take_mail(key)?;
+                let taken = self.take_mail(key);
+                self.contain(key, taken)?;
             } else if device.running.is_empty() {
-                self.forget(key)?;
-                let wanted = nodes::look(&mut self.store, key)?;
-                self.settle(key, wanted)?;
+                let settled = self.forget(key).and_then(|()| self.look_at(key));
+                self.contain(key, settled)?;
             }
         }
         Ok(())
@@ -356,6 +416,17 @@ impl Service {
         match self.store.unwatch(nodes::mailbox(key), nodes::token(key)) {
             Err(error) if !error.is_not_found() => Err(error.into()),
             _ => Ok(()),
+        }
+    }
+}
+
+/// What this host cannot give to one process of a guest is told, and the others go on.
+fn tell<T>(key: Key, outcome: Result<T>) -> Option<T> {
+    match outcome {
+        Ok(value) => Some(value),
+        Err(error) => {
+            tracing::error!("{key}: a process cannot be served: {}", error.chain());
+            None
         }
     }
 }

@@ -95,6 +95,13 @@ impl Context {
         &self.library
     }
 
+    /// Whether the device is software, which reads and writes memory as this program does. What a real
+    /// one sees of a guest's pages may be bounced by a PV dom0's DMA layer.
+    #[must_use]
+    pub fn is_software(&self) -> bool {
+        self.guarded.as_ref().is_some_and(Guarded::is_software)
+    }
+
     /// The error of a verb on this device.
     #[must_use]
     pub fn failed(&self, verb: &'static str, errno: Errno) -> Error {

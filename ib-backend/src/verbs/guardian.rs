@@ -10,7 +10,7 @@
 //! numbers the objects of a descriptor from 0 up, so it tries all numbers that there can be.
 
 use std::ffi::{c_int, c_void};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -74,6 +74,8 @@ pub const KERNEL_NUMBERS: &[(&str, u64)] = &[
     ("UVERBS_METHOD_MR_DESTROY", METHOD_MR_DESTROY as u64),
     ("UVERBS_ATTR_DESTROY_MR_HANDLE", 0),
     ("UVERBS_ATTR_F_MANDATORY", MANDATORY as u64),
+    ("RDMA_DRIVER_RXE", DRIVER_RXE as u64),
+    ("RDMA_DRIVER_SIW", DRIVER_SIW as u64),
     (
         "sizeof(struct ib_uverbs_ioctl_hdr) + sizeof(struct ib_uverbs_attr)",
         size_of::<DestroyMr>() as u64,
@@ -85,6 +87,10 @@ pub const KERNEL_NUMBERS: &[(&str, u64)] = &[
 ];
 /// Numbers of drivers that `enum rdma_driver_id` may come to.
 const DRIVERS_MAX: u32 = 64;
+/// `RDMA_DRIVER_RXE`.
+const DRIVER_RXE: u32 = 14;
+/// `RDMA_DRIVER_SIW`.
+const DRIVER_SIW: u32 = 18;
 /// A handle that no object has.
 const NO_OBJECT: u64 = u32::MAX as u64 - 1;
 
@@ -157,6 +163,7 @@ fn driver_of(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
 #[derive(Debug)]
 pub(super) struct Guarded {
     place: usize,
+    driver: u32,
 }
 
 impl Guarded {
@@ -170,7 +177,14 @@ impl Guarded {
         let take = |place: &AtomicU64| {
             place.compare_exchange(0, word, Ordering::SeqCst, Ordering::SeqCst).is_ok()
         };
-        OPEN.iter().position(take).map(|place| Self { place }).ok_or(Errno::MFILE)
+        OPEN.iter().position(take).map(|place| Self { place, driver }).ok_or(Errno::MFILE)
+    }
+}
+
+impl Guarded {
+    /// Whether the device is software, which reads and writes memory as this program does.
+    pub(super) fn is_software(&self) -> bool {
+        matches!(self.driver, DRIVER_RXE | DRIVER_SIW)
     }
 }
 
@@ -185,11 +199,38 @@ struct Watched {
     parent: OwnedFd,
 }
 
-/// Starts the guardian. Call it once, before any device is opened.
+/// The guardian that runs.
+#[derive(Debug)]
+pub struct Guardian {
+    pid: rustix::process::Pid,
+    /// Readable when it has ended.
+    ended: OwnedFd,
+}
+
+impl AsFd for Guardian {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+}
+
+impl Guardian {
+    /// Another one in the place of one that has ended, as somebody has killed it.
+    ///
+    /// # Errors
+    /// [`Error::Guardian`].
+    pub fn again(&mut self) -> Result<()> {
+        let options = rustix::process::WaitOptions::NOHANG;
+        let _ = rustix::process::waitpid(Some(self.pid), options);
+        *self = start()?;
+        Ok(())
+    }
+}
+
+/// Starts the guardian, before any device is opened.
 ///
 /// # Errors
 /// [`Error::Guardian`].
-pub fn start() -> Result<()> {
+pub fn start() -> Result<Guardian> {
     let failed = |errno| Error::Guardian { errno };
     let own = rustix::process::getpid();
     let flags = rustix::process::PidfdFlags::empty();
@@ -217,14 +258,18 @@ pub fn start() -> Result<()> {
         }
         pid
     };
-    tracing::debug!("guardian is process {pid}");
-    Ok(())
+    let pid = rustix::process::Pid::from_raw(pid).ok_or_else(|| failed(Errno::SRCH))?;
+    let flags = rustix::process::PidfdFlags::empty();
+    let ended = rustix::process::pidfd_open(pid, flags).map_err(failed)?;
+    Ok(Guardian { pid, ended })
 }
 
 /// The guardian's life.
 extern "C" fn guard(watched: *mut c_void) -> c_int {
     // SAFETY: what `start` gave, which is never freed or written.
     let watched = unsafe { &*watched.cast::<Watched>() };
+    // Who kills the daemon by its name is not to kill both.
+    let _ = rustix::thread::set_name(c"ibd-guardian");
     loop {
         let mut fds = [PollFd::new(&watched.parent, PollFlags::IN)];
         if rustix::event::poll(&mut fds, None) == Ok(1) {

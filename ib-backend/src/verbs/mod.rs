@@ -35,6 +35,8 @@ fn done(code: libc::c_int) -> Result<(), Errno> {
     match code {
         0 => Ok(()),
         1.. => Err(Errno::from_raw_os_error(code)),
-        _ => Err(last_errno()),
+        -1 => Err(last_errno()),
+        // Older providers negate it.
+        _ => Err(Errno::from_raw_os_error(code.saturating_neg())),
     }
 }
