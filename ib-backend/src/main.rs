@@ -58,6 +58,8 @@ fn run(arguments: Arguments) -> Result<()> {
         tracing::warn!("the kernel may kill xlr-ibd when memory is short: {error}");
     }
     as_many_descriptors_as_allowed();
+    // The socket is root's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let (signals, signalled) = UnixStream::pair().map_err(Error::host("prepare for signals"))?;
     for signal in [SIGTERM, SIGINT] {
         let end = signalled.try_clone().map_err(Error::host("prepare for signals"))?;
