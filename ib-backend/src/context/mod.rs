@@ -103,11 +103,8 @@ enum End {
     Stopped,
 }
 
-/// A region that a guest registered. Fields go in this order: the region, then what it counted for.
-struct GuestMr {
-    _mr: Mr,
-    _taken: [Taken; 2],
-}
+/// A region that a guest registered, and what it counts for.
+type GuestMr = Mr<[Taken; 2]>;
 
 /// A completion channel of the guest: a port.
 struct GuestChannel {

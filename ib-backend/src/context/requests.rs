@@ -12,7 +12,7 @@ use libxc_safe::{Errno, Port};
 
 use super::pages::announce;
 use super::queues::{CQ_ALIVE, GuestCq, GuestQp, RESET};
-use super::{CHANNELS_MAX, GuestChannel, GuestMr, PDS_MAX, Served};
+use super::{CHANNELS_MAX, GuestChannel, PDS_MAX, Served};
 use crate::check::{self, Tables, mask};
 use crate::policy::Gid;
 use crate::region;
@@ -259,10 +259,9 @@ impl Served {
         let taken = [self.take(Resource::Mrs, 1)?, self.take(Resource::Pages, pages)?];
         let mapping = region::map(&self.grants, self.domid, reg.directory, pages)
             .map_err(|error| errno(&error))?;
-        let mr = Mr::register(pd, mapping, plan.offset, plan.len, plan.iova, plan.access)?;
+        let mr = Mr::register(pd, mapping, plan.offset, plan.len, plan.iova, plan.access, taken)?;
         let (lkey, rkey) = mr.keys();
-        let handle =
-            self.mrs.insert(GuestMr { _mr: mr, _taken: taken }).map_err(|_| Errno::DQUOT)?;
+        let handle = self.mrs.insert(mr).map_err(|_| Errno::DQUOT)?;
         Ok(Answer::Mr(handle, MrReply { lkey, rkey }))
     }
 }

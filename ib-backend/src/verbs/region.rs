@@ -14,15 +14,15 @@ use super::ffi::ibv_mr;
 use super::objects::Pd;
 use super::{done, last_errno};
 
-/// A region.
+/// A region, and what is kept for as long as its pages are mapped.
 #[derive(Debug)]
-pub struct Mr {
+pub struct Mr<K> {
     pd: Rc<Pd>,
     raw: NonNull<ibv_mr>,
-    pages: ManuallyDrop<GrantMapping>,
+    pages: ManuallyDrop<(GrantMapping, K)>,
 }
 
-impl Drop for Mr {
+impl<K> Drop for Mr<K> {
     fn drop(&mut self) {
         // SAFETY: ours, and deregistered here only.
         let code = unsafe { (self.pd.context().library().ibv_dereg_mr)(self.raw.as_ptr()) };
@@ -39,7 +39,7 @@ impl Drop for Mr {
     }
 }
 
-impl Mr {
+impl<K> Mr<K> {
     /// Registers `len` bytes at `offset` of a guest's pages, which the device is to know as `iova`.
     ///
     /// # Errors
@@ -51,6 +51,7 @@ impl Mr {
         len: usize,
         iova: u64,
         access: u32,
+        kept: K,
     ) -> Result<Self, Errno> {
         if len == 0 || len > pages.len() || offset > pages.len() - len {
             return Err(Errno::INVAL);
@@ -65,7 +66,7 @@ impl Mr {
             (pd.context().library().ibv_reg_mr_iova)(pd.raw(), address, len, iova, access)
         };
         let raw = NonNull::new(raw).ok_or_else(last_errno)?;
-        Ok(Self { pd: Rc::clone(pd), raw, pages: ManuallyDrop::new(pages) })
+        Ok(Self { pd: Rc::clone(pd), raw, pages: ManuallyDrop::new((pages, kept)) })
     }
 
     /// Its local and remote key.
