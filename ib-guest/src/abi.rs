@@ -334,8 +334,8 @@ macro_rules! layout {
             $(assert!(std::mem::offset_of!($type, $field) == $offset);)*
         };)*
         /// Size and offsets of each structure, for the comparison with the header.
-        #[cfg(test)]
-        pub const LAYOUT: &[(&str, usize, &[(&str, usize)])] =
+        #[cfg(all(test, feature = "header-check"))]
+        const LAYOUT: &[(&str, usize, &[(&str, usize)])] =
             &[$((stringify!($type), $size, &[$((stringify!($field), $offset)),*])),*];
     };
 }
@@ -364,3 +364,58 @@ const _: () = assert!(size_of::<ibv_send_wr>() == 128);
 const _: () = assert!(std::mem::offset_of!(ibv_send_wr, remote_addr) == 40);
 const _: () = assert!(std::mem::offset_of!(ibv_send_wr, atomic_rkey) == 64);
 const _: () = assert!(std::mem::offset_of!(ibv_port_attr, flags) == 47);
+
+#[cfg(all(test, feature = "header-check"))]
+mod tests {
+    use super::LAYOUT;
+    use std::fmt::Write as _;
+    use std::path::Path;
+    use std::process::Command;
+
+    /// Compiles rdma-core's header, which is below `VERBS_HEADERS`, and compares every size and offset.
+    #[test]
+    fn the_header_says_the_same() {
+        let headers = std::env::var("VERBS_HEADERS").expect("VERBS_HEADERS names the headers");
+        let (mut source, mut expected) = (String::new(), String::new());
+        source.push_str("#include <infiniband/verbs.h>\n#include <stddef.h>\n#include <stdio.h>\n");
+        source.push_str("int main(void) {\n");
+        let mut line = |what: &str, expression: &str, value: usize| {
+            writeln!(source, "printf(\"{what} %zu\\n\", {expression});").expect("a String");
+            writeln!(expected, "{what} {value}").expect("a String");
+        };
+        for (name, size, fields) in LAYOUT {
+            line(name, &format!("sizeof(struct {name})"), *size);
+            // What is summed up here under one name is none of the header's.
+            for (field, offset) in fields.iter().filter(|(field, _)| !OURS.contains(field)) {
+                let place = format!("offsetof(struct {name}, {field})");
+                line(&format!("{name}.{field}"), &place, *offset);
+            }
+        }
+        for (place, offset) in PLACES {
+            line(place, &format!("offsetof(struct ibv_send_wr, {place})"), *offset);
+        }
+        line("flags", "offsetof(struct ibv_port_attr, flags)", 47);
+        source.push_str("return 0; }\n");
+        let directory = std::env::temp_dir().join(format!("verbs-header-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let (file, program) = (directory.join("layout.c"), directory.join("layout"));
+        std::fs::write(&file, source).expect("a file");
+        let mut compiler = Command::new("cc");
+        compiler.arg("-I").arg(Path::new(&headers)).arg(&file).arg("-o").arg(&program);
+        assert!(compiler.status().expect("cc runs").success());
+        let said = Command::new(&program).output().expect("it runs").stdout;
+        std::fs::remove_dir_all(&directory).expect("the directory goes");
+        assert_eq!(String::from_utf8_lossy(&said), expected);
+    }
+
+    const OURS: &[&str] = &["others"];
+    /// Members of the unions in a send request, which is one flat structure here.
+    const PLACES: &[(&str, usize)] = &[
+        ("wr.rdma.remote_addr", 40),
+        ("wr.rdma.rkey", 48),
+        ("wr.atomic.compare_add", 48),
+        ("wr.atomic.swap", 56),
+        ("wr.atomic.rkey", 64),
+        ("qp_type", 72),
+    ];
+}

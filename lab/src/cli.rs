@@ -8,7 +8,7 @@ use crate::report;
 use crate::shell::{self, Options};
 use crate::test;
 use crate::xenstored::Xenstored;
-use crate::{bench, demo, kernel};
+use crate::{bench, demo, kernel, rdma};
 use clap::{Args, Parser, Subcommand};
 use std::time::Duration;
 
@@ -72,6 +72,8 @@ enum Verb {
     Bench(bench::Options),
     /// Build the small guest kernel from Debian's linux-source (about 15 minutes of CPU time)
     Kernel,
+    /// Build the one file that gives a guest's system InfiniBand
+    IbGuest,
     /// Fetch and check all artefacts, so that later runs need no network
     Fetch {
         /// Ask the mirror for newer versions
@@ -158,6 +160,7 @@ pub fn main() -> Result<i32> {
         Verb::Run { machine, command } => shell::run(&paths, &machine.options(), &command),
         Verb::Bench(options) => bench::main(&paths, &options),
         Verb::Kernel => kernel::build(&paths),
+        Verb::IbGuest => rdma::installer(&paths),
         Verb::Fetch { update, sets } => fetch(&paths, update, &sets),
         Verb::Clean { all } => clean(&paths, all),
     }

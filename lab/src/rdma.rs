@@ -39,7 +39,10 @@ pub fn archive(paths: &Paths, artefacts: &mut Artefacts) -> Result<Vec<u8>> {
     let packages = artefacts.root("rdma")?;
     let mut cpio = Cpio::new();
     modules::add_rdma(&mut cpio, &kernel)?;
+    let own = library(paths)?;
+    let test = (TEST.to_owned(), test_program(paths, &packages, &own)?);
     let mut files: Vec<(String, PathBuf)> = programs(&packages);
+    files.push(test.clone());
     files.push(("bin/rdma".into(), packages.join("usr/bin/rdma")));
     files.push(("bin/xlr-ibd".into(), program::xlr_ibd(paths)?));
     files.push((PROVIDER.into(), packages.join(PROVIDER)));
@@ -48,21 +51,51 @@ pub fn archive(paths: &Paths, artefacts: &mut Artefacts) -> Result<Vec<u8>> {
     cpio.file(PROVIDER_NAME, 0o644, &std::fs::read(&name).on("read", &name)?);
     // Linux unpacks one archive after the other.
     let mut initramfs = guest::initramfs(paths, &unpacked::busybox(&artefacts.root("busybox")?)?)?;
-    initramfs.extend(guest::compressed(for_guests(paths, &packages)?)?);
+    initramfs.extend(guest::compressed(for_guests(&own, test, &packages)?)?);
     cpio.file("guest/initramfs-rdma.gz", 0o644, &initramfs);
     Ok(cpio.finish())
 }
 
 /// What guests have beside their own initramfs: rdma-core's programs, and our library in the place of
 /// rdma-core's.
-fn for_guests(paths: &Paths, packages: &Path) -> Result<Cpio> {
-    let own = library(paths)?;
-    let mut directories = vec![own];
+fn for_guests(own: &Path, test: (String, PathBuf), packages: &Path) -> Result<Cpio> {
+    let mut directories = vec![own.to_owned()];
     directories.extend(self::directories(packages));
     let mut cpio = Cpio::new();
-    dynamic(&mut cpio, &programs(packages), &directories)?;
+    let files = [programs(packages), vec![test]].concat();
+    dynamic(&mut cpio, &files, &directories)?;
+    let installer = own.join(INSTALLER);
+    let bytes = std::fs::read(&installer).on("read", &installer)?;
+    cpio.file(&format!("bin/{INSTALLER}"), 0o755, &bytes);
     Ok(cpio)
 }
+
+/// The one file that gives a guest's system InfiniBand.
+const INSTALLER: &str = "xlr-ib-install";
+
+/// `cargo lab ib-guest`: builds it.
+pub fn installer(paths: &Paths) -> Result<i32> {
+    let directory = library(paths)?;
+    report::step(&format!("in a guest: sh {}", directory.join(INSTALLER).display()));
+    Ok(0)
+}
+
+/// The program that tests what rdma-core's programs do not do, by its name in dom0 and in guests.
+const TEST: &str = "bin/verbs-test";
+
+/// Builds it, against rdma-core's header: over whose library it runs is decided where it runs.
+fn test_program(paths: &Paths, packages: &Path, own: &Path) -> Result<PathBuf> {
+    let source = paths.workspace.join("ib-guest/tests/verbs.c");
+    let program = own.join("verbs-test");
+    let mut cc = Command::new("cc");
+    cc.args(["-O1", "-Wall", "-Werror"]).arg("-I").arg(packages.join("usr/include"));
+    cc.arg(source).arg(own.join("libibverbs.so.1"));
+    command::output(cc.arg("-o").arg(&program))?;
+    Ok(program)
+}
+
+/// In the place of rdma-core's library, and to be loaded before it.
+const LIBRARY_NAMES: [&str; 2] = ["libibverbs.so.1", "libxlr-ibverbs.so"];
 
 /// Builds the guests' library, by the two names that it has: in the place of rdma-core's, and to be
 /// loaded before it (LD_PRELOAD). Returns the directory.
@@ -79,7 +112,7 @@ fn library(paths: &Paths) -> Result<PathBuf> {
     let archive = paths.cargo_output("small").join("libib_guest.a");
     let versions = paths.workspace.join("ib-guest/libibverbs.map");
     let directory = paths.dir("libibverbs")?;
-    for name in ["libibverbs.so.1", "libxlr-ibverbs.so"] {
+    for name in LIBRARY_NAMES {
         let mut cc = Command::new("cc");
         cc.args(["-shared", "-s", "-static-libgcc", "-Wl,--gc-sections,-z,defs,-z,now"]);
         cc.arg(format!("-Wl,-soname,{name}"));
@@ -87,6 +120,14 @@ fn library(paths: &Paths) -> Result<PathBuf> {
         cc.arg("-Wl,--whole-archive").arg(&archive).arg("-Wl,--no-whole-archive");
         command::output(cc.arg("-o").arg(directory.join(name)))?;
     }
+    // A script with the libraries behind its last line.
+    let mut tar = Command::new("tar");
+    tar.args(["-cf", "-", "--owner=0", "--group=0"]).args(LIBRARY_NAMES).current_dir(&directory);
+    let script = paths.workspace.join("ib-guest/install");
+    let mut file = std::fs::read(&script).on("read", &script)?;
+    file.extend(command::output(&mut tar)?);
+    let installer = directory.join(INSTALLER);
+    std::fs::write(&installer, file).on("write", &installer)?;
     Ok(directory)
 }
 

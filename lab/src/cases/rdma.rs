@@ -1,14 +1,27 @@
 //! InfiniBand: a device in software in dom0, guests that use it.
 
+use super::vif::Bridge;
 use crate::case::{Case, Group};
-use crate::dom0::host::{Stop, Verdict, argv};
-use crate::ensure;
+use crate::dom0::guest::Guest;
+use crate::dom0::host::{Stop, Verdict, argv, run};
+use crate::dom0::init;
+use crate::{ensure, fail};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
 
 /// The cases of this topic.
-pub const CASES: &[Case] = &[case("rdma/native", native)];
+pub const CASES: &[Case] = &[
+    case("rdma/native", native),
+    case("rdma/no-daemon", no_daemon),
+    case("rdma/attach", attach),
+    case("rdma/pingpong", pingpong),
+    case("rdma/operations", operations),
+    case("rdma/quiet", quiet),
+];
 
 const fn case(name: &'static str, run: fn() -> Verdict) -> Case {
-    Case { rdma: true, limit_seconds: 240, ..Case::new(name, Group::Device, run) }
+    Case { rdma: true, limit_seconds: 400, ..Case::new(name, Group::Device, run) }
 }
 
 /// The network below the device.
@@ -64,4 +77,179 @@ fn native() -> Verdict {
         ensure!(ends == 2, "{ends} of 2 ends came to their end: {said}");
     }
     Ok(())
+}
+
+/// The daemon in dom0, which ends with this value.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(arguments: &[&str]) -> Result<Daemon, Stop> {
+        let mut command = init::command("/bin/xlr-ibd");
+        let mut child = command.args(arguments).stderr(Stdio::piped()).spawn()?;
+        let Some(said) = child.stderr.take() else { fail!("no pipe from the daemon") };
+        let mut lines = BufReader::new(said).lines();
+        let daemon = Daemon(child);
+        match lines.next().transpose()? {
+            Some(line) if line.contains("serves") => eprintln!("{line}"),
+            other => fail!("the daemon did not begin: {other:?}"),
+        }
+        // Whatever it says later belongs to the case, too.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                eprintln!("xlr-ibd: {line}");
+            }
+        });
+        Ok(daemon)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // One that has ended by itself is a zombie until it is waited for, and can be signalled.
+        if let Some(pid) = Pid::from_raw(self.0.id().cast_signed()) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// The key that gives a guest the device.
+const DEVICE: &str = "rdma = [ \"backend-device=rxe0, pages=1024\" ]\n";
+/// The initramfs that has rdma-core's programs.
+const RAMDISK: &str = "ramdisk = \"/guest/initramfs-rdma.gz\"\nmemory = 128\n";
+
+/// A guest with the device and an interface on the bridge.
+fn start(name: &str, address: &str) -> Result<Guest, Stop> {
+    let more = format!("{RAMDISK}{DEVICE}vif = [ \"bridge=xenbr0\" ]\n");
+    let mut guest = Guest::create(name, &more)?;
+    guest.sh(&format!("ip addr add {address}/24 dev eth0 && ip link set eth0 up"))?;
+    Ok(guest)
+}
+
+/// Without the daemon a guest with a device is refused before anything is made, and told why.
+fn no_daemon() -> Verdict {
+    let _rxe = Rxe::new()?;
+    let path = crate::dom0::guest::configuration("g", &format!("{RAMDISK}{DEVICE}"))?;
+    let said = argv(&["/bin/xlr", "create", &path])?.failure()?;
+    ensure!(
+        said.err.contains("xlr-ibd, which does not run"),
+        "no word of the daemon: {}",
+        said.err
+    );
+    let said = run("/bin/xlr rdma stats")?.failure()?;
+    ensure!(said.err.contains("xlr-ibd"), "no word of the daemon: {}", said.err);
+    Ok(())
+}
+
+/// A device is listed, goes and comes back, and stays over the end of the daemon as a name only.
+fn attach() -> Verdict {
+    let _rxe = Rxe::new()?;
+    let daemon = Daemon::start(&[])?;
+    let path = crate::dom0::guest::configuration(
+        "g",
+        &format!("{RAMDISK}rdma = [ \"backend-device=none0\" ]\n"),
+    )?;
+    let said = argv(&["/bin/xlr", "create", &path])?.failure()?;
+    ensure!(said.err.contains("there is rxe0"), "no word of the device: {}", said.err);
+    let mut guest = Guest::create("g", &format!("{RAMDISK}{DEVICE}"))?;
+    let listed = run("/bin/xlr rdma list g --json")?.success()?.out;
+    let listed: serde_json::Value = serde_json::from_str(&listed)?;
+    let row = &listed[0];
+    ensure!(
+        row["device"] == "rxe0" && row["pages"] == 1024 && row["devid"] == 0,
+        "another device: {listed}"
+    );
+    let information = guest.sh("ibv_devices && ibv_devinfo -d xrdma0")?;
+    ensure!(information.contains("PORT_ACTIVE"), "the port is not active: {information}");
+    ensure!(information.contains("4096 (5)"), "the MTU is not dom0's: {information}");
+    let stats = run("/bin/xlr rdma stats g --json")?.success()?.out;
+    let stats: serde_json::Value = serde_json::from_str(&stats)?;
+    ensure!(stats[0]["device"] == "rxe0" && stats[0]["contexts"] == 0, "other numbers: {stats}");
+    run("/bin/xlr rdma detach g 0")?.success()?;
+    let (code, said) = guest.try_sh("ibv_devinfo")?;
+    ensure!(code != 0 && said.contains("No IB devices"), "it is still there: {said}");
+    run("/bin/xlr rdma attach g backend-device=rxe0 pages=64 qps=2")?.success()?;
+    let table = run("/bin/xlr rdma list")?.success()?.out;
+    ensure!(table.contains("rxe0") && table.contains("64"), "not in the table: {table}");
+    guest.sh("ibv_devinfo -d xrdma0")?;
+    drop(daemon);
+    guest.destroy()
+}
+
+/// Begins a server in a guest, which listens when this returns. What it says is read by [`finish`].
+fn serve(guest: &mut Guest, how: &str) -> Verdict {
+    guest.sh(&format!(
+        "rm -f /run/code; (ibv_rc_pingpong -g 1 {how} >/run/server 2>&1; echo $? >/run/code) & \
+         until grep -q ':4853 0*:0000 0A' /proc/net/tcp || [ -e /run/code ]; do sleep 0.1; done"
+    ))?;
+    Ok(())
+}
+
+/// The end of a server in a guest.
+fn finish(guest: &mut Guest) -> Result<String, Stop> {
+    guest.sh("until [ -e /run/code ]; do sleep 0.1; done; cat /run/server; exit $(cat /run/code)")
+}
+
+/// Unmodified programs talk: from guest to guest and between guest and dom0, polling and by events.
+fn pingpong() -> Verdict {
+    let _rxe = Rxe::new()?;
+    let _bridge = Bridge::new("xenbr0", "10.8.0.1/24")?;
+    let _daemon = Daemon::start(&[])?;
+    let (mut a, mut b) = (start("a", "10.8.0.2")?, start("b", "10.8.0.3")?);
+    let ended = |said: String, who: &str| {
+        ensure!(said.contains("50 iters in"), "{who} did not come to its end: {said}");
+        Verdict::Ok(())
+    };
+    for how in ["-n 50", "-n 50 -e"] {
+        serve(&mut a, how)?;
+        ended(b.sh(&format!("ibv_rc_pingpong -g 1 {how} 10.8.0.2"))?, "b")?;
+        ended(finish(&mut a)?, "a")?;
+    }
+    let dom0 = "ibv_rc_pingpong -d rxe0 -g 1 -n 50";
+    serve(&mut a, "-n 50 -e")?;
+    ended(shell(&format!("{dom0} -e 10.8.0.2"))?, "dom0")?;
+    ended(finish(&mut a)?, "a")?;
+    let mut server = init::command("/bin/sh")
+        .args(["-c", &format!("{dom0} -e")])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    shell("until grep -q ':4853 0*:0000 0A' /proc/net/tcp*; do :; done")?;
+    ended(b.sh("ibv_rc_pingpong -g 1 -n 50 -e 10.8.0.1")?, "b")?;
+    ensure!(server.wait()?.success(), "dom0's server failed");
+    let stats = run("/bin/xlr rdma stats --json")?.success()?.out;
+    let stats: serde_json::Value = serde_json::from_str(&stats)?;
+    for row in stats.as_array().unwrap_or(&Vec::new()) {
+        ensure!(row["operations"].as_u64() >= Some(150), "too few operations: {stats}");
+        ensure!(
+            row["qps"] == 0 && row["mrs"] == 0 && row["pages"] == 0,
+            "not all is gone: {stats}"
+        );
+    }
+    a.destroy()?;
+    b.destroy()
+}
+
+/// What a program of our own says of every operation, in dom0 over rdma-core and in a guest over our
+/// library: word for word the same.
+fn operations() -> Verdict {
+    let _rxe = Rxe::new()?;
+    let _daemon = Daemon::start(&[])?;
+    let native = shell("verbs-test rxe0 operations")?;
+    ensure!(native.ends_with("all is well\n"), "dom0's own: {native}");
+    let mut guest = Guest::create("g", &format!("{RAMDISK}{DEVICE}"))?;
+    let said = guest.sh("verbs-test xrdma0 operations")?;
+    ensure!(said == native, "the guest sees something else: {said}");
+    // What a region was is ordinary memory again, and can be registered as often as one likes.
+    guest.sh("verbs-test xrdma0 register 3")?;
+    guest.destroy()
+}
+
+/// While the backend is awake, a guest that polls makes no system call, and nobody sends an event.
+fn quiet() -> Verdict {
+    let _rxe = Rxe::new()?;
+    let _daemon = Daemon::start(&["--spin-us", "5000000"])?;
+    let mut guest = Guest::create("g", &format!("{RAMDISK}{DEVICE}"))?;
+    let said = guest.sh("verbs-test xrdma0 quiet 10000")?;
+    ensure!(said.contains("counted 0\n"), "system calls within 10,000 operations: {said}");
+    guest.destroy()
 }

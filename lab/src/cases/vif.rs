@@ -44,10 +44,11 @@ const XLR: &str = "/bin/xlr";
 const XL: &str = "/xen/bin/xl";
 
 /// A bridge of dom0's, which goes with this value.
-struct Bridge(&'static str);
+pub(super) struct Bridge(&'static str);
 
 impl Bridge {
-    fn new(name: &'static str, address: &str) -> Result<Bridge, Stop> {
+    /// One that is up, with an address of dom0's.
+    pub(super) fn new(name: &'static str, address: &str) -> Result<Bridge, Stop> {
         for module in ["xen-netback", "bridge"] {
             argv(&["/bin/modprobe", module])?.success()?;
         }
