@@ -312,6 +312,7 @@ pub struct ibv_port_attr {
 }
 
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct ibv_async_event {
     /// A pointer to the QP or CQ, or the port's number.
     pub element: u64,

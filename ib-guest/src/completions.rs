@@ -12,10 +12,12 @@ const CONSUMER: usize = 0x00;
 const NOTIFY: usize = 0x04;
 const PRODUCER: usize = 0x40;
 const FIRED: usize = 0x44;
+const BACKEND_ALIVE: usize = 0x48;
 const _: () = assert!(CompletionHeader::FIELDS[0].offset == CONSUMER);
 const _: () = assert!(CompletionHeader::FIELDS[1].offset == NOTIFY);
 const _: () = assert!(CompletionHeader::FIELDS[2].offset == PRODUCER);
 const _: () = assert!(CompletionHeader::FIELDS[3].offset == FIRED);
+const _: () = assert!(CompletionHeader::FIELDS[4].offset == BACKEND_ALIVE);
 
 /// The ring, and how far this side is.
 #[derive(Debug)]
@@ -53,26 +55,47 @@ impl Completions {
         self.ring.slots
     }
 
-    /// Takes up to `most` completions, and hands each to `take`. Returns how many there were.
+    /// Takes up to `most` completions, and hands each to `take`. Returns how many there were, and
+    /// whether the ring was full, so that the backend may wait for room.
     ///
     /// # Errors
-    /// [`Error::Ring`].
+    /// [`Error::Ring`]; [`Error::Gone`] when there is none and will be none.
     #[inline]
-    pub fn poll(&mut self, most: u32, mut take: impl FnMut(u32, Completion)) -> Result<u32> {
-        let producer = self.pages.load_u32(PRODUCER)?;
+    pub fn poll(
+        &mut self,
+        most: u32,
+        mut take: impl FnMut(u32, Completion),
+    ) -> Result<(u32, bool)> {
+        let mut producer = self.pages.load_u32(PRODUCER)?;
         if producer == self.consumed {
-            return Ok(0);
+            if self.pages.load_u8(BACKEND_ALIVE)? != 0 {
+                return Ok((0, false));
+            }
+            // What was written just before the end is there.
+            producer = self.pages.load_u32(PRODUCER)?;
+            if producer == self.consumed {
+                return Err(Error::Gone);
+            }
         }
-        let count = available(producer, self.consumed, self.ring.slots)?.min(most);
+        let waiting = available(producer, self.consumed, self.ring.slots)?;
+        let count = waiting.min(most);
         for index in 0..count {
             let mut slot = [0; Completion::SIZE];
             let at = self.ring.slot(self.consumed.wrapping_add(index));
             self.pages.read(at, &mut slot)?;
             take(index, Completion::decode(&slot));
         }
-        self.consumed = self.consumed.wrapping_add(count);
+        let before = self.consumed;
+        self.consumed = before.wrapping_add(count);
         self.pages.store_u32(CONSUMER, self.consumed)?;
-        Ok(count)
+        if waiting < self.ring.slots / 2 {
+            return Ok((count, false));
+        }
+        // The backend may have filled the rest meanwhile, and found no room: it looks at the index after
+        // it has said that it sleeps, and this looks at its index after the own one.
+        fence(Ordering::SeqCst);
+        let now = self.pages.load_u32(PRODUCER)?;
+        Ok((count, now.wrapping_sub(before) >= self.ring.slots))
     }
 
     /// Asks for one event, at the next completion.
@@ -93,7 +116,7 @@ impl Completions {
     /// [`Error::Xen`].
     pub fn take_event(&mut self) -> Result<bool> {
         let fired = self.pages.load_u32(FIRED)?;
-        let new = fired != self.fired && fired == self.armed;
+        let new = fired != self.fired;
         self.fired = fired;
         Ok(new)
     }
@@ -103,7 +126,6 @@ impl Completions {
     /// # Errors
     /// [`Error::Xen`].
     pub fn has_event(&self) -> Result<bool> {
-        let fired = self.pages.load_u32(FIRED)?;
-        Ok(fired != self.fired && fired == self.armed)
+        Ok(self.pages.load_u32(FIRED)? != self.fired)
     }
 }

@@ -21,4 +21,5 @@ pub mod exports;
 mod pin;
 mod region;
 mod session;
+mod told;
 mod work;

@@ -15,12 +15,20 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is granted, by where it begins. No two overlap.
-static GRANTED: Mutex<BTreeMap<usize, Granted>> = Mutex::new(BTreeMap::new());
+static GRANTED: Mutex<Table> = Mutex::new(Table { ranges: BTreeMap::new(), made: 0 });
+
+struct Table {
+    ranges: BTreeMap<usize, Granted>,
+    /// How many were ever made: each has a number of its own.
+    made: u64,
+}
 
 struct Granted {
     range: GrantedRange,
+    number: u64,
     /// How many pins cover some of it.
     users: usize,
 }
@@ -34,7 +42,8 @@ impl Granted {
 /// Pages that stay granted until [`Pin::release`].
 #[derive(Debug)]
 pub struct Pin {
-    pages: Range<usize>,
+    /// The ranges that it covers some of: where they begin, and their numbers.
+    uses: Vec<(usize, u64)>,
     /// One for each page.
     pub references: Vec<GrantRef>,
 }
@@ -46,45 +55,88 @@ impl Pin {
     /// [`Error::Memory`], [`Error::Xen`]: nothing more is granted than before.
     pub fn new(session: &Session, address: usize, length: usize) -> Result<Self> {
         let refused = |why| Error::Memory { address, why };
-        let end =
-            address.checked_add(length).and_then(|end| end.checked_next_multiple_of(PAGE_BYTES));
+        let end = address.checked_add(length);
+        let end = end.and_then(|end| end.checked_next_multiple_of(PAGE_BYTES));
         let end = end.filter(|_| length > 0).ok_or_else(|| refused("no such range"))?;
-        let mut pin = Self { pages: address - address % PAGE_BYTES..end, references: Vec::new() };
-        let here = std::ptr::from_ref(&pin).addr();
-        if pin.pages.contains(&here) {
+        let pages = address - address % PAGE_BYTES..end;
+        let mut pin = Self { uses: Vec::new(), references: Vec::new() };
+        if pages.contains(&std::ptr::from_ref(&pin).addr()) {
             return Err(refused("this thread's stack is in it"));
         }
-        if !is_private(&pin.pages) {
+        if !is_private(&pages) {
             return Err(refused("it is not private memory that can be written"));
         }
         let mut granted = lock(&GRANTED);
-        let mut at = pin.pages.start;
-        while at < end {
-            let covering = granted.range_mut(..=at).next_back();
-            match covering.filter(|(start, one)| one.end(**start) > at) {
-                Some((&start, one)) => {
-                    one.users += 1;
-                    let from = (at - start) / PAGE_BYTES;
-                    let to = (end.min(one.end(start)) - start) / PAGE_BYTES;
-                    pin.references.extend_from_slice(&one.range.references()[from..to]);
-                    at = start + to * PAGE_BYTES;
-                }
-                None => {
-                    let next = granted.range(at..end).next().map_or(end, |(start, _)| *start);
-                    let pages = (next - at) / PAGE_BYTES;
-                    let range = grant(session, at, pages).inspect_err(|_| {
-                        release(&mut granted, pin.pages.start..at);
-                    })?;
-                    granted.insert(at, Granted { range, users: 0 });
-                }
+        match granted.cover(session, &pages, &mut pin) {
+            Ok(()) => Ok(pin),
+            Err(error) => {
+                granted.uncover(&pin.uses);
+                Err(error)
             }
         }
-        Ok(pin)
     }
 
     /// Gives the pages back that no other pin covers.
     pub fn release(self) {
-        release(&mut lock(&GRANTED), self.pages);
+        lock(&GRANTED).uncover(&self.uses);
+    }
+}
+
+impl Table {
+    /// Finds or makes what covers `pages`, and counts it as used by `pin`.
+    fn cover(&mut self, session: &Session, pages: &Range<usize>, pin: &mut Pin) -> Result<()> {
+        let mut at = pages.start;
+        while at < pages.end {
+            let before = self.ranges.range(..=at).next_back();
+            let covering = before.filter(|(start, one)| one.end(**start) > at);
+            let covering = covering.map(|(start, one)| (*start, one.end(*start)));
+            match covering {
+                // The program has unmapped it, and something else is there now: what covers it covers
+                // nothing any more.
+                Some((start, end)) if !is_granted(&(start..end)) => {
+                    self.ranges.remove(&start);
+                }
+                Some((start, end)) => {
+                    let Some(one) = self.ranges.get_mut(&start) else { continue };
+                    let to = pages.end.min(end);
+                    let those = (at - start) / PAGE_BYTES..(to - start) / PAGE_BYTES;
+                    pin.references.extend_from_slice(&one.range.references()[those]);
+                    one.users += 1;
+                    pin.uses.push((start, one.number));
+                    at = to;
+                }
+                None => {
+                    let next = self.ranges.range(at..pages.end).next();
+                    let next = next.map_or(pages.end, |(start, _)| *start);
+                    let range = grant(session, at, (next - at) / PAGE_BYTES)?;
+                    self.made += 1;
+                    self.ranges.insert(at, Granted { range, number: self.made, users: 0 });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One pin less uses these; what none uses becomes ordinary memory again.
+    fn uncover(&mut self, uses: &[(usize, u64)]) {
+        for (start, number) in uses {
+            let Some(one) = self.ranges.get_mut(start).filter(|one| one.number == *number) else {
+                continue;
+            };
+            one.users = one.users.saturating_sub(1);
+            if one.users > 0 {
+                continue;
+            }
+            let Some(one) = self.ranges.remove(start) else { continue };
+            if !is_granted(&(*start..one.end(*start))) {
+                // The program has unmapped its buffer before it deregistered it.
+                continue;
+            }
+            // SAFETY: this range is still mapped as it was granted, and the program deregisters it: nobody
+            // writes to it meanwhile, as said at `grant`. Memory that cannot be put back stays as it is,
+            // usable, until the program unmaps it.
+            let _ = unsafe { one.range.restore() };
+        }
     }
 }
 
@@ -94,32 +146,27 @@ fn grant(session: &Session, at: usize, pages: usize) -> Result<GrantedRange> {
     // SAFETY: these pages were found to be private, mapped and writable, and they are not this thread's
     // stack. They are the buffer that the program registers: by the rules of verbs it is mapped until it
     // is deregistered, nobody writes to it meanwhile, and what the device does to it is what it is for.
-    Ok(unsafe { session.allocator.grant_in_place(session.backend, start, pages) }?)
+    let range = unsafe { session.allocator.grant_in_place(session.backend, start, pages) }?;
+    if is_kept_from_children() {
+        let (advice, bytes) = (rustix::mm::Advice::LinuxDontFork, pages * PAGE_BYTES);
+        // SAFETY: the range was granted just now; the advice changes what a child has, nothing here.
+        let kept = unsafe { rustix::mm::madvise(start.as_ptr().cast(), bytes, advice) };
+        kept.map_err(|errno| Error::System { what: "keep memory from children", errno })?;
+    }
+    Ok(range)
 }
 
-/// One pin less covers `pages`; what none covers becomes ordinary memory again.
-fn release(granted: &mut BTreeMap<usize, Granted>, pages: Range<usize>) {
-    let touched: Vec<usize> = granted
-        .range(..pages.end)
-        .rev()
-        .take_while(|(start, one)| one.end(**start) > pages.start)
-        .map(|(start, _)| *start)
-        .collect();
-    for start in touched {
-        let Some(one) = granted.get_mut(&start) else { continue };
-        one.users = one.users.saturating_sub(1);
-        if one.users > 0 {
-            continue;
-        }
-        let Some(one) = granted.remove(&start) else { continue };
-        if !is_granted(start..one.end(start)) {
-            // The program has unmapped its buffer before it deregistered it.
-            continue;
-        }
-        // SAFETY: this range is still mapped as it was granted, and the program deregisters it: as above.
-        // Memory that cannot be put back stays as it is, usable, until the program unmaps it.
-        let _ = unsafe { one.range.restore() };
-    }
+/// Whether children shall not inherit what is registered.
+static KEPT: AtomicBool = AtomicBool::new(false);
+
+/// Children that are made from now on do not inherit what is registered from now on.
+pub fn keep_from_children() {
+    KEPT.store(true, Ordering::Relaxed);
+}
+
+/// Whether that was asked for.
+pub fn is_kept_from_children() -> bool {
+    KEPT.load(Ordering::Relaxed)
 }
 
 /// Whether all of a range is mapped privately for reading and writing, or granted already.
@@ -128,8 +175,8 @@ fn is_private(range: &Range<usize>) -> bool {
 }
 
 /// Whether all of a range is mapped as the kernel grants it.
-fn is_granted(range: Range<usize>) -> bool {
-    covered(&range, |_, path| path == GRANTS)
+fn is_granted(range: &Range<usize>) -> bool {
+    covered(range, |_, path| path == GRANTS)
 }
 
 /// How the kernel calls memory that it grants.

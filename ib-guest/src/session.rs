@@ -12,7 +12,7 @@ use ib_protocol::{
     ReplyHeader, Request, VERSION, async_offset, available, reply_offset, request_offset, status,
 };
 use libxc_safe::{Domid, Errno, EventChannels, GrantAllocator, GrantedPages, Port, UnmapNotify};
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use xenstore::client::{Client, Nodes as _};
@@ -86,6 +86,8 @@ pub struct Session {
     asynchronous: Mutex<(GrantedPages, u32)>,
     events: EventChannels,
     port: Port,
+    /// Whether the program was told that the device has failed.
+    told_of_end: AtomicBool,
 }
 
 /// The body of a reply.
@@ -142,6 +144,7 @@ impl Session {
             asynchronous: Mutex::new((asynchronous, 0)),
             events,
             port,
+            told_of_end: AtomicBool::new(false),
         };
         let node = format!("{DEVICES}/{devid}/{CONTEXTS_NODE}/{reference}");
         store.write(&node, reference.to_string())?;
@@ -253,33 +256,57 @@ impl Session {
         }
     }
 
-    /// The next asynchronous event, which is waited for.
+    /// The next asynchronous event, which is waited for. The last one says that the device has failed, once
+    /// the backend has ended.
     ///
     /// # Errors
-    /// As [`Bell::wait`]; [`Error::Gone`] once the backend has ended and nothing is left.
+    /// As [`Bell::wait`]; [`Error::Gone`] after the last one.
     pub fn next_event(&self) -> Result<AsyncEvent> {
         loop {
             self.bell.take()?;
-            let (page, consumed) = &mut *lock(&self.asynchronous);
-            let producer = page.load_u32(ASYNC_PRODUCER)?;
-            let waiting = available(producer, *consumed, ASYNC_SLOTS)?;
-            if waiting > 0 {
-                let mut slot = [0; AsyncEvent::SIZE];
-                page.read(async_offset(*consumed), &mut slot)?;
-                *consumed = consumed.wrapping_add(1);
-                page.store_u32(ASYNC_CONSUMER, *consumed)?;
-                if waiting > 1 {
-                    self.bell.keep();
+            if let Some(event) = self.look_at_events()? {
+                match event.event_type {
+                    DEVICE_FATAL => return self.last_event(),
+                    _ => return Ok(event),
                 }
-                return Ok(AsyncEvent::decode(&slot));
             }
             if !self.is_alive() {
-                return Err(Error::Gone);
+                return self.last_event();
             }
             self.bell.wait()?;
         }
     }
 }
+
+impl Session {
+    /// The next asynchronous event that has come, if one has.
+    fn look_at_events(&self) -> Result<Option<AsyncEvent>> {
+        let (page, consumed) = &mut *lock(&self.asynchronous);
+        let producer = page.load_u32(ASYNC_PRODUCER)?;
+        let waiting = available(producer, *consumed, ASYNC_SLOTS)?;
+        if waiting == 0 {
+            return Ok(None);
+        }
+        let mut slot = [0; AsyncEvent::SIZE];
+        page.read(async_offset(*consumed), &mut slot)?;
+        *consumed = consumed.wrapping_add(1);
+        page.store_u32(ASYNC_CONSUMER, *consumed)?;
+        if waiting > 1 {
+            self.bell.keep();
+        }
+        Ok(Some(AsyncEvent::decode(&slot)))
+    }
+
+    fn last_event(&self) -> Result<AsyncEvent> {
+        match self.told_of_end.swap(true, Ordering::Relaxed) {
+            true => Err(Error::Gone),
+            false => Ok(AsyncEvent { event_type: DEVICE_FATAL, ..AsyncEvent::default() }),
+        }
+    }
+}
+
+/// `enum ibv_event_type`: the device has failed.
+const DEVICE_FATAL: u32 = 8;
 
 fn alive(control: &GrantedPages) -> bool {
     control.load_u8(BACKEND_ALIVE) == Ok(1) && control.load_u32(STATUS) == Ok(status::ACCEPTED)

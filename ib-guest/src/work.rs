@@ -84,6 +84,12 @@ impl Rings {
         Ok((Self { pages, send, recv, size }, reply.handle, reply.body()))
     }
 
+    /// Bytes of inline data that a send can have.
+    #[must_use]
+    pub const fn inline_max(&self) -> u32 {
+        self.size.inline_bytes
+    }
+
     /// Fills a slot of the send ring.
     ///
     /// # Errors

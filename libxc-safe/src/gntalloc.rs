@@ -118,7 +118,7 @@ impl GrantAllocator {
     }
 
     /// Allocates `count` pages and grants them to `domid`, for writing too if `writable`. Here
-    /// they can always be written.
+    /// they can always be written. No child of this process has them.
     ///
     /// # Errors
     /// [`Error::Device`]; ENOSPC beyond the kernel's limit for all of them (1024 pages unless the
@@ -147,6 +147,8 @@ impl GrantAllocator {
         let references = ids.map(|id| GrantRef(u32::get(id))).collect();
         let mapping = Mapping::map(&*self.fd, index, count * PAGE_BYTES, Protection::ReadWrite)
             .map_err(|errno| device(operation, Some(domid), errno))?;
+        // A child that lives on would keep what tells the other domain of this process' end.
+        mapping.inherited(false).map_err(|errno| device(operation, Some(domid), errno))?;
         Ok(GrantedPages { mapping, held, references })
     }
 }

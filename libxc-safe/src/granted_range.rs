@@ -78,6 +78,8 @@ impl GrantAllocator {
         }
         let (mapping, held, references) = self.allocate(domid, pages, true)?.into_parts();
         let len = mapping.len();
+        // A child has what it had.
+        mapping.inherited(true).map_err(|errno| failed(operation, Some(domid), errno))?;
         // From here on the mapping belongs to `replace`.
         let fresh = mapping.into_raw();
         // SAFETY: `fresh` is a mapping of `len` bytes that nobody else knows. The range is mapped and of

@@ -9,7 +9,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use crate::error::{Error, Result};
 
@@ -62,6 +62,16 @@ impl Mapping {
         }?;
         let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
         Ok(Self { start, len, protection })
+    }
+
+    /// Whether children that this process forks have it, too.
+    pub(crate) fn inherited(&self, by_children: bool) -> Result<(), Errno> {
+        let advice = match by_children {
+            true => Advice::LinuxDoFork,
+            false => Advice::LinuxDontFork,
+        };
+        // SAFETY: the mapping belongs to this value; the advice changes what a child has, nothing here.
+        unsafe { rustix::mm::madvise(self.start.as_ptr().cast(), self.len, advice) }
     }
 
     /// Where it is; whoever asks has to unmap it from now on.

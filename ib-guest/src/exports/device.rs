@@ -496,9 +496,7 @@ pub(super) fn gone_is_done(outcome: Result<()>) -> Result<()> {
     }
 }
 
-/// `enum ibv_event_type`: the device has failed.
-const DEVICE_FATAL: u32 = 8;
-/// Those about a CQ, and those about a QP.
+/// `enum ibv_event_type`: those about a CQ, and those about a QP.
 const CQ_EVENT: u32 = 0;
 const QP_EVENTS: [u32; 8] = [1, 2, 3, 4, 5, 6, 7, 16];
 
@@ -516,20 +514,32 @@ pub unsafe extern "C" fn ibv_get_async_event(
     let event = loop {
         let event = match context.session.next_event() {
             Ok(event) => event,
-            Err(Error::Gone) => {
-                break ibv_async_event { element: 0, event_type: DEVICE_FATAL };
-            }
             Err(error) => {
                 fail(&error);
                 return -1;
             }
         };
-        let found = |objects: &Mutex<BTreeMap<u32, usize>>| {
-            lock(objects).get(&event.handle).map(|address| *address as u64)
-        };
         let element = match event.event_type {
-            CQ_EVENT => found(&context.cqs),
-            kind if QP_EVENTS.contains(&kind) => found(&context.qps),
+            CQ_EVENT => {
+                let cqs = lock(&context.cqs);
+                cqs.get(&event.handle).map(|address| {
+                    // SAFETY: it stands in the table until it is destroyed, under the same lock.
+                    unsafe { queue::cq(std::ptr::with_exposed_provenance_mut(*address)) }
+                        .told
+                        .tell();
+                    *address as u64
+                })
+            }
+            kind if QP_EVENTS.contains(&kind) => {
+                let qps = lock(&context.qps);
+                qps.get(&event.handle).map(|address| {
+                    // SAFETY: as above.
+                    unsafe { pair::qp(std::ptr::with_exposed_provenance_mut(*address)) }
+                        .told
+                        .tell();
+                    *address as u64
+                })
+            }
             _ => Some(event.port.into()),
         };
         // What it is about may have been destroyed meanwhile.
@@ -542,20 +552,37 @@ pub unsafe extern "C" fn ibv_get_async_event(
     0
 }
 
-/// An event was read. What it was about may be destroyed at any time here, so there is nothing to note.
+/// An asynchronous event was dealt with; until then what it is about cannot be destroyed.
+///
+/// # Safety
+/// The contract of [`super`].
 #[unsafe(no_mangle)]
-pub extern "C" fn ibv_ack_async_event(_: *mut ibv_async_event) {}
+pub unsafe extern "C" fn ibv_ack_async_event(event: *mut ibv_async_event) {
+    // SAFETY: by the contract it is one that `ibv_get_async_event` gave.
+    let ibv_async_event { element, event_type } = unsafe { event.read() };
+    let address = element as usize;
+    if event_type == CQ_EVENT {
+        // SAFETY: it is about a CQ, which is not destroyed before this.
+        unsafe { queue::cq(std::ptr::with_exposed_provenance_mut(address)) }.told.acknowledge(1);
+    } else if QP_EVENTS.contains(&event_type) {
+        // SAFETY: it is about a QP, which is not destroyed before this.
+        unsafe { pair::qp(std::ptr::with_exposed_provenance_mut(address)) }.told.acknowledge(1);
+    }
+}
 
-/// Memory of a program that forks stays the parent's: it is shared, not copied on write.
+/// From now on a child does not inherit memory that is registered, as without the kernel's own support for
+/// forks: it must not touch it. Rings and the like no child inherits.
 #[unsafe(no_mangle)]
 pub extern "C" fn ibv_fork_init() -> c_int {
+    crate::pin::keep_from_children();
     0
 }
 
-/// See [`ibv_fork_init`]: 2 says that it is not needed.
+/// `enum ibv_fork_status`: 1 once [`ibv_fork_init`] was called. Before that a program that forks shares
+/// registered memory with its child.
 #[unsafe(no_mangle)]
 pub extern "C" fn ibv_is_fork_initialized() -> c_int {
-    2
+    c_int::from(crate::pin::is_kept_from_children())
 }
 
 /// What this device does not have.

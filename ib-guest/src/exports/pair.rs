@@ -9,6 +9,7 @@ use crate::abi::{
 };
 use crate::error::{Error, Result};
 use crate::session::{Session, lock};
+use crate::told::Told;
 use crate::work::{Payload, Rings};
 use ib_protocol::{CreateQp, QpAttributes, Request, SendWork, Sge, opcode};
 use std::ffi::{c_int, c_void};
@@ -24,6 +25,8 @@ pub struct Qp {
     /// `enum ibv_qp_state`, as it was changed to last.
     state: AtomicU32,
     rings: Mutex<Rings>,
+    /// Asynchronous events about it.
+    pub told: Told,
     cap: ibv_qp_cap,
     sq_sig_all: c_int,
 }
@@ -40,7 +43,7 @@ const INLINE: u32 = 8;
 ///
 /// # Safety
 /// The contract of [`super`]; it is not destroyed while the result lives.
-unsafe fn qp<'a>(qp: *mut ibv_qp) -> &'a Qp {
+pub unsafe fn qp<'a>(qp: *mut ibv_qp) -> &'a Qp {
     // SAFETY: as the caller vouches, it is one that `ibv_create_qp` made, and `Qp` begins with it.
     unsafe { &*qp.cast::<Qp>() }
 }
@@ -93,6 +96,7 @@ fn make(
         handle: own,
         state: AtomicU32::new(RESET),
         rings: Mutex::new(rings),
+        told: Told::default(),
         cap,
         sq_sig_all: wanted.sq_sig_all,
     }))
@@ -130,6 +134,7 @@ pub unsafe extern "C" fn ibv_destroy_qp(qp: *mut ibv_qp) -> c_int {
     if done.is_ok() {
         // SAFETY: by the contract its context is still there.
         lock(unsafe { &context(object.abi.context).qps }).remove(&object.handle);
+        object.told.settle();
         // SAFETY: by the contract it is one of ours, and nobody uses it any more.
         drop(unsafe { Box::from_raw(qp.cast::<Qp>()) });
     }
@@ -327,6 +332,10 @@ unsafe fn send(rings: &mut Rings, wr: &ibv_send_wr, sges: &mut Vec<Sge>) -> Resu
     unsafe { entries(wr.sg_list, wr.num_sge, sges) }?;
     if wr.send_flags & INLINE == 0 {
         return rings.send(&work, Payload::Scattered(sges));
+    }
+    // What is too long is refused before it is looked at: it need not be readable.
+    if sges.iter().map(|sge| u64::from(sge.length)).sum::<u64>() > u64::from(rings.inline_max()) {
+        return Err(Error::Invalid("more inline data than max_inline_data"));
     }
     let piece = |sge: &Sge| match sge.length {
         // Without a byte there need not be an address.

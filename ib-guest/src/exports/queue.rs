@@ -7,6 +7,7 @@ use crate::bell::Bell;
 use crate::completions::Completions;
 use crate::error::{Error, Result};
 use crate::session::{Session, lock};
+use crate::told::Told;
 use ib_protocol::Request;
 use std::ffi::{c_int, c_void};
 use std::sync::{Arc, Mutex};
@@ -18,8 +19,8 @@ pub struct Channel {
     session: Arc<Session>,
     handle: u32,
     bell: Bell,
-    /// Its CQs: the rings, and where the program has the objects.
-    cqs: Mutex<Vec<(Arc<Mutex<Completions>>, usize)>>,
+    /// Its CQs, and where the program has the objects.
+    cqs: Mutex<Vec<(Arc<Shared>, usize)>>,
 }
 
 /// A completion queue.
@@ -29,7 +30,17 @@ pub struct Cq {
     session: Arc<Session>,
     /// Its handle at the backend.
     pub handle: u32,
-    ring: Arc<Mutex<Completions>>,
+    /// Asynchronous events about it.
+    pub told: Told,
+    shared: Arc<Shared>,
+}
+
+/// What a CQ shares with its channel.
+#[derive(Debug)]
+struct Shared {
+    ring: Mutex<Completions>,
+    /// Completion events.
+    told: Told,
 }
 
 /// The CQ behind a pointer of the program's.
@@ -112,14 +123,15 @@ pub unsafe extern "C" fn ibv_create_cq(
             comp_events_completed: 0,
             async_events_completed: 0,
         };
-        Ok::<_, Error>(Box::new(Cq { abi, session, handle, ring: Arc::new(Mutex::new(ring)) }))
+        let shared = Arc::new(Shared { ring: Mutex::new(ring), told: Told::default() });
+        Ok::<_, Error>(Box::new(Cq { abi, session, handle, told: Told::default(), shared }))
     };
-    let made = make().map(|made| (made.handle, Arc::clone(&made.ring), Box::into_raw(made)));
+    let made = make().map(|made| (made.handle, Arc::clone(&made.shared), Box::into_raw(made)));
     match made {
-        Ok((handle, ring, made)) => {
+        Ok((handle, shared, made)) => {
             lock(&owner.cqs).insert(handle, made.expose_provenance());
             if let Some(told) = told {
-                lock(&told.cqs).push((ring, made.expose_provenance()));
+                lock(&told.cqs).push((shared, made.expose_provenance()));
             }
             made.cast()
         }
@@ -146,8 +158,11 @@ pub unsafe extern "C" fn ibv_destroy_cq(cq: *mut ibv_cq) -> c_int {
             unsafe { (context(object.abi.context), object.abi.channel.cast::<Channel>().as_ref()) };
         lock(&owner.cqs).remove(&object.handle);
         if let Some(told) = told {
-            lock(&told.cqs).retain(|(ring, _)| !Arc::ptr_eq(ring, &object.ring));
+            lock(&told.cqs).retain(|(shared, _)| !Arc::ptr_eq(shared, &object.shared));
         }
+        // Nothing tells of it any more.
+        object.shared.told.settle();
+        object.told.settle();
         // SAFETY: by the contract it is one of ours, and nobody uses it any more.
         drop(unsafe { Box::from_raw(cq.cast::<Cq>()) });
     }
@@ -162,7 +177,7 @@ pub unsafe extern "C" fn poll_cq(cq: *mut ibv_cq, entries: c_int, to: *mut ibv_w
     // SAFETY: by the contract.
     let cq = unsafe { self::cq(cq) };
     let most = u32::try_from(entries).unwrap_or(0);
-    let polled = lock(&cq.ring).poll(most, |index, completion| {
+    let polled = lock(&cq.shared.ring).poll(most, |index, completion| {
         let wc = ibv_wc {
             wr_id: completion.wr_id,
             status: completion.status,
@@ -181,7 +196,11 @@ pub unsafe extern "C" fn poll_cq(cq: *mut ibv_cq, entries: c_int, to: *mut ibv_w
         // SAFETY: by the contract there are `entries` of them to be written, and index is below that.
         unsafe { to.add(index as usize).write(wc) };
     });
-    match polled {
+    let rung = polled.and_then(|(count, was_full)| match was_full {
+        true => cq.session.ring().map(|()| count),
+        false => Ok(count),
+    });
+    match rung {
         Ok(count) => count.cast_signed(),
         Err(error) => {
             fail(&error);
@@ -197,7 +216,7 @@ pub unsafe extern "C" fn poll_cq(cq: *mut ibv_cq, entries: c_int, to: *mut ibv_w
 pub unsafe extern "C" fn req_notify_cq(cq: *mut ibv_cq, solicited_only: c_int) -> c_int {
     // SAFETY: by the contract.
     let cq = unsafe { self::cq(cq) };
-    code(lock(&cq.ring).arm(solicited_only != 0))
+    code(lock(&cq.shared.ring).arm(solicited_only != 0))
 }
 
 impl Channel {
@@ -207,13 +226,14 @@ impl Channel {
             self.bell.take()?;
             let cqs = lock(&self.cqs);
             let mut found = None;
-            for (ring, address) in cqs.iter() {
-                let mut ring = lock(ring);
+            for (shared, address) in cqs.iter() {
+                let mut ring = lock(&shared.ring);
                 if found.is_some() {
                     if ring.has_event()? {
                         self.bell.keep();
                     }
                 } else if ring.take_event()? {
+                    shared.told.tell();
                     found = Some(*address);
                 }
             }
@@ -258,9 +278,15 @@ pub unsafe extern "C" fn ibv_get_cq_event(
     }
 }
 
-/// Events were dealt with. A CQ may be destroyed at any time here, so there is nothing to note.
+/// Completion events were dealt with; until all are, a CQ cannot be destroyed.
+///
+/// # Safety
+/// The contract of [`super`].
 #[unsafe(no_mangle)]
-pub extern "C" fn ibv_ack_cq_events(_: *mut ibv_cq, _: u32) {}
+pub unsafe extern "C" fn ibv_ack_cq_events(cq: *mut ibv_cq, events: u32) {
+    // SAFETY: by the contract; one with unacknowledged events is not destroyed yet.
+    unsafe { self::cq(cq) }.shared.told.acknowledge(events);
+}
 
 /// CQs keep their size.
 #[unsafe(no_mangle)]

@@ -20,7 +20,7 @@ pub const CASES: &[Case] = &[
     case("rdma/quiet", quiet),
 ];
 
-const fn case(name: &'static str, run: fn() -> Verdict) -> Case {
+pub(super) const fn case(name: &'static str, run: fn() -> Verdict) -> Case {
     Case { rdma: true, limit_seconds: 400, ..Case::new(name, Group::Device, run) }
 }
 
@@ -28,10 +28,11 @@ const fn case(name: &'static str, run: fn() -> Verdict) -> Case {
 const NETWORK: &str = "10.9.0.1";
 
 /// An InfiniBand device in software on an interface that leads nowhere; both go with this value.
-struct Rxe;
+pub(super) struct Rxe;
 
 impl Rxe {
-    fn new() -> Result<Rxe, Stop> {
+    /// Makes both.
+    pub(super) fn new() -> Result<Rxe, Stop> {
         // Without the first one a device cannot be made, and nothing loads it.
         for module in ["crc32_generic", "ib_uverbs", "rdma_rxe"] {
             argv(&["/bin/modprobe", module])?.success()?;
@@ -54,7 +55,7 @@ impl Drop for Rxe {
 }
 
 /// Runs a line in dom0's shell.
-fn shell(line: &str) -> Result<String, Stop> {
+pub(super) fn shell(line: &str) -> Result<String, Stop> {
     Ok(argv(&["/bin/sh", "-c", line])?.success()?.out)
 }
 
@@ -80,10 +81,11 @@ fn native() -> Verdict {
 }
 
 /// The daemon in dom0, which ends with this value.
-struct Daemon(Child);
+pub(super) struct Daemon(Child);
 
 impl Daemon {
-    fn start(arguments: &[&str]) -> Result<Daemon, Stop> {
+    /// Starts it, and waits until it serves.
+    pub(super) fn start(arguments: &[&str]) -> Result<Daemon, Stop> {
         let mut command = init::command("/bin/xlr-ibd");
         let mut child = command.args(arguments).stderr(Stdio::piped()).spawn()?;
         let Some(said) = child.stderr.take() else { fail!("no pipe from the daemon") };
@@ -103,6 +105,15 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    /// Kills it, and waits for its end.
+    pub(super) fn kill(mut self) -> Verdict {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         // One that has ended by itself is a zombie until it is waited for, and can be signalled.
@@ -114,12 +125,12 @@ impl Drop for Daemon {
 }
 
 /// The key that gives a guest the device.
-const DEVICE: &str = "rdma = [ \"backend-device=rxe0, pages=1024\" ]\n";
+pub(super) const DEVICE: &str = "rdma = [ \"backend-device=rxe0, pages=1024\" ]\n";
 /// The initramfs that has rdma-core's programs.
-const RAMDISK: &str = "ramdisk = \"/guest/initramfs-rdma.gz\"\nmemory = 128\n";
+pub(super) const RAMDISK: &str = "ramdisk = \"/guest/initramfs-rdma.gz\"\nmemory = 128\n";
 
 /// A guest with the device and an interface on the bridge.
-fn start(name: &str, address: &str) -> Result<Guest, Stop> {
+pub(super) fn start(name: &str, address: &str) -> Result<Guest, Stop> {
     let more = format!("{RAMDISK}{DEVICE}vif = [ \"bridge=xenbr0\" ]\n");
     let mut guest = Guest::create(name, &more)?;
     guest.sh(&format!("ip addr add {address}/24 dev eth0 && ip link set eth0 up"))?;
@@ -172,7 +183,8 @@ fn attach() -> Verdict {
     let table = run("/bin/xlr rdma list")?.success()?.out;
     ensure!(table.contains("rxe0") && table.contains("64"), "not in the table: {table}");
     guest.sh("ibv_devinfo -d xrdma0")?;
-    drop(daemon);
+    // Nobody waits for one that was killed.
+    daemon.kill()?;
     guest.destroy()
 }
 
@@ -180,7 +192,7 @@ fn attach() -> Verdict {
 fn serve(guest: &mut Guest, how: &str) -> Verdict {
     guest.sh(&format!(
         "rm -f /run/code; (ibv_rc_pingpong -g 1 {how} >/run/server 2>&1; echo $? >/run/code) & \
-         until grep -q ':4853 0*:0000 0A' /proc/net/tcp || [ -e /run/code ]; do sleep 0.1; done"
+         until grep -q ':4853 0*:0000 0A' /proc/net/tcp* || [ -e /run/code ]; do sleep 0.1; done"
     ))?;
     Ok(())
 }
