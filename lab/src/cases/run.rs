@@ -190,6 +190,10 @@ fn suite(count: usize) -> Verdict {
         ensure!((guest["retries"] == 1) == asked.contains("retries"), "{how}: {guest}");
         failures += usize::from(matches!(verdict, "fail" | "timeout"));
         errors += usize::from(verdict == "error");
+        let core = format!("/tmp/many/guest-{number}/core");
+        let there = std::fs::read(&core).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF"));
+        ensure!(there == how.contains("crash"), "guest-{number}, {how}: a core: {there}: {guest}");
+        ensure!((last["core"] == core.as_str()) == there, "its core: {guest}");
         if verdict != "error" {
             let log = std::fs::read_to_string(format!("/tmp/many/guest-{number}/console.log"))?;
             ensure!(!log.is_empty(), "guest-{number} has no log");

@@ -23,12 +23,13 @@ use crate::commands::signals::Signals;
 use crate::commands::sweep::sweep_quietly;
 use crate::commands::{domain, tell};
 use crate::config::source::Sources;
+use crate::core_dump::write_core;
 use crate::state::State;
 use crate::state::lock::Subject;
 use crate::state::record::Held;
 use domain_builder::apply::Created;
 use domain_builder::undo::DestroyError;
-use libxc_safe::{DomainInfo, Xen};
+use libxc_safe::{DomainInfo, ShutdownReason, Xen};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -182,6 +183,9 @@ fn run(guest: &Guest, manner: Manner<'_>, attempt: &mut Attempt) -> Result<Verdi
     };
     let watched = session.watch();
     attempt.took = session.begun.elapsed();
+    if let (Ok(()), Some(folder)) = (&watched, manner.folder) {
+        session.dump_core(&folder.join("core"), signals, attempt);
+    }
     let removed = take_away(&created, lease, &xen, &mut store, &state);
     let heard = watched.and_then(|()| session.last_words());
     attempt.exit_code = session.judge.exit_code();
@@ -295,6 +299,21 @@ impl Session<'_> {
         self.listen_on(QUIET, false)?;
         self.judge.hear(self.begun.elapsed(), Event::End(end));
         Ok(())
+    }
+
+    /// Writes the core of a domain that has crashed. That there is none is no reason for another verdict.
+    fn dump_core(&mut self, path: &Path, signals: &Signals, attempt: &mut Attempt) {
+        let crashed = matches!(
+            self.judge.end(),
+            Some(End::ShutDown(ShutdownReason::Crash | ShutdownReason::Watchdog))
+        );
+        if !crashed {
+            return;
+        }
+        match write_core(self.xen, &self.info, path, &mut |_, _| !signals.seen()) {
+            Ok(_) => attempt.core = Some(path.to_owned()),
+            Err(error) => attempt.notes.push(format!("no core: {}", chain(&error))),
+        }
     }
 
     fn read_code(&mut self) -> Result<(), CommandError> {
