@@ -319,7 +319,7 @@ mod tests {
             (EntryType::XHeader, "pax"),
             (EntryType::Regular, "d"),
         ] {
-            add(&mut builder, kind, name, b"20 path=../../outside\n");
+            add(&mut builder, kind, name, b"19 path=../outside\n");
         }
         let whole = builder.into_inner().unwrap();
         let mut seed = 7_u64;
@@ -354,7 +354,7 @@ mod tests {
 
         /// Whatever stands in a stream, nothing is written outside of the folder.
         #[test]
-        fn names_stay_inside(name in prop::collection::vec(prop::sample::select(b"a./\0".to_vec()), 0..40)) {
+        fn names_stay_inside(name in prop::collection::vec(prop::sample::select(b"a../".to_vec()), 0..40)) {
             let folder = Path::new("/out");
             if let Some(path) = inside(&name, folder) {
                 prop_assert!(path.starts_with(folder));
