@@ -98,7 +98,7 @@ impl Stages {
             let mut command = cargo();
             // The lab's profile: what is built here serves the programs in dom0, too.
             command.args(["test", "--no-fail-fast", "--profile", "small", "--workspace"]);
-            let checks = "xen-sys/header-check,ib-backend/header-check,xl-rs/libxlu-check";
+            let checks = "xen-sys/header-check,ib-backend/header-check,ib-guest/header-check,xl-rs/libxlu-check";
             command.args(["--features", checks]);
             command.envs(places.iter().map(|(key, value)| (key, value)));
             command.current_dir(&paths.workspace).stdin(Stdio::null());
