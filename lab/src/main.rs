@@ -6,6 +6,7 @@
 
 mod apt;
 mod artefact;
+mod attack;
 mod bench;
 mod case;
 mod cases;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         Some("snapshot") => inside("look around", dom0::snapshot::main().map(|()| 0)),
         Some("case") if args.len() == 2 => inside("run", cases::main(&args[1]).map(|()| 0)),
         Some("bench-dom0") => inside("measure", bench::inside(&args[1..]).map(|()| 0)),
+        Some("attack") => inside("attack", attack::main(&args[1..])),
         Some("agent") => inside("serve", dom0::agent::main().map(|()| 0)),
         _ => cli::main(),
     };

@@ -8,6 +8,7 @@ use crate::artefact::Artefacts;
 use crate::cpio::Cpio;
 use crate::error::{Context as _, Error, Result};
 use crate::paths::Paths;
+use crate::qemu::OWN_PROGRAM;
 use crate::{command, elf, guest, modules, program, report, unpacked};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,6 +68,8 @@ fn for_guests(own: &Path, test: (String, PathBuf), packages: &Path) -> Result<Cp
     let installer = own.join(INSTALLER);
     let bytes = std::fs::read(&installer).on("read", &installer)?;
     cpio.file(&format!("bin/{INSTALLER}"), 0o755, &bytes);
+    // What speaks the protocol by itself, for guests that attack.
+    cpio.file("bin/lab", 0o755, &std::fs::read(OWN_PROGRAM).on("read", OWN_PROGRAM)?);
     Ok(cpio)
 }
 

@@ -20,7 +20,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("ib-guest", &["xen-sys", "libxc-safe", "xenstore", "ib-protocol"]),
     ("ib-backend", &["ib-protocol", "libxc-safe", "xenstore"]),
     ("xl-rs", &["xen-sys", "libxc-safe", "host-sys", "xenstore", "domain-builder"]),
-    ("lab", &["xen-sys", "libxc-safe", "xenstore", "domain-builder"]),
+    ("lab", &["xen-sys", "libxc-safe", "xenstore", "domain-builder", "ib-protocol"]),
 ];
 
 /// Crates that may hold `unsafe`; every other one forbids it in its root.

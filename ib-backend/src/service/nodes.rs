@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use xenstore::client::{Client, Error, Nodes};
-use xenstore::wire::Request;
 
 /// Where the backends are.
 pub const BACKENDS: &str = "/local/domain/0/backend/rdma";
@@ -143,12 +142,16 @@ pub fn look(store: &mut Client, key: Key) -> Result<Wanted, Error> {
     Ok(Wanted { creation, serves: is_online && !is_closing, closes, settings })
 }
 
-/// Sets the state, as long as it is one of `from`: the toolstack writes it, too.
+/// Sets the state, as long as it is one of `from`: the toolstack writes it, too, and nothing is written
+/// for a device that it has removed.
 fn set_state(store: &mut Client, key: Key, from: &[&str], to: &str) -> Result<(), Error> {
-    let path = format!("{}/state", backend(key));
+    let backend = backend(key);
+    let path = format!("{backend}/state");
+    let version = format!("{backend}/version");
     store.transaction(|transaction| {
         let now = transaction.read_text_optional(&path)?;
         if now.is_some_and(|now| from.contains(&now.as_str())) {
+            transaction.write(&version, ib_protocol::VERSION.to_string())?;
             transaction.write(&path, to.as_bytes())?;
         }
         Ok::<_, Error>(())
@@ -157,8 +160,6 @@ fn set_state(store: &mut Client, key: Key, from: &[&str], to: &str) -> Result<()
 
 /// Says that the device is served.
 pub fn serving(store: &mut Client, key: Key) -> Result<(), Error> {
-    let version = format!("{}/version", backend(key));
-    store.batch_all(&[Request::write(&version, ib_protocol::VERSION.to_string())?])?;
     set_state(store, key, &["1", "3", state::CONNECTED], state::INIT_WAIT)
 }
 

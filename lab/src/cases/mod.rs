@@ -27,6 +27,7 @@ mod options;
 mod pci;
 mod policy;
 mod rdma;
+mod rdma_hostile;
 mod run;
 mod store;
 mod store_killed;
@@ -72,6 +73,7 @@ pub fn all() -> Vec<Case> {
         json::CASES,
         bug_report::CASES,
         rdma::CASES,
+        rdma_hostile::CASES,
         store::CASES,
         host_check::CASES,
         pci::CASES,
