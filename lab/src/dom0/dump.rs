@@ -13,7 +13,8 @@ use std::path::Path;
 const DIRECTORIES: [&str; 4] = ["/run/xlr", "/var/lib/xlr", "/var/lib/xen", "/run/lock"];
 
 /// Files that the first use brings and nobody removes; xl leaves its own, too.
-const LASTING: [&str; 3] = ["/run/xlr/version", "/var/lib/xlr/version", "/run/lock/xl"];
+const LASTING: [&str; 4] =
+    ["/run/xlr/version", "/run/xlr/restarts.count", "/var/lib/xlr/version", "/run/lock/xl"];
 
 /// Locks, each a file of its own. One that nobody holds is no lock, and the next command removes it:
 /// a paused create leaves the one that holds until its process has ended.
