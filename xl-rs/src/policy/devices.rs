@@ -131,8 +131,7 @@ fn raw(rule: &Ruled<bool>, config: &DomainConfig) -> Vec<Refusal> {
 
 /// A script of one's own would run as root.
 fn own_script(disk: &DiskSpec, index: usize, line: usize) -> Option<Refusal> {
-    let own = disk.script != "block" && !disk.script.ends_with("/scripts/block");
-    own.then(|| Refusal {
+    disk.has_own_script().then(|| Refusal {
         key: "disk",
         index: Some(index),
         what: String::from("a script of one's own is not allowed where disks are limited"),

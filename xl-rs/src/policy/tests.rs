@@ -121,6 +121,9 @@ fn devices_that_are_allowed() {
     check(disks, "disk = ['srv/x,raw,xvda,rw']", "", &["cannot be held"]);
     check(disks, "disk = ['/dev/sda,raw,xvda,rw']", "", &["/dev/sda is not allowed"]);
     check(disks, "disk = ['/srv/x,raw,xvda,rw,script=/tmp/x']", "", &["script of one's own"]);
+    let own = "disk = ['/srv/x,raw,xvda,rw,script=/tmp/scripts/block']";
+    check(disks, own, "", &["script of one's own"]);
+    check(disks, "disk = ['/srv/x,raw,xvda,rw,script=block']", "", &[]);
     let nets = "[devices]\nvif = ['xenbr*']";
     check(nets, "vif = ['', 'bridge=xenbr1']", "", &[]);
     check(
