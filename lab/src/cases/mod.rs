@@ -29,12 +29,14 @@ mod policy;
 mod rdma;
 mod rdma_hostile;
 mod run;
+mod site_policy;
 mod store;
 mod store_killed;
 mod store_large;
 mod store_lives;
 mod store_sockets;
 mod supervise;
+mod template;
 mod undo;
 mod verbs;
 mod vif;
@@ -71,6 +73,8 @@ pub fn all() -> Vec<Case> {
         console::CASES,
         channel::CASES,
         json::CASES,
+        template::CASES,
+        site_policy::CASES,
         bug_report::CASES,
         rdma::CASES,
         rdma_hostile::CASES,

@@ -1,0 +1,136 @@
+//! A site's policy on real Xen: what is forced is what the domain has, what is refused is not made, and
+//! both places are told.
+
+use crate::case::{Case, Group};
+use crate::dom0::host::{Said, Stop, Verdict, argv, config, domid, run};
+use crate::{ensure, fail};
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt as _;
+
+/// The cases of this topic.
+pub const CASES: &[Case] = &[Case::new("site-policy/applied", Group::Toolstack, applied)];
+
+const PATH: &str = "/etc/xlr/policy.toml";
+const KERNEL: &str = "/guest/xtf/idle";
+
+/// The policy in its place, until this goes.
+struct InForce;
+
+impl InForce {
+    fn put(text: &str) -> Result<InForce, Stop> {
+        std::fs::create_dir_all("/etc/xlr")?;
+        std::fs::write(PATH, text)?;
+        std::fs::set_permissions(PATH, std::fs::Permissions::from_mode(0o644))?;
+        Ok(InForce)
+    }
+}
+
+impl Drop for InForce {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(PATH);
+    }
+}
+
+fn guest(more: &str) -> Result<String, Stop> {
+    let text = format!(
+        "name = \"ruled\"\ntype = \"pv\"\nkernel = \"{KERNEL}\"\nmemory = 8\nvcpus = 1\n{more}"
+    );
+    config("ruled", &text)
+}
+
+/// A create that has to be refused, with these words, and both places.
+fn refused(more: &str, words: &[&str]) -> Verdict {
+    let path = guest(more)?;
+    let said = argv(&["/bin/xlr", "create", "-p", &path])?.failure()?;
+    ensure!(said.code == 3, "{more}: exit code {}: {}", said.code, said.err);
+    for words in words {
+        ensure!(said.err.contains(words), "{more}: {words:?} is missing in: {}", said.err);
+    }
+    ensure!(domid("ruled")?.is_none(), "{more}: it is there");
+    Ok(())
+}
+
+fn sha256(path: &str) -> Result<String, Stop> {
+    let said = argv(&["/bin/sha256sum", path])?.success()?;
+    Ok(said.out.split_whitespace().next().unwrap_or_default().to_owned())
+}
+
+fn applied() -> Verdict {
+    // The way to the kernel is root's alone, as on a disk; in the lab's ramdisk it is everybody's.
+    for folder in ["/", "/guest", "/guest/xtf"] {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
+    }
+    let hash = sha256(KERNEL)?;
+    let policy = format!(
+        "[memory]\nmax = \"16M\"\n\n[vcpus]\nmax = 2\n\n[kernel]\nsha256 = [\"{hash}\"]\n\n\
+         [pinning]\ncpus = \"0\"\n\n[force]\non_crash = \"preserve\"\n\n[devices]\ndisk = []\nraw = false\n\n\
+         [user.1000.memory]\nmax = 4\n\n[user.1001]\nexempt = true\n"
+    );
+    let in_force = InForce::put(&policy)?;
+    let path = guest("maxmem = 64\non_crash = \"destroy\"\n")?;
+    let said = argv(&["/bin/xlr", "create", "-p", &path])?.success()?;
+    told(&said, "maxmem is \"16M\"", "/tmp/ruled.cfg:6", "policy.toml:2 (memory.max)")?;
+    told(&said, "on_crash is \"preserve\"", "/tmp/ruled.cfg:7", "policy.toml:14 (force.on_crash)")?;
+    told(
+        &said,
+        "cpus is \"0\"",
+        "/tmp/ruled.cfg does not set it",
+        "policy.toml:11 (pinning.cpus)",
+    )?;
+    let has = argv(&["/xen/bin/xl", "list", "-l", "ruled"])?.success()?;
+    let has: Value = serde_json::from_str(&has.out)?;
+    let (build, crash) = (&has[0]["config"]["b_info"], &has[0]["config"]["on_crash"]);
+    ensure!(crash == "preserve" && build["max_memkb"] == 16 << 10, "the domain has {has:#}");
+    ensure!(build["vcpu_hard_affinity"][0] == serde_json::json!([0]), "it is pinned: {build:#}");
+
+    // A new configuration for its next start is held to it, too, and keeps what is forced.
+    let said = argv(&["/bin/xlr", "config-update", "ruled", &path])?.success()?;
+    told(&said, "on_crash is \"preserve\"", "/tmp/ruled.cfg:7", "policy.toml:14")?;
+    let more = guest("vcpus = 3\n")?;
+    argv(&["/bin/xlr", "config-update", "ruled", &more])?.failure()?;
+    run("/bin/xlr destroy ruled")?.success()?;
+
+    refused("memory = 32\n", &["memory, 32M, is more than 16M", "ruled.cfg:6", "policy.toml:2"])?;
+    refused("vcpus = 3\n", &["3 vcpus are more than 2", "ruled.cfg:6", "policy.toml:5"])?;
+    refused("irqs = [4]\n", &["irqs is not allowed", "policy.toml:18"])?;
+    refused(
+        "disk = [\"/dev/ram0,raw,xvda,rw\"]\n",
+        &["/dev/ram0 is not allowed", "policy.toml:17"],
+    )?;
+    refused("kernel = \"/guest/xtf/hello\"\n", &["not among the files", "policy.toml:8"])?;
+    others(&hash)?;
+    drop(in_force);
+    Ok(())
+}
+
+/// Users, and files that can be exchanged.
+fn others(hash: &str) -> Verdict {
+    let path = guest("memory = 8\n")?;
+    let as_user = |uid: &str, line: &[&str]| -> Result<Said, Stop> {
+        let uid = format!("SUDO_UID={uid}");
+        argv(&[&["/bin/env", uid.as_str(), "/bin/xlr"], line].concat())
+    };
+    let said = as_user("1000", &["create", "-p", &path])?.failure()?;
+    ensure!(said.err.contains("for 1000") && said.err.contains("more than 4M"), "{}", said.err);
+    let wide = guest("memory = 32\n")?;
+    as_user("1001", &["create", "-p", &wide])?.success()?;
+    run("/bin/xlr destroy ruled")?.success()?;
+
+    // /tmp is everybody's: the kernel could be another one by the time it is loaded.
+    std::fs::copy(KERNEL, "/tmp/copy")?;
+    ensure!(sha256("/tmp/copy")? == hash, "the copy has another hash");
+    refused("kernel = \"/tmp/copy\"\n", &["can be exchanged", "/tmp can be changed by others"])?;
+    std::fs::remove_file("/tmp/copy")?;
+
+    Ok(())
+}
+
+/// What was overridden is told with the place of both.
+fn told(said: &Said, what: &str, here: &str, there: &str) -> Verdict {
+    for words in [what, here, there] {
+        if !said.err.contains(words) {
+            fail!("{words:?} is missing in: {}", said.err);
+        }
+    }
+    Ok(())
+}
