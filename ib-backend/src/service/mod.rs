@@ -61,6 +61,8 @@ struct Device {
     running: BTreeMap<u64, Running>,
     /// It takes no more processes, and is forgotten when the last one has ended.
     closing: bool,
+    /// Why it is served no more: not before its nodes are made anew.
+    failed: Option<String>,
     /// Its state has been set to Connected.
     connected: bool,
 }
@@ -136,19 +138,12 @@ impl Service {
         self.library.devices()
     }
 
-    /// Serves until a signal comes, and then lets go of everything.
+    /// Serves until a signal comes or something fails, and then lets go of everything.
     ///
     /// # Errors
     /// xenstored is lost for good, or this host fails.
     pub fn run(&mut self) -> Result<()> {
-        loop {
-            self.take_news()?;
-            self.reap()?;
-            self.socket.serve(|| stats::report(&self.devices));
-            if self.wait()? {
-                break;
-            }
-        }
+        let outcome = self.serve();
         for device in self.devices.values_mut() {
             device.end();
         }
@@ -157,7 +152,18 @@ impl Service {
                 let _ = running.thread.join();
             }
         }
-        Ok(())
+        outcome
+    }
+
+    fn serve(&mut self) -> Result<()> {
+        loop {
+            self.take_news()?;
+            self.reap()?;
+            self.socket.serve(|| stats::report(&self.devices));
+            if self.wait()? {
+                return Ok(());
+            }
+        }
     }
 
     /// Waits for something; tells whether it is a signal.
@@ -224,6 +230,7 @@ impl Service {
             Err(error) => {
                 tracing::error!("{key}: {}; it is served no more", error.chain());
                 if let Some(device) = self.devices.get_mut(&key) {
+                    device.failed = Some(error.chain());
                     device.end();
                 }
                 Ok(())
@@ -317,6 +324,7 @@ impl Service {
             usage: Usage::new(limits),
             running: BTreeMap::new(),
             closing: false,
+            failed: None,
             connected: false,
         })
     }
@@ -402,7 +410,11 @@ impl Service {
                 let taken = self.take_mail(key);
                 self.contain(key, taken)?;
             } else if device.running.is_empty() {
-                let settled = self.forget(key).and_then(|()| self.look_at(key));
+                let failed = device.failed.clone();
+                let settled = self.forget(key).and_then(|()| match failed {
+                    Some(why) => Ok(nodes::refuse(&mut self.store, key, &why)?),
+                    None => self.look_at(key),
+                });
                 self.contain(key, settled)?;
             }
         }
