@@ -27,6 +27,7 @@ pub const CASES: &[Case] = &[
         limit_seconds: 600,
         ..Case::new("supervise/killed-any-time", Group::Toolstack, || killed_any_time(30))
     },
+    Case::new("supervise/init-script", Group::Toolstack, init_script),
     Case::new("supervise/wait", Group::Toolstack, wait),
 ];
 
@@ -355,4 +356,34 @@ fn wait() -> Verdict {
     let code = waiter.0.wait()?.code();
     ensure!(code == Some(0), "a wait for its end: {code:?}");
     dump::unchanged(&before, "waiting")
+}
+
+/// The plain init script: it starts, finds and ends the daemons.
+fn init_script() -> Verdict {
+    let before = dump::take()?;
+    let script = "/bin/sh /configs/init.d/xlr";
+    std::fs::create_dir_all("/etc/default")?;
+    std::fs::write("/etc/default/xlr", "XLR=/bin/xlr\n")?;
+    let status = |code: i32| -> Verdict {
+        let said = run(&format!("{script} status"))?;
+        ensure!(said.code == code, "status ended with {}: {}", said.code, said.out);
+        Ok(())
+    };
+    status(3)?;
+    for _ in 0..2 {
+        run(&format!("{script} start"))?.success()?;
+        status(0)?;
+    }
+    let (id, _) = create("off", "")?;
+    ask(id, "poweroff")?;
+    gone("off")?;
+    run(&format!("{script} restart"))?.success()?;
+    run("/bin/xlr supervise")?.failure()?;
+    run(&format!("{script} stop"))?.success()?;
+    status(3)?;
+    // One that does not start is an error, and is waited for no longer than it lives.
+    std::fs::write("/etc/default/xlr", "XLR=/bin/xlr\nDAEMONS=nothing\n")?;
+    run(&format!("{script} start"))?.failure()?;
+    std::fs::remove_file("/etc/default/xlr")?;
+    dump::unchanged(&before, "daemons by the init script")
 }
