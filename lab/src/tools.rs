@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Programs from `/usr/lib/xen-V/bin`; those a release does not have are left out.
-const PROGRAMS: [&str; 16] = [
+const PROGRAMS: [&str; 17] = [
     "xl",
     "xenstored",
     "oxenstored",
@@ -19,6 +19,7 @@ const PROGRAMS: [&str; 16] = [
     "libxl-save-helper",
     "test-xenstore",
     "xenctx",
+    "xentop",
     "xenperf",
     "xen-diag",
     "xen-cpuid",

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{LocalModes, OutputModes, tcgetattr};
+use rustix::termios::{LocalModes, OutputModes, Winsize, tcgetattr, tcsetwinsize};
 use std::io::{BufRead as _, BufReader, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
@@ -475,6 +475,9 @@ impl Terminal {
         let mut command = init::command(program);
         let clone = || slave.try_clone();
         command.args(args).stdin(clone()?).stdout(clone()?).stderr(clone()?);
+        // A size as people have it.
+        let size = Winsize { ws_row: 24, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&slave, size).map_err(std::io::Error::from)?;
         let before = settings(&slave)?;
         let child = Kill(command.spawn()?);
         Ok(Terminal { master, slave, child, before, seen: Vec::new(), read: 0 })
@@ -538,7 +541,7 @@ impl Terminal {
     }
 
     /// Fails unless the settings are those from before the program.
-    fn is_restored(&self) -> Verdict {
+    pub(super) fn is_restored(&self) -> Verdict {
         let now = settings(&self.slave)?;
         ensure!(now == self.before, "the terminal was {}, is {now}", self.before);
         Ok(())

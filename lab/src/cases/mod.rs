@@ -14,6 +14,7 @@ mod disk;
 mod disk_bad;
 mod dump_core;
 mod ends;
+mod events;
 mod harness;
 mod host_check;
 mod interrupt;
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Case> {
         bad_input::CASES,
         dump_core::CASES,
         ends::CASES,
+        events::CASES,
         run::CASES,
         supervise::CASES,
         beside_xl::CASES,

@@ -158,7 +158,7 @@ fn all_loads() -> Result<Loads, Stop> {
 }
 
 /// The process that holds the sockets.
-fn keeper() -> Result<Pid, Stop> {
+pub(super) fn keeper() -> Result<Pid, Stop> {
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let pid = entry.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
@@ -330,7 +330,7 @@ fn upgrade() -> Verdict {
 
 /// A server that leaves sockets to nobody, after the one that the process file names or `last` was
 /// killed.
-fn alone(last: Option<Child>) -> Result<Child, Stop> {
+pub(super) fn alone(last: Option<Child>) -> Result<Child, Stop> {
     match last {
         Some(mut last) => {
             last.kill()?;

@@ -74,7 +74,7 @@ pub fn domains() -> io::Result<BTreeMap<String, String>> {
 }
 
 /// Nodes that the daemons themselves write as they go.
-const OWN_NODES: [&str; 1] = ["/tool/xenstored/"];
+const OWN_NODES: [&str; 2] = ["/tool/xenstored/", "/tool/xlr-"];
 
 fn nodes() -> io::Result<BTreeMap<String, String>> {
     Ok(parse_nodes(&tool("/usr/bin/xenstore-ls", &["-fp"])?))

@@ -33,9 +33,9 @@ pub use tuning::{
 };
 pub use verbs::{
     ChannelListArgs, ConfigUpdateArgs, ConsoleArgs, CreateArgs, DestroyArgs, DmesgArgs, DomainArg,
-    DomidArgs, DomnameArgs, DumpCoreArgs, GenerateArgs, Generated, HostArgs, HostCheckArgs,
-    HostVerb, InfoArgs, ListArgs, PlanFormat, RebootArgs, ShutdownArgs, SuperviseArgs, Until,
-    WaitArgs,
+    DomidArgs, DomnameArgs, DumpCoreArgs, EventsArgs, GenerateArgs, Generated, HostArgs,
+    HostCheckArgs, HostVerb, InfoArgs, ListArgs, MetricsArgs, PlanFormat, RebootArgs, ShutdownArgs,
+    SuperviseArgs, TopArgs, Until, WaitArgs,
 };
 pub use xenstored::XenstoredArgs;
 
@@ -148,6 +148,22 @@ pub enum Verb {
     Run(RunArgs),
     /// Wait until a domain runs, has shut down, has crashed or is gone
     Wait(WaitArgs),
+    /// Print what happens to domains, devices and daemons, as it happens
+    ///
+    /// First what is there already, then `ready`, then a line for everything that happens, until it is
+    /// interrupted or nobody reads any more. It stays while xenstored is started again.
+    Events(EventsArgs),
+    /// Print what domains use, in the text format of Prometheus
+    ///
+    /// Domains, vcpus, memory, what disks and interfaces carry, the store, xlr's daemons and restarts.
+    /// Once, to standard output or to a file, or again for every request over HTTP.
+    Metrics(MetricsArgs),
+    /// Show what domains use, on a screen that is kept up to date
+    ///
+    /// The columns are xentop's. With -b it prints them again and again, for programs. Keys: n, b, v show
+    /// a line per interface, disk, vcpu; f shows names in full; s sorts by the next column, S by the one
+    /// before; arrows scroll; q ends it.
+    Top(TopArgs),
     /// Write the memory and the registers of a domain into a file for debuggers
     ///
     /// An ELF core in Xen's format, which gdb opens as well as crash does. The domain is not paused: do

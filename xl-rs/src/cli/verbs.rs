@@ -283,6 +283,74 @@ pub struct DomainArg {
     pub domain: String,
 }
 
+/// Arguments of `events`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct EventsArgs {
+    /// Print each as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `metrics`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct MetricsArgs {
+    /// Write them to this file, which is replaced at once; for node_exporter's textfile collector
+    #[arg(long, value_name = "FILE", conflicts_with = "listen")]
+    pub file: Option<PathBuf>,
+
+    /// Stay, and serve them at /metrics: on ADDRESS:PORT, or on a unix socket with unix:PATH
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+}
+
+/// Arguments of `top`.
+#[derive(Clone, Debug, PartialEq, Args)]
+pub struct TopArgs {
+    /// Seconds between two looks
+    #[arg(short, long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    pub delay: f64,
+
+    /// Print lines, for programs, in place of a screen
+    #[arg(short, long)]
+    pub batch: bool,
+
+    /// End after so many looks
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub iterations: Option<u64>,
+
+    /// Show a line per interface
+    #[arg(short, long)]
+    pub networks: bool,
+
+    /// Show a line per disk
+    #[arg(short = 'x', long)]
+    pub vbds: bool,
+
+    /// Show a line per vcpu
+    #[arg(short, long)]
+    pub vcpus: bool,
+
+    /// Print the headings before every domain
+    #[arg(short, long)]
+    pub repeat_header: bool,
+
+    /// Show names in full
+    #[arg(short, long)]
+    pub full_name: bool,
+
+    /// Show dom0 before all others, however it is sorted
+    #[arg(short = 'z', long)]
+    pub dom0_first: bool,
+}
+
+/// A time between two looks.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=86400.0).contains(&seconds) => Ok(seconds),
+        _ => Err(String::from("seconds from 0.1 to 86400")),
+    }
+}
+
 /// Arguments of `dump-core`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct DumpCoreArgs {

@@ -9,6 +9,7 @@ use crate::consoled::daemon::Daemon;
 /// Runs the command.
 pub fn run() -> Result<(), CommandError> {
     let mut daemon = Daemon::start()?;
+    daemon.announce()?;
     print(format!("consoled: ready, {} channels\n", daemon.count()).as_bytes())?;
     tell_manager().map_err(|source| ConsoledError::Io {
         operation: "tell the service manager, at $NOTIFY_SOCKET, that it is ready",

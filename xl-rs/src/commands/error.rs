@@ -417,6 +417,14 @@ pub enum CommandError {
     /// A PCI device.
     #[error(transparent)]
     Pci(#[from] PciError),
+    /// Metrics cannot be served.
+    #[error("cannot serve metrics at {address}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// A core was not written.
     #[error(transparent)]
     Core(#[from] CoreError),

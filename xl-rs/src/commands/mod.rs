@@ -1,6 +1,7 @@
 //! One file per verb. A command opens what it needs, does its work, prints, and returns how it
 //! ended; only [`run`] turns errors into text and exit codes.
 
+pub(crate) mod announce;
 mod begin;
 mod block;
 mod bug_report;
@@ -23,6 +24,7 @@ mod domname;
 mod dump_core;
 mod end;
 pub mod error;
+mod events;
 mod foreground;
 mod generate;
 mod host;
@@ -31,6 +33,7 @@ mod info;
 mod kept_devices;
 mod list;
 mod memory;
+mod metrics;
 mod network;
 mod notify;
 mod pause;
@@ -51,6 +54,7 @@ mod supervise;
 mod sweep;
 mod sysrq;
 mod template;
+mod top;
 mod uptime;
 mod vcpu_list;
 mod vcpu_pin;
@@ -133,6 +137,9 @@ fn carry_out(cli: Cli) -> Result<(), CommandError> {
         Verb::ChannelList(arguments) => channel_list::run(&arguments),
         Verb::Consoled => consoled::run(),
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Events(arguments) => events::run(&arguments),
+        Verb::Metrics(arguments) => metrics::run(&arguments),
+        Verb::Top(arguments) => top::run(&arguments),
         Verb::Wait(arguments) => wait::run(&arguments),
         Verb::Supervise(arguments) => supervise::run(&arguments),
         Verb::DumpCore(arguments) => dump_core::run(&arguments),
@@ -183,10 +190,13 @@ fn sweeps(cli: &Cli) -> bool {
         Verb::BugReport(_)
         | Verb::Config(_)
         | Verb::Consoled
+        | Verb::Events(_)
+        | Verb::Metrics(_)
         | Verb::Generate(_)
         | Verb::Host(_)
         | Verb::Render(_)
         | Verb::Supervise(_)
+        | Verb::Top(_)
         | Verb::Xenstored(_) => false,
         _ => true,
     }

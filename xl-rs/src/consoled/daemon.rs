@@ -7,6 +7,7 @@ use super::nodes::{self, BACKENDS, Changed, Seen};
 use super::ring::Ring;
 use super::state::{Sight, Step, next, until_rest};
 use super::{ConsoledError, Key};
+use crate::commands::announce::{CONSOLED, announce, withdraw};
 use crate::descriptors;
 use crate::state::State;
 use crate::state::lock::{Lock, Subject};
@@ -112,6 +113,14 @@ impl Daemon {
         self.consoles.len()
     }
 
+    /// Says in the store that it serves.
+    ///
+    /// # Errors
+    /// [`ConsoledError::Store`].
+    pub fn announce(&mut self) -> Result<(), ConsoledError> {
+        Ok(announce(&mut self.store, CONSOLED)?)
+    }
+
     /// Serves until a signal comes.
     ///
     /// # Errors
@@ -144,6 +153,7 @@ impl Daemon {
         // The old connection's descriptor leaves the set as it is closed.
         self.store = self.store.connect_anew(RETURN_PATIENCE)?;
         watch(&self.epoll, &self.store, STORE, epoll::EventFlags::IN)?;
+        self.announce()?;
         self.watch_store()?;
         for key in self.consoles.keys() {
             self.store.watch(format!("{}/state", nodes::frontend(*key)), "frontend")?;
@@ -465,6 +475,8 @@ impl Daemon {
     /// Ends: terminals that will be gone are named no more. The consoles wait for a successor.
     fn leave(&mut self) -> Result<(), ConsoledError> {
         drop(self.serving.take());
+        // Without a store there is nobody who could read it.
+        let _ = withdraw(&mut self.store, CONSOLED);
         for (key, console) in &self.consoles {
             if console.endpoint.as_ref().is_some_and(|endpoint| endpoint.terminal().is_some()) {
                 nodes::say(&mut self.store, *key, &console.marker, None, Some(""))?;

@@ -8,14 +8,13 @@
 
 pub mod elf;
 pub mod error;
-pub mod file;
 pub mod p2m;
 pub mod tables;
 
 pub use error::CoreError;
 
+use crate::draft::Draft;
 use elf::{Layout, Segment};
-use file::Draft;
 use libxc_safe::{DomainInfo, Protection, Xen};
 use p2m::Told;
 use std::collections::{BTreeSet, HashSet};
@@ -63,7 +62,7 @@ pub fn write_core(
     let guest = Guest::look(xen, info)?;
     let mib = info.tot_pages.div_ceil(256);
     let failed = |source| CoreError::Write { domid, path: path.to_owned(), mib, source };
-    let draft = Draft::of(path).map_err(failed)?;
+    let draft = Draft::of(path, 0o600).map_err(failed)?;
     let Some(draft) = draft else { return Err(CoreError::NotAFile { path: path.to_owned() }) };
     let mut core = Core { file: draft.file(), guest: &guest, failed: &failed, placed: Vec::new() };
     let written = core.write(xen, watch)?;

@@ -12,6 +12,7 @@ mod crew;
 pub mod pace;
 mod work;
 
+use super::announce::{SUPERVISE, announce, withdraw};
 use super::build::Halts;
 use super::end::{actions, decide, restarts};
 use super::error::{CommandError, chain};
@@ -42,6 +43,7 @@ pub fn run(arguments: &SuperviseArgs) -> Result<(), CommandError> {
     let halts = Halts { stop_in_restart: arguments.stop_in_restart, ..Halts::default() };
     let mut supervisor = Supervisor::start(halts)?;
     supervisor.look()?;
+    announce(&mut supervisor.store, SUPERVISE)?;
     print(format!("supervise: ready, {} domains\n", supervisor.book.count()).as_bytes())?;
     if let Err(error) = tell_manager() {
         warn(format_args!("the service manager at $NOTIFY_SOCKET is not told: {error}"));
@@ -116,8 +118,10 @@ impl Supervisor {
     }
 
     /// Waits until what was begun is done.
-    fn finish(self) {
+    fn finish(mut self) {
         self.crew.finish();
+        // Without a store there is nobody who could read it.
+        let _ = withdraw(&mut self.store, SUPERVISE);
     }
 
     /// Reads the hypervisor's list and takes on what is to be done.

@@ -22,11 +22,11 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Makes a file for `path`; none if something else than a file is there.
+    /// Makes a file for `path`, with these rights; none if something else than a file is there.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn of(path: &Path) -> io::Result<Option<Self>> {
+    pub fn of(path: &Path, mode: u32) -> io::Result<Option<Self>> {
         let path = match std::fs::metadata(path) {
             Ok(found) if !found.is_file() => return Ok(None),
             // The file that a link leads to, not the link.
@@ -39,12 +39,12 @@ impl Draft {
             _ => Path::new("."),
         };
         let nameless = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        match open(folder, nameless, Mode::RUSR | Mode::WUSR) {
+        match open(folder, nameless, Mode::from_raw_mode(mode)) {
             Ok(fd) => Ok(Some(Self { file: fd.into(), path, interim: None })),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
                 let interim = interim(&path);
                 let mut options = OpenOptions::new();
-                options.read(true).write(true).create(true).truncate(true).mode(0o600);
+                options.read(true).write(true).create(true).truncate(true).mode(mode);
                 let file = options.open(&interim)?;
                 Ok(Some(Self { file, path, interim: Some(interim) }))
             }
@@ -123,26 +123,26 @@ mod tests {
         };
         let path = folder.join("core");
         for text in ["first", "second"] {
-            let draft = Draft::of(&path).unwrap().unwrap();
+            let draft = Draft::of(&path, 0o600).unwrap().unwrap();
             draft.file().write_all(text.as_bytes()).unwrap();
             let before = names();
             draft.done().unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "{before:?}");
             assert_eq!(names(), ["core"]);
         }
-        let draft = Draft::of(&path).unwrap().unwrap();
+        let draft = Draft::of(&path, 0o600).unwrap().unwrap();
         draft.file().write_all(b"third").unwrap();
         drop(draft);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "second");
         assert_eq!(names(), ["core"]);
         std::os::unix::fs::symlink("core", folder.join("link")).unwrap();
-        let draft = Draft::of(&folder.join("link")).unwrap().unwrap();
+        let draft = Draft::of(&folder.join("link"), 0o600).unwrap().unwrap();
         draft.file().write_all(b"fourth").unwrap();
         draft.done().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "fourth");
-        assert!(Draft::of(&folder).unwrap().is_none(), "a folder");
-        assert!(Draft::of(Path::new("/dev/null")).unwrap().is_none(), "a device");
-        assert!(Draft::of(&folder.join("none/core")).is_err());
+        assert!(Draft::of(&folder, 0o600).unwrap().is_none(), "a folder");
+        assert!(Draft::of(Path::new("/dev/null"), 0o600).unwrap().is_none(), "a device");
+        assert!(Draft::of(&folder.join("none/core"), 0o600).is_err());
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }
