@@ -251,9 +251,15 @@ fn cpus(info: &mut Object, out: &mut Definition) {
         }
     }
     info.insert("sched_params".into(), sched.into());
-    if let Some(leaves) = take(info, "cpuid", |value| {
-        value.as_array()?.iter().map(cpuid_leaf).collect::<Option<Vec<_>>>()
-    }) {
+    let leaves =
+        |value: &Value| value.as_array()?.iter().map(cpuid_leaf).collect::<Option<Vec<_>>>();
+    // A list, and since Xen 4.17 one within an object.
+    let mut policy = object(info, "cpuid");
+    let found = take(info, "cpuid", leaves).or_else(|| take(&mut policy, "cpuid", leaves));
+    if !policy.is_empty() {
+        info.insert("cpuid".into(), policy.into());
+    }
+    if let Some(leaves) = found {
         out.texts("cpuid", &leaves);
     }
 }

@@ -152,6 +152,21 @@ fn values_of_libxl_that_stay_are_named() {
     assert_eq!(read(&all[0].text).memory_kib, 64 << 10);
 }
 
+/// Leaves of CPUID, as Xen 4.16 and 4.17 write them.
+#[test]
+fn leaves_come_over_in_both_forms() {
+    let leaves = r#"[ { "leaf": 7, "subleaf": 0, "ebx": "00000000000000000000000000000000" } ]"#;
+    for form in [leaves.to_owned(), format!(r#"{{ "cpuid": {leaves} }}"#)] {
+        let text = format!(
+            r#"{{ "c_info": {{ "type": "pv", "name": "a" }},
+                  "b_info": {{ "kernel": "/k", "target_memkb": 65536, "cpuid": {form} }} }}"#
+        );
+        let all = convert(&text).expect("a domain");
+        assert_eq!(left(&all[0]), Vec::<&str>::new(), "{form}");
+        assert!(!read(&all[0].text).cpuid.is_empty(), "{}", all[0].text);
+    }
+}
+
 /// libxl's form of a configuration, as it is written for every domain.
 fn json_of(text: &str) -> String {
     let host = Host { node_of_cpu: vec![Some(0); 8], ..Host::default() };
