@@ -173,6 +173,10 @@ fn attach() -> Verdict {
     let information = guest.sh("ibv_devices && ibv_devinfo -d xrdma0")?;
     ensure!(information.contains("PORT_ACTIVE"), "the port is not active: {information}");
     ensure!(information.contains("4096 (5)"), "the MTU is not dom0's: {information}");
+    // A system without the library gets it from the one file.
+    let (code, _) = guest.try_sh("rm /usr/lib/x86_64-linux-gnu/libibverbs.so.1; ibv_devices")?;
+    ensure!(code != 0, "ibv_devices needs no library");
+    guest.sh("xlr-ib-install && ibv_devices | grep xrdma0")?;
     let stats = run("/bin/xlr rdma stats g --json")?.success()?.out;
     let stats: serde_json::Value = serde_json::from_str(&stats)?;
     ensure!(stats[0]["device"] == "rxe0" && stats[0]["contexts"] == 0, "other numbers: {stats}");
@@ -263,5 +267,16 @@ fn quiet() -> Verdict {
     let mut guest = Guest::create("g", &format!("{RAMDISK}{DEVICE}"))?;
     let said = guest.sh("verbs-test xrdma0 quiet 10000")?;
     ensure!(said.contains("counted 0\n"), "system calls within 10,000 operations: {said}");
+    // The counter counts: rxe itself is told of each request by a system call.
+    let native = shell("verbs-test rxe0 quiet 320 | tail -n 2")?;
+    ensure!(!native.contains("counted 0\n"), "rxe makes none either: {native}");
+    // Nothing in the program depends on how long a payload is: post and poll of 64 bytes, of 64 KiB.
+    let said = guest.sh("verbs-test xrdma0 steps")?;
+    let counted = said.lines().filter_map(|line| line.strip_prefix("counted "));
+    let counted: Vec<f64> = counted.filter_map(|count| count.trim().parse().ok()).collect();
+    let [post, poll, long_post, long_poll] = counted[..] else { fail!("no four counts: {said}") };
+    for (short, long) in [(post, long_post), (poll, long_poll)] {
+        ensure!((long - short).abs() < short * 0.05, "{short} instructions, and {long}: {said}");
+    }
     guest.destroy()
 }
