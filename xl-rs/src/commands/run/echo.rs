@@ -1,18 +1,22 @@
 //! What a guest prints of its own command line, which says nothing of how it fares.
 //!
 //! In: the command line, and lines that the guest has printed. Out: the lines without what echoes it.
-//! Words are what blanks separate; quotes around them, and commas after them, are no part of them. An
+//! Words are what blanks separate; quotes, and what punctuation is around them, are no part of them. An
 //! echo is
 //!
 //! - two or more words that follow each other on the command line in the same order,
-//! - a word of the command line with an equals sign in it,
+//! - a word of the command line with an equals sign in it, also within another word that punctuation
+//!   divides,
 //! - any word of the command line, in a line that speaks of a command line, or that has no other word
-//!   beside a time stamp.
+//!   beside a time stamp,
+//! - the beginning of a word of the command line, at the end of a line that speaks of one: kernels cut
+//!   long lines.
 //!
 //! So a guest's own "PASS" counts while "expect=PASS" stands on its command line; what stands there
 //! word by word does not count, even where the guest says it of itself.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// What stands in the place of an echo, so that what is around it does not come together.
 const GAP: char = '\u{fffc}';
@@ -31,19 +35,29 @@ impl Echo {
         Self { words: words.filter(|word| !word.is_empty()).collect() }
     }
 
-    /// The line with a gap for each word that echoes.
+    /// The line with a gap for each echo.
     #[must_use]
     pub fn without<'a>(&self, line: &'a str) -> Cow<'a, str> {
         let words: Vec<(usize, &str)> = words(line).collect();
         let echoes = self.echoes(line, &words);
-        if !echoes.contains(&true) {
+        let whole = words.iter().zip(&echoes).filter(|(_, echo)| **echo);
+        let mut gaps: Vec<Range<usize>> =
+            whole.map(|(&(at, word), _)| at..at + word.len()).collect();
+        for own in self.words.iter().filter(|own| own.contains('=')) {
+            let found = line.match_indices(own.as_str()).map(|(at, _)| at..at + own.len());
+            gaps.extend(found.filter(|found| stands_alone(line, found)));
+        }
+        if gaps.is_empty() {
             return Cow::Borrowed(line);
         }
+        gaps.sort_by_key(|gap| (gap.start, gap.end));
         let (mut rest, mut from) = (String::with_capacity(line.len()), 0);
-        for (&(at, word), _) in words.iter().zip(&echoes).filter(|(_, echo)| **echo) {
-            rest.push_str(&line[from..at]);
-            rest.push(GAP);
-            from = at + word.len();
+        for gap in gaps {
+            if gap.start >= from {
+                rest.push_str(&line[from..gap.start]);
+                rest.push(GAP);
+            }
+            from = from.max(gap.end);
         }
         rest.push_str(&line[from..]);
         Cow::Owned(rest)
@@ -51,8 +65,9 @@ impl Echo {
 
     fn echoes(&self, line: &str, words: &[(usize, &str)]) -> Vec<bool> {
         let mut echoes = vec![false; words.len()];
-        let speaks_of_it = line.to_ascii_lowercase().contains("command line");
-        let is_alone = without_stamp(line).split_whitespace().nth(1).is_none();
+        let lower_case = line.to_ascii_lowercase();
+        let speaks_of_it = ["command line", "cmdline"].iter().any(|of| lower_case.contains(of));
+        let is_alone = without_stamps(line).split_whitespace().nth(1).is_none();
         // Where on the command line the word before stands.
         let mut before = vec![false; self.words.len()];
         for (index, (_, word)) in words.iter().enumerate() {
@@ -63,6 +78,10 @@ impl Echo {
             if here.iter().skip(1).zip(&before).any(|(here, before)| *here && *before) {
                 echoes[index] = true;
                 echoes[index - 1] = true;
+            }
+            let is_cut = speaks_of_it && index + 1 == words.len() && !word.is_empty();
+            if is_cut && self.words.iter().any(|own| own.starts_with(&word)) {
+                echoes[index] = true;
             }
             before = here;
         }
@@ -78,15 +97,27 @@ fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// A word without what a kernel puts around it.
 fn plain(word: &str) -> String {
-    word.trim_end_matches([',', ';']).replace(['"', '\''], "")
+    let is_around = |c: char| c.is_ascii_punctuation() && c != '=';
+    word.trim_matches(is_around).replace(['"', '\''], "")
 }
 
-/// A line without the time that a kernel puts before it.
-fn without_stamp(line: &str) -> &str {
-    match line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((stamp, rest)) if stamp.chars().all(|c| matches!(c, '0'..='9' | '.' | ' ')) => rest,
-        _ => line,
+/// Whether what is found in a line is no part of a longer name or value.
+fn stands_alone(line: &str, found: &Range<usize>) -> bool {
+    let goes_on = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let before = line[..found.start].chars().next_back();
+    let after = line[found.end..].chars().next();
+    !before.is_some_and(|c| goes_on(c) || c == '.') && !after.is_some_and(goes_on)
+}
+
+/// A line without the time and the processor that a kernel puts before it.
+fn without_stamps(mut line: &str) -> &str {
+    let is_stamp = |c| matches!(c, '0'..='9' | '.' | ' ' | 'T' | 'C');
+    while let Some((stamp, rest)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']'))
+        && stamp.chars().all(is_stamp)
+    {
+        line = rest;
     }
+    line
 }
 
 #[cfg(test)]
@@ -119,9 +150,32 @@ mod tests {
         // As Linux lists what its init is given.
         check(own, "[    1.000000]     expect=PASS", "[    1.000000]     _");
         check(own, "[    1.000000]     quiet", "[    1.000000]     _");
-        check(own, "expect=PASS: PASS", "expect=PASS: PASS");
+        check(own, "expect=PASS: PASS", "_ PASS");
+        // As others list it.
+        check(own, "cmdline: [console=hvc0 expect=PASS]", "cmdline: _ _");
+        check(own, "<console=hvc0 expect=PASS>", "_ _");
+        check(own, "(expect=PASS)", "_");
+        check(own, "expect=PASS: unknown", "_ unknown");
+        check(own, "unknown parameter `expect=PASS' ignored", "unknown parameter _ ignored");
+        check(own, "I ignore expect=PASS.", "I ignore _");
+        check(own, "cmdline=[console=hvc0|expect=PASS]:PASS", "cmdline=[_|_]:PASS");
+        check(own, "[    1.000000][    T1]     quiet", "[    1.000000][    T1]     _");
+        check(
+            own,
+            "[    0.1] Command line: console=hvc0 expect=PASS qui",
+            "[    0.1] Command line: _ _ _",
+        );
+        check("a=1 All tests passed", "command line: a=1 All tests pas", "command line: _ _ _ _");
         // The guest's own words.
-        for line in ["PASS", "all is quiet here", "result=PASS", "", "  "] {
+        for line in [
+            "PASS",
+            "all is quiet here",
+            "result=PASS",
+            "test_expect=PASS",
+            "expect=PASSED",
+            "",
+            "  ",
+        ] {
             check(own, line, line);
         }
         // Words as they stand on the command line are never the guest's own.

@@ -18,6 +18,9 @@ use libxc_safe::ShutdownReason;
 use std::fmt;
 use std::time::Duration;
 
+/// Most characters of a line that a reason quotes.
+const QUOTED: usize = 200;
+
 /// What a run is to show.
 #[derive(Clone, Debug)]
 pub struct Wants {
@@ -201,10 +204,10 @@ impl Judge {
         }
         match event {
             Event::Line(line) if !self.timed_out => self.line(line),
-            Event::Code(text) if !self.timed_out && self.code.is_none() => self.code(text),
+            Event::Code(text) if !self.timed_out && !self.bad_code() => self.code(text),
             Event::End(end) => {
-                if self.stage == Stage::Watching {
-                    // One that was taken away did not end.
+                // The first is its own; what came after the time was over is no matter of this run.
+                if self.end.is_none() && !self.timed_out {
                     self.end = Some(end);
                 }
                 self.stage = Stage::Leaving;
@@ -238,7 +241,10 @@ impl Judge {
         }
         if self.broken.is_none() {
             let broken = self.wants.fail_on.iter().find(|pattern| counts(pattern));
-            self.broken = broken.map(|pattern| (pattern.as_str().to_owned(), line.to_owned()));
+            self.broken = broken.map(|pattern| {
+                let line = line.trim().chars().take(QUOTED).collect();
+                (pattern.as_str().to_owned(), line)
+            });
         }
     }
 
@@ -299,6 +305,13 @@ impl Judge {
         self.seen.iter().all(|seen| *seen) && (zero || !code) && end.is_none_or(ended)
     }
 
+    /// Whether all has come, and no end was wanted: it may be heard only after the end.
+    fn all_but_the_end(&self) -> bool {
+        let zero = self.code == Some(Code::Number(0)) || !self.wants.code;
+        let seen = !self.seen.is_empty() && self.seen.iter().all(|seen| *seen);
+        seen && zero && self.wants.end.is_none()
+    }
+
     /// The verdict, once there is one.
     #[must_use]
     pub fn verdict(&self) -> Option<Verdict> {
@@ -315,11 +328,7 @@ impl Judge {
             return (Timeout, Cause::Timeout, format!("not within {seconds} s{}", self.missing()));
         }
         if let Some((pattern, line)) = &self.broken {
-            return (
-                Fail,
-                Cause::FailOn,
-                format!("printed «{}», which {pattern:?} fails", line.trim()),
-            );
+            return (Fail, Cause::FailOn, format!("printed «{line}», which {pattern:?} fails"));
         }
         match (&self.code, self.end) {
             (Some(Code::Number(number)), _) if *number != 0 => {
@@ -334,7 +343,10 @@ impl Judge {
                     Some(Ending::Reboot) => "reboot",
                     Some(Ending::Crash) => "crash",
                 };
-                let after = if self.decided.is_some() { ", after all that was wanted" } else { "" };
+                let after = match self.decided.is_some() || self.all_but_the_end() {
+                    true => ", after all that was wanted",
+                    false => "",
+                };
                 let reason = match end {
                     End::Removed => format!("its domain was removed by somebody else{after}"),
                     End::ShutDown(_) => format!("ended by {end} and not by {wanted}{after}"),

@@ -72,6 +72,17 @@ fn verdicts() {
     check(pass(), &[(1, Line("PASS")), (3, Time), (3, Line("BAD"))], Some(3), Fail, Cause::FailOn);
     check(pass(), &[(1, Line("PASS")), (2, shut(Crash))], Some(2), Fail, Cause::End);
     check(pass(), &[(2, shut(Crash)), (2, Line("PASS"))], Some(2), Fail, Cause::End);
+    // A crash whose trace is still coming when the grace is over, or that is seen only after it.
+    check(
+        pass(),
+        &[(1, Line("PASS")), (3, Line("x")), (3, shut(Crash))],
+        Some(3),
+        Fail,
+        Cause::End,
+    );
+    check(pass(), &[(1, Line("PASS")), (3, Time), (3, shut(Crash))], Some(3), Fail, Cause::End);
+    check(pass(), &[(9, shut(Crash)), (11, Line("x"))], Some(9), Fail, Cause::End);
+    check(pass(), &[(10, Line("x")), (10, shut(Crash))], Some(10), Timeout, Cause::Timeout);
     check(pass(), &[(2, shut(Crash)), (2, Line("BAD"))], Some(2), Fail, Cause::FailOn);
     check(pass(), &[(1, Line("PASS")), (2, Code("1"))], None, Fail, Cause::ExitCode);
 
@@ -109,7 +120,10 @@ fn verdicts() {
     check(none(), &[(1, Code("0")), (2, shut(Poweroff))], Some(2), Pass, Cause::ExitCode);
     check(none(), &[(1, Code("0")), (2, shut(Crash))], Some(2), Fail, Cause::End);
     check(none(), &[(1, Code(" 3\n")), (2, Code("0")), (3, Time)], Some(3), Fail, Cause::ExitCode);
-    for text in ["256", "-1", "none", "0x0"] {
+    // One code that is not 0 is enough, whatever was written before and after it.
+    check(none(), &[(1, Code("0")), (2, Code("3")), (3, Time)], Some(3), Fail, Cause::ExitCode);
+    check(none(), &[(1, Code("0")), (2, Code("x")), (3, Time)], Some(3), Fail, Cause::ExitCode);
+    for text in ["256", "-1", "none", "0x0", "\u{fffd}"] {
         check(none(), &[(1, Code(text)), (3, Time)], Some(3), Fail, Cause::ExitCode);
     }
     check(pass(), &[(1, Code("0")), (10, Time)], Some(10), Timeout, Cause::Timeout);
@@ -135,6 +149,18 @@ fn what_is_missing_is_named() {
     check(wants(&[], &[]), ": its end");
     check(Wants { code: true, ..wants(&[], &[]) }, ": an exit code");
     check(Wants { end: Some(Ending::Crash), ..wants(&["a"], &[]) }, ": \"a\", its end");
+}
+
+/// Its last words may be heard only after its end: the reason is the same.
+#[test]
+fn an_end_after_all_is_named() {
+    let crash = (2, shut(ShutdownReason::Crash));
+    for events in [[(2, Event::Line("PASS")), crash], [crash, (2, Event::Line("PASS"))]] {
+        let reason = run(wants(&["PASS"], &[]), &events).1.reason;
+        assert_eq!(reason, "ended by crash and not by poweroff, after all that was wanted");
+    }
+    let reason = run(wants(&["PASS"], &[]), &[crash]).1.reason;
+    assert_eq!(reason, "ended by crash and not by poweroff");
 }
 
 /// Whatever bytes a guest prints, in whatever pieces: lines are bounded, and nothing passes by chance.
@@ -200,7 +226,8 @@ proptest! {
         let limit = wants.timeout + wants.grace;
         let mut judge = Judge::new(wants, COMMAND_LINE);
         let mut at = Duration::ZERO;
-        let (mut passed, mut failed, mut ended, mut zero, mut left) = (false, false, None, None, false);
+        let (mut passed, mut failed, mut ended, mut zero) = (false, false, None, None);
+        let (mut left, mut in_time) = (false, false);
         for (seconds, what) in steps {
             at += Duration::from_secs(seconds);
             let event = match what {
@@ -216,8 +243,11 @@ proptest! {
             match event {
                 Event::Line("PASS") => passed = true,
                 Event::Line("BAD") => failed = true,
-                Event::Code(text) => zero = zero.or(Some(text == "0")),
-                Event::End(end) if !left => ended = ended.or(Some(end)),
+                Event::Code(text) => zero = Some(zero != Some(false) && text == "0"),
+                Event::End(end) => {
+                    ended = ended.or(Some(end));
+                    in_time |= !left;
+                }
                 _ => {}
             }
             let before = left;
@@ -236,7 +266,7 @@ proptest! {
             prop_assert!(ended.is_some() || end.is_none(), "{verdict:?}");
         }
         if verdict.outcome == Outcome::Timeout {
-            prop_assert!(ended.is_none() && at >= Duration::from_secs(10), "{verdict:?}");
+            prop_assert!(!in_time && at >= Duration::from_secs(10), "{verdict:?}");
         }
     }
 }
