@@ -9,6 +9,7 @@
 //! Never asks the hypervisor or xenstore anything: what a command that was killed has left is
 //! removed by the next one, [`crate::commands`] does that.
 
+pub mod arrivals;
 pub mod error;
 pub mod history;
 pub mod lock;

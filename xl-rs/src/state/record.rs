@@ -82,6 +82,15 @@ impl Record {
     }
 }
 
+/// The records of leased domains.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leases {
+    /// Those whose commands are at work, by name.
+    pub held: Vec<String>,
+    /// Whether there are others, whose domains are to go.
+    pub left: bool,
+}
+
 /// A record that this process holds.
 #[derive(Debug)]
 pub struct Held {
@@ -132,18 +141,18 @@ impl State {
         Ok(all.iter().filter_map(|name| self.take_over(name).transpose()).collect())
     }
 
-    /// The records of leased domains whose commands are at work, by name.
+    /// The records of leased domains.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn leases(&self) -> Result<Vec<String>, StateError> {
+    pub fn leases(&self) -> Result<Leases, StateError> {
+        let mut leases = Leases::default();
         let mut all = names(&self.records())?;
         all.retain(|name| !name.starts_with('.'));
         if all.is_empty() {
-            return Ok(all);
+            return Ok(leases);
         }
         let _looking = self.looking()?;
-        let mut leases = Vec::new();
         for name in all {
             let path = self.records().join(&name);
             let leased = read(&path)?.and_then(|bytes| last(&bytes));
@@ -152,8 +161,8 @@ impl State {
             }
             let Ok(file) = File::open(&path) else { continue };
             match flock(&file, FlockOperation::NonBlockingLockShared) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => leases.push(name),
+                Ok(()) => leases.left = true,
+                Err(Errno::WOULDBLOCK) => leases.held.push(name),
                 Err(errno) => return Err(StateError::io("lock", &path, errno.into())),
             }
         }
@@ -265,6 +274,7 @@ impl Held {
 mod tests {
     use super::super::tests::state;
     use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
     fn record() -> Record {
         Record {
@@ -305,16 +315,28 @@ mod tests {
     #[test]
     fn a_lease_is_seen_until_its_command_ends() {
         let (state, root) = state("lease");
+        let arrivals = state.arrivals().unwrap();
+        let has_come = || {
+            let mut fds = [PollFd::new(&arrivals, PollFlags::IN)];
+            poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+        };
+        assert!(!has_come());
         let _other = state.record(record()).unwrap();
-        assert_eq!(state.leases().unwrap(), Vec::<String>::new());
+        assert_eq!(state.leases().unwrap(), Leases::default());
         let held = state.record(Record { phase: Phase::Leased, ..record() }).unwrap();
+        assert!(has_come());
+        arrivals.take();
+        assert!(!has_come());
         let leases = state.leases().unwrap();
-        assert_eq!(leases.len(), 1, "{leases:?}");
-        let mut released = state.record_released(&leases[0]).unwrap();
+        assert_eq!((leases.held.len(), leases.left), (1, false), "{leases:?}");
+        let mut released = state.record_released(&leases.held[0]).unwrap();
         drop(held);
         assert_eq!(io::Read::read(&mut released, &mut [0]).unwrap(), 0);
-        assert_eq!(state.leases().unwrap(), Vec::<String>::new());
-        assert_eq!(state.abandoned().unwrap().len(), 1);
+        // Until somebody has finished it: a sweep may be kept from it.
+        assert_eq!(state.leases().unwrap(), Leases { held: Vec::new(), left: true });
+        let mut swept = state.abandoned().unwrap();
+        swept.pop().unwrap().unwrap().finish().unwrap();
+        assert_eq!(state.leases().unwrap(), Leases::default());
         std::fs::remove_dir_all(root).unwrap();
     }
 

@@ -23,6 +23,7 @@ use super::{domain, end, print, warn};
 use crate::cli::SuperviseArgs;
 use crate::descriptors;
 use crate::state::State;
+use crate::state::arrivals::Arrivals;
 use crate::state::lock::{Lock, Subject};
 use book::{Book, Key, Sight, Task};
 use crew::Crew;
@@ -37,6 +38,11 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 use xen_sys::types::Domid;
 use xenstore::client::{Client, RETURN_PATIENCE};
+
+/// How long a sweep that could not finish all waits for the next; twice as long each time, but no
+/// longer than at last.
+const SWEEP_AGAIN: Duration = Duration::from_secs(1);
+const SWEEP_AT_LAST: Duration = Duration::from_secs(64);
 
 /// Runs the command.
 pub fn run(arguments: &SuperviseArgs) -> Result<(), CommandError> {
@@ -64,6 +70,11 @@ struct Supervisor {
     elsewhere: BTreeMap<Task, UnixStream>,
     /// Commands whose domains are to go with them, by their records.
     leases: BTreeMap<String, UnixStream>,
+    /// Where there are domains of commands that have ended, when they are swept again: another command
+    /// kept the sweep from them, or it came before their end.
+    left: Option<Duration>,
+    /// Tells of another record, and so of a lease before its domain is introduced.
+    arrivals: Arrivals,
     /// Whether what killed commands have left is removed before the next look.
     sweeps: bool,
     crew: Crew,
@@ -88,6 +99,7 @@ impl Supervisor {
         for (path, token) in [("@introduceDomain", "xlr-new"), ("@releaseDomain", "xlr-end")] {
             store.watch(path, token)?;
         }
+        let arrivals = state.arrivals()?;
         let crew = Crew::new(halts).map_err(failed)?;
         let (book, begun, elsewhere) = (Book::default(), Instant::now(), BTreeMap::new());
         Ok(Self {
@@ -98,6 +110,8 @@ impl Supervisor {
             signals,
             elsewhere,
             leases: BTreeMap::new(),
+            left: None,
+            arrivals,
             sweeps: true,
             crew,
             book,
@@ -130,7 +144,10 @@ impl Supervisor {
         if std::mem::take(&mut self.sweeps) {
             sweep_quietly(&self.state);
         }
-        for name in self.state.leases()? {
+        let leases = self.state.leases()?;
+        let again = self.left.map_or(SWEEP_AGAIN, |before| (before * 2).min(SWEEP_AT_LAST));
+        self.left = leases.left.then_some(again);
+        for name in leases.held {
             if let Entry::Vacant(vacant) = self.leases.entry(name) {
                 let released = self.state.record_released(vacant.key())?;
                 vacant.insert(released);
@@ -188,12 +205,16 @@ impl Supervisor {
         // A little later: time that is cut short to milliseconds would wake it too early.
         let turn = self.book.next_turn();
         let until = turn.map(|turn| self.begun + turn + Duration::from_millis(1));
-        let own = [self.crew.came().as_fd(), self.signals.came().as_fd()];
+        // Who works on what is left is not known here, and so it is tried again.
+        let again = self.left.map(|left| Instant::now() + left);
+        let until = until.into_iter().chain(again).min();
+        let own = [self.crew.came().as_fd(), self.signals.came().as_fd(), self.arrivals.as_fd()];
         let locks = self.elsewhere.values().chain(self.leases.values());
         let others: Vec<_> = own.into_iter().chain(locks.map(AsFd::as_fd)).collect();
-        let Some(readable) = domain::wait_for_any(&mut self.store, &others, until)? else {
-            return Ok(());
-        };
+        let readable = domain::wait_for_any(&mut self.store, &others, until)?;
+        self.sweeps |= self.left.is_some();
+        let Some(readable) = readable else { return Ok(()) };
+        self.arrivals.take();
         let mut ended = readable.into_iter().skip(own.len());
         let before = self.elsewhere.len() + self.leases.len();
         self.elsewhere.retain(|_, _| !ended.next().unwrap_or(false));
