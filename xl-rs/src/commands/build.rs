@@ -192,12 +192,17 @@ impl Job {
     /// Waits until nobody else works on name or UUID, nor xl on the host's memory. Whoever locks a
     /// domain as well does that first.
     pub fn lock(&self, state: &State) -> Result<Locks, CommandError> {
-        let uuid = Uuid::from_bytes(self.spec.uuid);
-        let own = [
-            state.lock(Subject::Name(&self.spec.name), |text| tell(text))?,
-            state.lock(Subject::Uuid(uuid), |text| tell(text))?,
-        ];
-        Ok(Locks { own, xl: XlLock::share(|text| tell(text))? })
+        take_locks(&self.spec.name, Uuid::from_bytes(self.spec.uuid), state)
+    }
+
+    /// The same for another thread.
+    pub fn locks(
+        &self,
+        state: &State,
+    ) -> impl FnOnce() -> Result<Locks, CommandError> + Send + use<> {
+        let (name, uuid) = (self.spec.name.clone(), Uuid::from_bytes(self.spec.uuid));
+        let state = state.clone();
+        move || take_locks(&name, uuid, &state)
     }
 
     /// Says it if the domain is to have channels and nobody serves them.
@@ -405,6 +410,14 @@ fn socket_can_be(channel: &Channel) -> Result<(), CommandError> {
         Err(_) if path.parent().is_some_and(Path::is_dir) => Ok(()),
         Err(_) => Err(refused("lies in no directory")),
     }
+}
+
+fn take_locks(name: &str, uuid: Uuid, state: &State) -> Result<Locks, CommandError> {
+    let own = [
+        state.lock(Subject::Name(name), |text| tell(text))?,
+        state.lock(Subject::Uuid(uuid), |text| tell(text))?,
+    ];
+    Ok(Locks { own, xl: XlLock::share(|text| tell(text))? })
 }
 
 /// What nobody else may have while a domain is made.

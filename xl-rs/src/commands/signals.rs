@@ -5,10 +5,13 @@
 //! it: none is lost between the last look and the release.
 
 use super::error::CommandError;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 
 /// What people, shells and service managers send to end a program.
 const HELD: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
@@ -74,6 +77,37 @@ impl Signals {
         self.seen.load(Ordering::SeqCst)
     }
 
+    /// Does what waits for other commands, unless one of them comes first: the kernel hands out locks and
+    /// looks at no flag.
+    ///
+    /// # Errors
+    /// Those of the work, and [`CommandError::Interrupted`].
+    pub fn or<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, CommandError> + Send + 'static,
+    ) -> Result<T, CommandError> {
+        let failed = |source| CommandError::Wait { source };
+        let (done, end) = UnixStream::pair().map_err(failed)?;
+        let (give, taken) = channel();
+        // Nobody waits for it after a signal, and the process is about to end. What it gets before that
+        // is let go of.
+        let wait = move || {
+            drop(give.send(work()));
+            drop(end);
+        };
+        std::thread::Builder::new().name(String::from("locks")).spawn(wait).map_err(failed)?;
+        loop {
+            let mut fds =
+                [PollFd::new(&self.came, PollFlags::IN), PollFd::new(&done, PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(failed(errno.into())),
+                Ok(_) if !fds[0].revents().is_empty() => return Err(CommandError::Interrupted),
+                Ok(_) => return taken.recv().unwrap_or(Err(CommandError::Interrupted)),
+            }
+        }
+    }
+
     /// Gives them their default meaning back; tells whether one came before that.
     pub fn release(&self) -> bool {
         self.released.store(true, Ordering::SeqCst);
@@ -89,8 +123,21 @@ impl Drop for Signals {
 
 #[cfg(test)]
 mod tests {
-    use super::Signals;
+    use super::{CommandError, Signals, channel};
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    /// A command that waits for another's lock ends by a signal all the same.
+    #[test]
+    fn what_waits_ends_by_a_signal() {
+        let mut signals = Signals::unheard().unwrap();
+        assert_eq!(signals.or(|| Ok(3)).ok(), Some(3));
+        let (release, never) = channel::<()>();
+        // As if one had come.
+        signals._silent = None;
+        let waited = signals.or(move || Ok(never.recv().is_ok()));
+        assert!(matches!(waited, Err(CommandError::Interrupted)), "{waited:?}");
+        drop(release);
+    }
 
     /// Whoever waits for a backend would take a stream that is readable for a signal.
     #[test]

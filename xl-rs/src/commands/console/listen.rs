@@ -23,6 +23,8 @@ pub struct Heard {
     pub attached: bool,
     /// How many bytes of what was printed nobody has taken yet.
     pub unread_bytes: usize,
+    /// Whether standard output takes nothing any more: its reader has gone, or its disk is full.
+    pub unheard: bool,
 }
 
 impl Console<'_> {
@@ -57,7 +59,13 @@ impl Console<'_> {
             let _ = self.signals.read(&mut bytes);
             heard.signal = true;
         }
-        self.give_output()?;
+        match self.give_output() {
+            Err(CommandError::Write { .. }) => {
+                self.output.clear();
+                heard.unheard = true;
+            }
+            given => given?,
+        }
         if said && !self.read(&mut heard.text)? {
             // Hung up: another terminal may have been named already.
             self.open()?;

@@ -81,10 +81,17 @@ fn title(name: &str) -> String {
 
 fn exit_status(page: &str) -> String {
     let mut out = String::from(".SH \"EXIT STATUS\"\n");
-    for (exit, meaning) in TABLE {
+    // Whatever keeps run from its verdicts is one code.
+    let has = |exit: Exit| {
+        page != "xlr-run" || !(Exit::Denied as u8..=Exit::Host as u8).contains(&(exit as u8))
+    };
+    for (exit, meaning) in TABLE.iter().filter(|(exit, _)| has(*exit)) {
         // What became of a create is told where there is one.
         let meaning = match (exit, page) {
             (Exit::Interrupted, "xlr" | "xlr-create" | "xlr-console") => meaning,
+            (Exit::Interrupted, "xlr-run") => {
+                "a signal ended the command; its guests are removed, and one may have failed before"
+            }
             (Exit::Interrupted, _) => "interrupted by a signal",
             (Exit::Success, "xlr-run") => "all guests have passed",
             (Exit::Failure, "xlr-run") => "a guest has failed",

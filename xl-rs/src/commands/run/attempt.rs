@@ -10,10 +10,11 @@
 //! neither its time nor its end.
 
 use super::error::RunError;
-use super::judge::{End, Event, Judge, Stage, Verdict, Wants};
+use super::judge::{End, Event, Judge, Outcome, Stage, Verdict, Wants};
 use super::lines::{Lines, text};
 use super::log::{Log, stamped};
 use super::scratch::Scratch;
+use crate::cli::program;
 use crate::commands::build::{Halts, Job, definition};
 use crate::commands::console::{Console, Heard};
 use crate::commands::create::attach;
@@ -121,6 +122,9 @@ pub struct Attempt {
 /// Runs a guest.
 pub fn attempt(guest: &Guest, manner: Manner<'_>) -> Attempt {
     let mut attempt = Attempt::default();
+    if let Some(folder) = manner.folder {
+        clear(folder);
+    }
     match run(guest, manner, &mut attempt) {
         Ok(verdict) => attempt.came = Came::To(verdict),
         Err(_) if manner.signals.seen() => {}
@@ -145,7 +149,7 @@ fn run(guest: &Guest, manner: Manner<'_>, attempt: &mut Attempt) -> Result<Verdi
     let log = open_log(manner.folder, attempt)?;
     let state = State::open()?;
     prune(&xen, &state)?;
-    let locks = job.lock(&state)?;
+    let locks = signals.or(job.locks(&state))?;
     let mut made = job.make(locks, &xen, &mut store, &state, signals, Halts::default())?;
     store.outlive_store(RETURN_PATIENCE);
     let domid = made.created.domid;
@@ -187,16 +191,53 @@ fn run(guest: &Guest, manner: Manner<'_>, attempt: &mut Attempt) -> Result<Verdi
         session.dump_core(&folder.join("core"), signals, attempt);
     }
     let removed = take_away(&created, lease, &xen, &mut store, &state);
-    let heard = watched.and_then(|()| session.last_words());
+    if let Err(error) = &removed {
+        // Told in any case: it is left for the next command.
+        tell(format_args!("{}: domain {domid} is still there: {}", program::name(), chain(error)));
+    }
+    let heard = watched.and_then(|()| session.last_words(signals));
     attempt.exit_code = session.judge.exit_code();
     attempt.end = session.judge.end();
     attempt.tail = session.log.tail();
-    heard?;
-    removed?;
-    if let (Some(scratch), Some(folder)) = (scratch, manner.folder) {
-        hand_out(&scratch, &folder.join("files"), attempt)?;
+    let kept = heard.and(removed).and_then(|()| match (scratch, manner.folder) {
+        (Some(scratch), Some(folder)) => Ok(hand_out(&scratch, &folder.join("files"), attempt)?),
+        _ => Ok(()),
+    });
+    let kept = kept.and(session.log.flush().map_err(CommandError::from));
+    settled(session.judge.verdict(), kept, &mut attempt.notes)
+}
+
+/// What a run comes to if not all was kept or cleared up: only what passes has to have both.
+fn settled(
+    verdict: Option<Verdict>,
+    kept: Result<(), CommandError>,
+    notes: &mut Vec<String>,
+) -> Result<Verdict, CommandError> {
+    match (verdict, kept) {
+        (_, Err(CommandError::Interrupted)) | (None, Ok(())) => Err(CommandError::Interrupted),
+        (Some(verdict), Err(error)) if verdict.outcome != Outcome::Pass => {
+            notes.push(chain(&error));
+            Ok(verdict)
+        }
+        (_, Err(error)) => Err(error),
+        (Some(verdict), Ok(())) => Ok(verdict),
     }
-    session.judge.verdict().ok_or(CommandError::Interrupted)
+}
+
+/// Removes what an earlier run has left in a folder, so that nothing of it passes for this one's.
+fn clear(folder: &Path) {
+    // What cannot be removed is met again where it is written.
+    for name in ["console.log", "core"] {
+        let _ = std::fs::remove_file(folder.join(name));
+    }
+    for retry in (1..).map(|retry| folder.join(format!("retry-{retry}"))) {
+        // A link is not followed; and a folder without it is none of a run's.
+        let is_own = std::fs::symlink_metadata(&retry).is_ok_and(|there| there.is_dir())
+            && retry.join("console.log").exists();
+        if !is_own || std::fs::remove_dir_all(&retry).is_err() {
+            return;
+        }
+    }
 }
 
 fn open_log(folder: Option<&Path>, attempt: &mut Attempt) -> Result<Log, CommandError> {
@@ -212,6 +253,11 @@ fn scratch(guest: &Guest, folder: Option<&Path>) -> Result<Option<Scratch>, RunE
     let Some(bytes) = guest.scratch_bytes else { return Ok(None) };
     let folder = folder.ok_or(RunError::Nowhere)?;
     std::fs::create_dir_all(folder).map_err(RunError::write(folder))?;
+    let files = folder.join("files");
+    if std::fs::symlink_metadata(&files).is_ok() {
+        // Never removed by itself: it may be anybody's.
+        return Err(RunError::Left { path: files });
+    }
     Scratch::make(folder, bytes).map(Some)
 }
 
@@ -263,7 +309,9 @@ impl Session<'_> {
     /// Listens until the domain is to go.
     fn watch(&mut self) -> Result<(), CommandError> {
         // It may have ended before it was watched.
-        self.look()?;
+        if self.look()? {
+            return self.listen_on(QUIET, false);
+        }
         while self.judge.hear(self.begun.elapsed(), Event::Time) == Stage::Watching {
             let next = self.begun + self.judge.next_time().min(NEVER);
             let until = self.unfinished.into_iter().chain([next]).min().unwrap_or(next);
@@ -271,34 +319,38 @@ impl Session<'_> {
             if heard.signal {
                 return Err(CommandError::Interrupted);
             }
-            self.take(&heard)?;
-            if self.unfinished.is_some_and(|until| until <= Instant::now()) {
+            // Before what was said: its last words may come when the time, or the grace, is over.
+            let has_ended = heard.event && self.look()?;
+            self.take(&heard);
+            if has_ended {
+                return self.listen_on(QUIET, false);
+            }
+            let now = Instant::now();
+            if self.unfinished.is_some_and(|until| until <= now || next <= now) {
                 self.unfinished = None;
                 let line = text(self.lines.open());
                 self.judge.hear(self.begun.elapsed(), Event::Line(&line));
             }
-            if heard.event {
-                self.look()?;
-            }
         }
-        Ok(())
+        // It may have ended just now.
+        self.look().map(drop)
     }
 
-    /// Looks at what has no event of its own: the exit code, and the domain.
-    fn look(&mut self) -> Result<(), CommandError> {
+    /// Looks at what has no event of its own: the exit code, and the domain; tells whether that has
+    /// ended.
+    fn look(&mut self) -> Result<bool, CommandError> {
         self.read_code()?;
         let end = match domain::again(self.xen, &self.info)? {
             None => End::Removed,
             Some(info) => match info.shutdown {
-                None => return Ok(()),
+                None => return Ok(false),
                 Some(reason) => End::ShutDown(reason),
             },
         };
-        // What it wrote last, and what of its words is under way.
+        // What it wrote last.
         self.read_code()?;
-        self.listen_on(QUIET, false)?;
         self.judge.hear(self.begun.elapsed(), Event::End(end));
-        Ok(())
+        Ok(true)
     }
 
     /// Writes the core of a domain that has crashed. That there is none is no reason for another verdict.
@@ -317,22 +369,24 @@ impl Session<'_> {
     }
 
     fn read_code(&mut self) -> Result<(), CommandError> {
-        if let Some(value) = self.console.store().read_text_optional(&self.code_path)? {
-            self.judge.hear(self.begun.elapsed(), Event::Code(&value));
+        // Whatever bytes it writes: what is no text is no exit code.
+        if let Some(value) = self.console.store().read_optional(&self.code_path)? {
+            let text = String::from_utf8_lossy(&value);
+            self.judge.hear(self.begun.elapsed(), Event::Code(&text));
         }
         Ok(())
     }
 
     /// The domain is gone: what it had said, to the end.
-    fn last_words(&mut self) -> Result<(), CommandError> {
-        self.listen_on(LAST_WORDS, true)?;
+    fn last_words(&mut self, signals: &Signals) -> Result<(), CommandError> {
+        let heard = self.listen_on(LAST_WORDS, true);
         let (at, mut line) = (self.begun.elapsed(), None);
         self.lines.finish(|bytes| line = Some(text(bytes)));
         if let Some(line) = line {
-            self.line(at, &line)?;
+            self.line(at, &line);
         }
-        self.log.flush()?;
         self.judge.hear(at, Event::Closed);
+        heard?;
         // Whoever reads may take its time, but nobody is held against a signal.
         if let Some(notice) = self.printer.notice() {
             self.console.print(notice.as_bytes());
@@ -341,8 +395,9 @@ impl Session<'_> {
         loop {
             let heard = self.console.hear(until)?;
             match heard {
-                Heard { signal: true, .. } => return Err(CommandError::Interrupted),
                 Heard { unread_bytes: 0, .. } => return Ok(()),
+                // It may have come, and have been read, while the last words were heard.
+                _ if signals.seen() => return Err(CommandError::Interrupted),
                 _ => until = Instant::now() + NEVER,
             }
         }
@@ -360,7 +415,7 @@ impl Session<'_> {
             if !heard.text.is_empty() {
                 until = Instant::now() + quiet;
             }
-            self.take(&heard)?;
+            self.take(&heard);
             let (now, silent) = (Instant::now(), heard.text.is_empty());
             if end <= now || (silent && until <= now) || (hangs_up && !heard.attached) {
                 return Ok(());
@@ -369,28 +424,28 @@ impl Session<'_> {
     }
 
     /// Takes in what the guest has said.
-    fn take(&mut self, heard: &Heard) -> Result<(), CommandError> {
+    fn take(&mut self, heard: &Heard) {
         self.printer.unread_bytes = heard.unread_bytes;
+        self.printer.streams &= !heard.unheard;
         if heard.text.is_empty() {
-            return Ok(());
+            return;
         }
         let at = self.begun.elapsed();
         let mut said = Vec::new();
         self.lines.push(&heard.text, |bytes| said.push(text(bytes)));
         for line in said {
-            self.line(at, &line)?;
+            self.line(at, &line);
         }
         self.unfinished = (!self.lines.open().is_empty()).then(|| Instant::now() + UNFINISHED);
-        Ok(())
     }
 
-    fn line(&mut self, at: Duration, line: &str) -> Result<(), CommandError> {
+    fn line(&mut self, at: Duration, line: &str) {
         self.judge.hear(at, Event::Line(line));
         let stamped = stamped(at, line);
         for text in self.printer.print(&stamped) {
             self.console.print(text.as_bytes());
         }
-        Ok(self.log.add(stamped)?)
+        self.log.add(stamped);
     }
 }
 
@@ -428,6 +483,45 @@ impl Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A guest that has failed does not get away with it by filling the disk.
+    #[test]
+    fn what_cannot_be_kept_excuses_no_guest() {
+        use super::super::judge::Cause;
+        let full = || Err(CommandError::from(RunError::Nowhere));
+        let check = |outcome, kept, word: &str, noted: usize| {
+            let reason = String::new();
+            let verdict = Some(Verdict { outcome, cause: Cause::End, reason });
+            let mut notes = Vec::new();
+            let came = match settled(verdict, kept, &mut notes) {
+                Ok(verdict) => Came::To(verdict),
+                Err(CommandError::Interrupted) => Came::Interrupted,
+                Err(error) => Came::Broken(chain(&error)),
+            };
+            assert_eq!((came.word(), notes.len()), (word, noted));
+        };
+        check(Outcome::Fail, full(), "fail", 1);
+        check(Outcome::Timeout, full(), "timeout", 1);
+        check(Outcome::Pass, full(), "error", 0);
+        check(Outcome::Pass, Ok(()), "pass", 0);
+        check(Outcome::Fail, Err(CommandError::Interrupted), "interrupted", 0);
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_is_cleared() {
+        let out = std::env::temp_dir().join(format!("xlr-run-clear-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&out);
+        let names = ["console.log", "core", "retry-1/console.log", "retry-2/own", "files/result"];
+        for name in names {
+            let path = out.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        clear(&out);
+        let left = names.map(|name| out.join(name).exists());
+        assert_eq!(left, [false, false, false, true, true]);
+        std::fs::remove_dir_all(out).unwrap();
+    }
 
     #[test]
     fn what_nobody_reads_is_not_kept_for_ever() {

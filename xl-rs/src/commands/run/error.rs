@@ -16,6 +16,18 @@ pub enum RunError {
         #[source]
         source: Box<regex::Error>,
     },
+    /// A pattern that says nothing of a guest: each has an empty line, or no line without it.
+    #[error("the pattern {text:?} matches an empty line, and so every guest")]
+    Empty {
+        /// What was given.
+        text: String,
+    },
+    /// A suite that is not alone.
+    #[error("{suite:?} is a suite, and takes nothing beside it; its `set` is what assignments are")]
+    Beside {
+        /// Which.
+        suite: String,
+    },
     /// A suite that cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -51,6 +63,15 @@ pub enum RunError {
     /// Files that are to be kept, and nowhere to keep them.
     #[error("a scratch device is for files that are kept: name a folder for them by --log")]
     Nowhere,
+    /// Files of another run, which would pass for this one's.
+    #[error(
+        "{} has the files of another run, or is no run's; remove it, or name another folder by --log",
+        path.display()
+    )]
+    Left {
+        /// Where.
+        path: PathBuf,
+    },
     /// A scratch device in the place of a disk.
     #[error("the guest has a disk {vdev} already, which is the name of its scratch device")]
     Taken {
@@ -72,7 +93,7 @@ impl RunError {
     /// Whether the command line, or a file that it names, is wrong.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        !matches!(self, Self::Write { .. } | Self::Taken { .. })
+        !matches!(self, Self::Write { .. } | Self::Taken { .. } | Self::Left { .. })
     }
 
     /// A file that cannot be written.

@@ -18,9 +18,11 @@ pub fn document(summary: &Summary, host: &str) -> io::Result<Vec<u8>> {
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     let tests = summary.reports.len().to_string();
-    let failures = (summary.count("fail") + summary.count("timeout")).to_string();
-    let errors = summary.count("error").to_string();
-    let skipped = summary.count("interrupted").to_string();
+    let count = |element| {
+        summary.reports.iter().filter(|report| stands_for(report) == Some(element)).count()
+    };
+    let [failures, errors, skipped] =
+        ["failure", "error", "skipped"].map(|element| count(element).to_string());
     let (time, name) = (format!("{:.3}", summary.took.as_secs_f64()), legal(&summary.name));
     let counts = [
         ("name", name.as_str()),
@@ -62,12 +64,9 @@ fn case(writer: &mut Writer<Vec<u8>>, report: &Report, suite: &str) -> io::Resul
             };
         }
         let last: Option<&Attempt> = report.attempts.last();
-        match last {
-            None | Some(Attempt { came: Came::Interrupted, .. }) => {
-                let why = [("type", "interrupted"), ("message", report.came().why())];
-                writer.create_element("skipped").with_attributes(why).write_empty()?;
-            }
-            Some(_) => {}
+        if stands_for(report) == Some("skipped") {
+            let why = [("type", "interrupted"), ("message", report.came().why())];
+            writer.create_element("skipped").with_attributes(why).write_empty()?;
         }
         if let Some(last) = last.filter(|last| !last.tail.is_empty()) {
             let text = legal(&last.tail);
@@ -76,6 +75,16 @@ fn case(writer: &mut Writer<Vec<u8>>, report: &Report, suite: &str) -> io::Resul
         Ok(())
     })?;
     Ok(())
+}
+
+/// What a case counts as that has not passed: what its first run came to, as it is that element which
+/// has no name of a rerun.
+fn stands_for(report: &Report) -> Option<&'static str> {
+    if report.came().is_pass() {
+        return None;
+    }
+    let first = report.attempts.first();
+    first.and_then(|attempt| element(&attempt.came, false, 0)).or(Some("skipped"))
 }
 
 /// What a run that has not passed is called. Of one that failed for good the first run is the failure
@@ -162,6 +171,36 @@ mod tests {
         ] {
             assert!(text.contains(words), "no {words} in {text}");
         }
+    }
+
+    /// The first run that has not passed is what a case counts as, whatever the last came to.
+    #[test]
+    fn totals_are_those_of_the_elements() {
+        use super::super::judge::{Cause, Outcome, Verdict};
+        use super::super::report::tests::ran;
+        let verdict = Verdict { outcome: Outcome::Fail, cause: Cause::End, reason: String::new() };
+        let failed = || Came::To(verdict.clone());
+        let broken = || Came::Broken(String::from("no memory"));
+        let check = |all: &[Came], words: &str, element: &str, absent: &str| {
+            let mut summary = one_of_each();
+            let attempts = all.iter().cloned().map(ran).collect();
+            summary.reports = vec![Report { name: String::from("a"), attempts }];
+            let document = document(&summary, "node-1").unwrap();
+            assert_eq!(problems(&document), "");
+            let text = String::from_utf8(document).unwrap();
+            assert!(text.contains(words) && text.contains(element), "{text}");
+            assert!(!text.contains(absent), "{text}");
+        };
+        let interrupted = || Came::Interrupted;
+        check(&[broken(), failed()], "failures=\"0\" errors=\"1\"", "<rerunFailure", "<failure");
+        check(&[failed(), broken()], "failures=\"1\" errors=\"0\"", "<rerunError", "<error");
+        check(
+            &[failed(), interrupted()],
+            "failures=\"1\" errors=\"0\"",
+            "skipped=\"0\"",
+            "<skipped",
+        );
+        check(&[interrupted()], "failures=\"0\" errors=\"0\"", "skipped=\"1\"", "<failure");
     }
 
     /// The schema refuses what is none: a check that cannot fail shows nothing.

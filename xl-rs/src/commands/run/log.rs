@@ -5,8 +5,8 @@
 
 use super::error::RunError;
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,9 +19,22 @@ const TAIL: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub struct Log {
     file: Option<(BufWriter<File>, PathBuf)>,
+    /// Why the file could not be written, once; the guest is watched on all the same.
+    failed: Option<RunError>,
     bytes: u64,
     tail: VecDeque<String>,
     tail_bytes: usize,
+}
+
+/// A new file in the place of an old one. Neither a link nor a device that stands there is written to.
+///
+/// # Errors
+/// The system's.
+pub fn fresh(path: &Path) -> io::Result<File> {
+    if std::fs::symlink_metadata(path).is_ok_and(|there| there.is_file()) {
+        std::fs::remove_file(path)?;
+    }
+    OpenOptions::new().write(true).create_new(true).open(path)
 }
 
 /// A line as it is shown and kept.
@@ -36,15 +49,12 @@ impl Log {
     /// # Errors
     /// [`RunError::Write`].
     pub fn in_file(path: &Path) -> Result<Self, RunError> {
-        let file = File::create(path).map_err(RunError::write(path))?;
+        let file = fresh(path).map_err(RunError::write(path))?;
         Ok(Self { file: Some((BufWriter::new(file), path.to_owned())), ..Self::default() })
     }
 
     /// Takes a line that was [`stamped`].
-    ///
-    /// # Errors
-    /// [`RunError::Write`].
-    pub fn add(&mut self, line: String) -> Result<(), RunError> {
+    pub fn add(&mut self, line: String) {
         if let Some((file, path)) = &mut self.file {
             let before = self.bytes;
             self.bytes = self.bytes.saturating_add(line.len() as u64);
@@ -56,7 +66,10 @@ impl Log {
                 }
                 (false, _) => Ok(()),
             };
-            written.map_err(RunError::write(path.as_path()))?;
+            if let Err(error) = written {
+                self.failed = Some(RunError::write(path.as_path())(error));
+                self.file = None;
+            }
         }
         self.tail_bytes += line.len();
         self.tail.push_back(line);
@@ -65,7 +78,6 @@ impl Log {
         {
             self.tail_bytes -= first.len();
         }
-        Ok(())
     }
 
     /// Brings what was added to the file.
@@ -73,10 +85,10 @@ impl Log {
     /// # Errors
     /// [`RunError::Write`].
     pub fn flush(&mut self) -> Result<(), RunError> {
-        match &mut self.file {
-            Some((file, path)) => file.flush().map_err(RunError::write(path.as_path())),
-            None => Ok(()),
+        if let Some((file, path)) = &mut self.file {
+            file.flush().map_err(RunError::write(path.as_path()))?;
         }
+        self.failed.take().map_or(Ok(()), Err)
     }
 
     /// The last of what was said.
@@ -99,15 +111,48 @@ mod tests {
         check(61_002, "x", "[   61.002] x\n");
     }
 
+    /// A link that somebody put in the place of a file would lead root elsewhere.
+    #[test]
+    fn a_link_is_not_followed() {
+        let root = std::env::temp_dir().join(format!("xlr-run-link-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        std::fs::create_dir_all(&root).unwrap();
+        let (target, own) = (root.join("target"), root.join("own"));
+        for is_link in [true, false] {
+            std::fs::write(&target, "theirs").unwrap();
+            match is_link {
+                true => std::os::unix::fs::symlink(&target, &own).unwrap(),
+                false => std::fs::hard_link(&target, &own).unwrap(),
+            }
+            let made = fresh(&own).and_then(|mut file| file.write_all(b"own"));
+            assert_eq!(made.is_err(), is_link);
+            assert_eq!(std::fs::read_to_string(&target).unwrap(), "theirs");
+            std::fs::remove_file(&own).unwrap();
+        }
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    /// A guest is watched on where its log cannot be written, and that is told in the end.
+    #[test]
+    fn a_full_disk_ends_nothing() {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let file = Some((BufWriter::new(full), PathBuf::from("/dev/full")));
+        let mut log = Log { file, ..Log::default() };
+        log.add("x".repeat(1 << 16));
+        log.add(String::from("last\n"));
+        assert_eq!(log.tail(), "last\n");
+        assert!(matches!(log.flush(), Err(RunError::Write { .. })));
+    }
+
     #[test]
     fn what_is_kept_is_bounded() {
         let path = std::env::temp_dir().join(format!("xlr-run-log-{}", std::process::id()));
         let mut log = Log::in_file(&path).unwrap();
         let line = format!("{}\n", "x".repeat(1 << 20));
         for _ in 0..70 {
-            log.add(line.clone()).unwrap();
+            log.add(line.clone());
         }
-        log.add(String::from("last\n")).unwrap();
+        log.add(String::from("last\n"));
         log.flush().unwrap();
         assert_eq!(log.tail(), "last\n");
         let text = std::fs::read_to_string(&path).unwrap();

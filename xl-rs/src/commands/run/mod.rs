@@ -36,13 +36,14 @@ use jiff::Timestamp;
 use pool::Pool;
 use report::{Report, Summary};
 use std::ffi::OsStr;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Runs the command. What keeps guests from being run is one exit code, whatever it is.
 pub fn run(arguments: &RunArgs) -> Result<(), CommandError> {
     run_all(arguments).map_err(|error| match error {
-        CommandError::Judged { .. } | CommandError::Write { .. } => error,
+        CommandError::Judged { .. } => error,
         _ if matches!(error.exit(), Exit::Usage | Exit::Interrupted) => error,
         _ => {
             tell(format_args!("{}: {}", program::name(), chain(&error)));
@@ -56,42 +57,72 @@ fn run_all(arguments: &RunArgs) -> Result<(), CommandError> {
         return Err(RunError::Nowhere.into());
     }
     let (stamp, begun) = (Timestamp::now(), Instant::now());
-    let (name, reports, is_suite) = match suite(arguments) {
-        Some(path) => {
-            let name = stem(Some(&path.display().to_string()));
-            (name, run_suite(&path, arguments)?, true)
-        }
-        None => {
-            let report = run_one(arguments)?;
-            (report.name.clone(), vec![report], false)
-        }
+    let suite = suite(arguments)?;
+    // Before the first guest: that it cannot be written is nothing to learn after half an hour.
+    let junit = match &arguments.junit {
+        Some(path) => Some((log::fresh(path).map_err(RunError::write(path.as_path()))?, path)),
+        None => None,
     };
+    let ran = match suite {
+        Some(path) => run_suite(&path, arguments)
+            .map(|reports| (stem(Some(&path.display().to_string())), reports, true)),
+        None => run_one(arguments).map(|report| (report.name.clone(), vec![report], false)),
+    };
+    if let (Err(_), Some((_, path))) = (&ran, &junit) {
+        // Nothing was run, and an empty file is no result.
+        let _ = std::fs::remove_file(path);
+    }
+    let (name, reports, is_suite) = ran?;
     let begun_text = stamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let summary = Summary { name, begun: begun_text, took: begun.elapsed(), reports };
-    if let Some(path) = &arguments.junit {
+    let printed = match (arguments.json, is_suite) {
+        (true, _) => print_json(&summary.to_json()),
+        (false, true) => print(summary.to_text().as_bytes()),
+        (false, false) => {
+            print(summary.reports.iter().map(Report::line).collect::<String>().as_bytes())
+        }
+    };
+    let written = junit.map_or(Ok(()), |(mut file, path)| {
         let host = rustix::system::uname();
         let document = junit::document(&summary, &host.nodename().to_string_lossy());
-        let written = document.and_then(|document| std::fs::write(path, document));
-        written.map_err(RunError::write(path.as_path()))?;
-    }
-    match (arguments.json, is_suite) {
-        (true, _) => print_json(&summary.to_json())?,
-        (false, true) => print(summary.to_text().as_bytes())?,
-        (false, false) => {
-            print(summary.reports.iter().map(Report::line).collect::<String>().as_bytes())?;
+        let written = document.and_then(|document| file.write_all(&document));
+        Ok(written.map_err(RunError::write(path.as_path()))?)
+    });
+    conclude(summary.exit(), printed, written)
+}
+
+/// The exit code, whatever became of what was to be told: what failed stays a failure, and a reader
+/// that has gone has seen enough.
+fn conclude(
+    exit: Exit,
+    printed: Result<(), CommandError>,
+    written: Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let printed = match printed {
+        Err(CommandError::Write { source, .. }) if source.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    };
+    let told = written.and(printed);
+    match (exit, told) {
+        (Exit::Success, told) => told,
+        (exit, Ok(())) => Err(CommandError::Judged { exit }),
+        (exit, Err(error)) => {
+            tell(format_args!("{}: {}", program::name(), chain(&error)));
+            Err(CommandError::Judged { exit })
         }
-    }
-    match summary.exit() {
-        Exit::Success => Ok(()),
-        exit => Err(CommandError::Judged { exit }),
     }
 }
 
 /// The suite that is meant, if one is.
-fn suite(arguments: &RunArgs) -> Option<PathBuf> {
-    match arguments.arguments.as_slice() {
-        [only] if Path::new(only).extension() == Some(OsStr::new("toml")) => Some(only.into()),
-        _ => None,
+fn suite(arguments: &RunArgs) -> Result<Option<PathBuf>, RunError> {
+    match arguments.arguments.split_first() {
+        Some((first, rest)) if Path::new(first).extension() == Some(OsStr::new("toml")) => {
+            match rest.is_empty() {
+                true => Ok(Some(first.into())),
+                false => Err(RunError::Beside { suite: first.clone() }),
+            }
+        }
+        _ => Ok(None),
     }
 }
 
@@ -152,4 +183,46 @@ fn run_one(arguments: &RunArgs) -> Result<Report, CommandError> {
 fn stem(file: Option<&str>) -> String {
     let stem = file.and_then(|file| Path::new(file).file_stem()).unwrap_or(OsStr::new("guest"));
     stem.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_does_not_hang_on_who_reads_it() {
+        let lost = |kind: ErrorKind| {
+            let what = String::from("standard output");
+            Err(CommandError::Write { what, source: kind.into() })
+        };
+        let check = |exit, printed, written, code: Option<Exit>| {
+            // As `run` has it: any other error is that it could not be judged.
+            let found = match conclude(exit, printed, written) {
+                Ok(()) => Some(Exit::Success),
+                Err(CommandError::Judged { exit }) => Some(exit),
+                Err(_) => None,
+            };
+            assert_eq!(found, code);
+        };
+        let (gone, full) = (ErrorKind::BrokenPipe, ErrorKind::StorageFull);
+        check(Exit::Success, lost(gone), Ok(()), Some(Exit::Success));
+        check(Exit::TimeOver, lost(gone), Ok(()), Some(Exit::TimeOver));
+        check(Exit::Success, lost(full), Ok(()), None);
+        check(Exit::Failure, lost(full), Ok(()), Some(Exit::Failure));
+        check(Exit::Success, Ok(()), Err(RunError::Nowhere.into()), None);
+        check(Exit::Failure, Ok(()), Err(RunError::Nowhere.into()), Some(Exit::Failure));
+    }
+
+    #[test]
+    fn a_suite_stands_alone() {
+        let check = |all: &[&str], is_suite: Option<bool>| {
+            let arguments = all.iter().map(|&text| text.to_owned()).collect();
+            let found = suite(&RunArgs { arguments, ..RunArgs::default() });
+            assert_eq!(found.ok().map(|path| path.is_some()), is_suite, "{all:?}");
+        };
+        check(&["a.toml"], Some(true));
+        check(&["a.cfg", "memory=8"], Some(false));
+        check(&["a.toml", "memory=8"], None);
+        check(&["a.toml", "b.toml"], None);
+    }
 }

@@ -17,14 +17,18 @@ impl Patterns {
     /// Reads them.
     ///
     /// # Errors
-    /// [`RunError::Pattern`].
+    /// [`RunError::Pattern`], [`RunError::Empty`].
     pub fn new(texts: &[String]) -> Result<Self, RunError> {
         let compile = |text: &String| {
             let built = RegexBuilder::new(text).size_limit(BYTES).dfa_size_limit(BYTES).build();
-            built.map_err(|source| RunError::Pattern {
+            let pattern = built.map_err(|source| RunError::Pattern {
                 text: text.clone(),
                 source: Box::new(source),
-            })
+            })?;
+            match pattern.is_match("") {
+                true => Err(RunError::Empty { text: text.clone() }),
+                false => Ok(pattern),
+            }
         };
         texts.iter().map(compile).collect::<Result<_, _>>().map(Self)
     }
@@ -53,6 +57,10 @@ mod tests {
         check("All tests passed", true);
         check("Kernel panic|Test result: FAILURE", true);
         check("(", false);
+        // What any line has says nothing: a variable of a script that is not set.
+        for text in ["", "a|", ".*", "x*", "^$", "(?:)"] {
+            check(text, false);
+        }
         check("((a{1000}){1000}){1000}", false);
     }
 }

@@ -8,9 +8,9 @@ use super::attempt::{Attempt, Came, Guest, Manner, attempt};
 use super::progress::Progress;
 use super::queue::{Need, Queue};
 use super::report::Report;
+use crate::commands::build::definition;
 use crate::commands::error::CommandError;
 use crate::commands::signals::Signals;
-use crate::config::load;
 use libxc_safe::Xen;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -52,26 +52,31 @@ impl Pool<'_> {
         let mut reports: Vec<Report> = self.guests.iter().map(report).collect();
         let mut progress = Progress::new(self.guests.len(), self.quiet);
         let (tell, news) = channel();
-        let done = std::thread::scope(|scope| -> Result<(), CommandError> {
+        std::thread::scope(|scope| {
             loop {
                 if self.signals.seen() {
                     queue.close();
                 }
-                while let Some(index) = queue.next(free_kib(&xen)?) {
+                while let Some(index) = queue.next(free_kib(&xen)) {
                     let (guest, retry) = (&self.guests[index], reports[index].attempts.len());
                     progress.begins(index, &guest.name, retry);
                     let folder = self.folder.map(|folder| folder_of(folder, &guest.name, retry));
-                    let tell = tell.clone();
+                    let (ours, tell) = (&tell, tell.clone());
                     let work = move || self.work(index, folder.as_deref(), &tell);
                     let name = String::from("guest");
                     let begun = std::thread::Builder::new().name(name).spawn_scoped(scope, work);
-                    begun.map_err(|source| CommandError::Supervise { source })?;
+                    if let Err(error) = begun {
+                        // The others' results are not lost with it.
+                        let came = Came::Broken(format!("no thread for it: {error}"));
+                        let attempt = Attempt { came, ..Attempt::default() };
+                        drop(ours.send((index, News::Came(Box::new(attempt)))));
+                    }
                 }
                 if queue.is_over() {
-                    return Ok(());
+                    return;
                 }
                 // It never ends while `tell` is there; each thread has something to say at its end.
-                let Ok((index, news)) = news.recv() else { return Ok(()) };
+                let Ok((index, news)) = news.recv() else { return };
                 match news {
                     News::Made => queue.made(index),
                     News::Came(attempt) => {
@@ -86,7 +91,7 @@ impl Pool<'_> {
             }
         });
         progress.finish();
-        done.map(|()| reports)
+        Ok(reports)
     }
 
     fn work(&self, index: usize, folder: Option<&Path>, tell: &Sender<(usize, News)>) {
@@ -115,16 +120,22 @@ fn report(guest: &Guest) -> Report {
 
 /// What it needs; of one whose configuration is wrong nothing, as its making will say what is.
 fn need(guest: &Guest) -> Need {
-    load(guest.sources.clone()).config.map_or_else(Need::default, |config| {
-        let vcpus = u64::from(config.max_vcpus);
-        let overhead_kib = OVERHEAD_KIB + vcpus * OVERHEAD_VCPU_KIB;
-        Need { memory_kib: config.memory_kib.saturating_add(overhead_kib), vcpus: config.vcpus }
-    })
+    // Under the site's policy, which may give it another size.
+    definition(guest.sources.clone(), true).map_or_else(
+        |_| Need::default(),
+        |(_, config)| {
+            let vcpus = u64::from(config.max_vcpus);
+            let overhead_kib = OVERHEAD_KIB + vcpus * OVERHEAD_VCPU_KIB;
+            Need { memory_kib: config.memory_kib.saturating_add(overhead_kib), vcpus: config.vcpus }
+        },
+    )
 }
 
-fn free_kib(xen: &Xen) -> Result<u64, CommandError> {
-    let info = xen.physinfo()?;
-    Ok(info.free_pages.saturating_sub(info.outstanding_pages) * PAGE_KIB)
+/// The memory that is free; none while that cannot be known: then they run one after the other.
+fn free_kib(xen: &Xen) -> u64 {
+    xen.physinfo().map_or(0, |info| {
+        info.free_pages.saturating_sub(info.outstanding_pages).saturating_mul(PAGE_KIB)
+    })
 }
 
 fn folder_of(folder: &Path, name: &str, retry: usize) -> PathBuf {

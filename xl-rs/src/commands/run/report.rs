@@ -6,6 +6,7 @@ use crate::exit::Exit;
 use crate::printable;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A guest, and every run of it.
@@ -188,6 +189,11 @@ impl Report {
     }
 }
 
+/// A path as text: a folder's name need not be UTF-8, but JSON is.
+fn path(path: Option<&PathBuf>) -> Option<String> {
+    path.map(|path| path.display().to_string())
+}
+
 fn attempt(attempt: &Attempt) -> Value {
     let cause = match &attempt.came {
         Came::To(verdict) => json!(verdict.cause),
@@ -201,9 +207,9 @@ fn attempt(attempt: &Attempt) -> Value {
         "domid": attempt.domid,
         "exit_code": attempt.exit_code,
         "end": attempt.end.map(|end| end.to_string()),
-        "log": attempt.log,
-        "files": attempt.files,
-        "core": attempt.core,
+        "log": path(attempt.log.as_ref()),
+        "files": path(attempt.files.as_ref()),
+        "core": path(attempt.core.as_ref()),
         "notes": attempt.notes,
     })
 }
@@ -262,6 +268,16 @@ pub mod tests {
         let mut some = all.clone();
         some.reports[1].attempts.clear();
         assert_eq!(some.exit(), Exit::Interrupted);
+    }
+
+    #[test]
+    fn json_survives_any_folder() {
+        use std::os::unix::ffi::OsStringExt;
+        let mut summary = one_of_each();
+        let path = std::ffi::OsString::from_vec(b"out\xff".to_vec());
+        summary.reports[0].attempts[0].log = Some(path.into());
+        let json = summary.to_json();
+        assert_eq!(json["guests"][0]["attempts"][0]["log"], "out\u{fffd}");
     }
 
     #[test]

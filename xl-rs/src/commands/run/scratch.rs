@@ -8,6 +8,7 @@
 use super::error::RunError;
 use crate::device::disk::spec::{DiskSpec, USUAL_SCRIPT};
 use crate::device::vdev;
+use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
@@ -15,6 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use tar::{Archive, Entry, EntryType};
+use uuid::Uuid;
 
 /// Its name in the guest.
 pub const VDEV: &str = "xvdz";
@@ -23,6 +25,8 @@ const MOST_FILES: usize = 10_000;
 /// Longest name, and longest header that is read into memory.
 const LONGEST_NAME: u64 = 4096;
 const LONGEST_HEADER: u64 = 64 << 10;
+/// Most folders in each other: each of them is one on the host, and takes of the guest only a letter.
+const DEEPEST: usize = 32;
 /// Sizes are multiples of it.
 const BLOCK: u64 = 4096;
 
@@ -67,10 +71,13 @@ impl Scratch {
     /// [`RunError::Write`].
     pub fn make(folder: &Path, bytes: u64) -> Result<Self, RunError> {
         let folder = std::path::absolute(folder).map_err(RunError::write(folder))?;
-        let image = folder.join(".scratch");
-        let made = File::create(&image).and_then(|file| file.set_len(bytes));
-        made.map_err(RunError::write(image.as_path()))?;
-        Ok(Self { image })
+        // A name that nobody else has: neither another runner, nor who may write to the folder.
+        let image = folder.join(format!(".scratch-{}", Uuid::new_v4().simple()));
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&image);
+        let file = made.map_err(RunError::write(image.as_path()))?;
+        let scratch = Self { image };
+        file.set_len(bytes).map_err(RunError::write(scratch.image.as_path()))?;
+        Ok(scratch)
     }
 
     /// The disk that the guest has of it.
@@ -96,13 +103,18 @@ impl Scratch {
         })
     }
 
-    /// Takes the files out, into this folder.
+    /// Takes the files out, into this folder, which is not there yet.
     ///
     /// # Errors
     /// [`RunError::Write`]: the folder cannot be written.
     pub fn unpack(&self, into: &Path) -> Result<Taken, RunError> {
         let file = File::open(&self.image).map_err(RunError::write(self.image.as_path()))?;
-        unpack(io::BufReader::new(file), into)
+        // Neither a link nor anything else that somebody put there is written to.
+        DirBuilder::new().mode(0o755).create(into).map_err(RunError::write(into))?;
+        let taken = unpack(io::BufReader::new(file), into);
+        // Only if there is nothing in it.
+        let _ = std::fs::remove_dir(into);
+        taken
     }
 }
 
@@ -175,23 +187,20 @@ fn take(
     into: &Path,
 ) -> Result<Result<bool, String>, RunError> {
     let Some(path) = inside(name, into) else {
-        return Ok(Err(String::from("it leads out of the folder")));
+        return Ok(Err(String::from("it leads out of the folder, or too deep")));
     };
     let is_file = match entry.header().entry_type() {
         EntryType::Regular | EntryType::Continuous => true,
         EntryType::Directory => false,
         other => return Ok(Err(format!("it is {other:?}, and neither a file nor a folder"))),
     };
+    if is_file && path == into {
+        return Ok(Err(String::from("it has no name")));
+    }
     let folder = if is_file { path.parent().unwrap_or(into) } else { &path };
     let made = DirBuilder::new().recursive(true).mode(0o755).create(folder);
     if let Err(error) = made {
-        // A file may be in the place; that there is no room is another matter.
-        return match error.kind() {
-            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
-                Ok(Err(error.to_string()))
-            }
-            _ => Err(RunError::write(folder)(error)),
-        };
+        return left_out(error, folder);
     }
     if !is_file {
         return Ok(Ok(false));
@@ -201,26 +210,39 @@ fn take(
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Ok(Err(String::from("it is there twice")));
         }
-        Err(error) => return Err(RunError::write(path.as_path())(error)),
+        Err(error) => return left_out(error, &path),
     };
     io::copy(entry, &mut file).map_err(RunError::write(path.as_path()))?;
     Ok(Ok(true))
 }
 
-/// Where a name leads below a folder; none if it leads elsewhere, or nowhere.
+/// What the guest's own names are the cause of is told; that there is no room is another matter.
+fn left_out(error: io::Error, path: &Path) -> Result<Result<bool, String>, RunError> {
+    match Errno::from_io_error(&error) {
+        Some(Errno::EXIST | Errno::NOTDIR | Errno::ISDIR | Errno::NAMETOOLONG | Errno::LOOP) => {
+            Ok(Err(error.to_string()))
+        }
+        _ => Err(RunError::write(path)(error)),
+    }
+}
+
+/// Where a name leads in a folder; none if it leads elsewhere, or too deep.
 fn inside(name: &[u8], folder: &Path) -> Option<PathBuf> {
     if name.len() as u64 > LONGEST_NAME || name.contains(&0) {
         return None;
     }
-    let mut path = folder.to_owned();
+    let (mut path, mut depth) = (folder.to_owned(), 0);
     for part in Path::new(OsStr::from_bytes(name)).components() {
         match part {
-            Component::Normal(part) => path.push(part),
+            Component::Normal(part) => {
+                path.push(part);
+                depth += 1;
+            }
             Component::CurDir | Component::RootDir => {}
             Component::ParentDir | Component::Prefix(_) => return None,
         }
     }
-    Some(path)
+    (depth <= DEEPEST).then_some(path)
 }
 
 #[cfg(test)]
@@ -266,6 +288,7 @@ mod tests {
         for (kind, name, bytes) in [
             (EntryType::Regular, "result.xml", &b"<x/>"[..]),
             (EntryType::Regular, "./logs/a.log", b"a"),
+            (EntryType::Directory, "./", b""),
             (EntryType::Directory, "empty/", b""),
             (EntryType::Regular, "/etc/passwd", b"root"),
             (EntryType::Regular, "../outside", b"x"),
@@ -291,6 +314,28 @@ mod tests {
         assert_eq!(read("etc/passwd"), "root");
         assert_eq!(read(&format!("long/{long}")), "l");
         assert!(out.join("empty").is_dir() && !out.parent().unwrap().join("outside").exists());
+        std::fs::remove_dir_all(out).unwrap();
+    }
+
+    /// Names that the host cannot have, that say nothing, or that would fill it with folders, break
+    /// no run.
+    #[test]
+    fn names_that_cannot_be_are_left_out() {
+        let out = folder("names");
+        let long = "n".repeat(255);
+        let (deep, longest) = ("d/".repeat(40) + "x", format!("{long}/").repeat(15) + &long);
+        for name in [deep.as_str(), &format!("{long}n"), &longest, ".", "/", ""] {
+            let mut builder = Builder::new(Vec::new());
+            let bytes = [name.as_bytes(), b"\0"].concat();
+            add(&mut builder, EntryType::GNULongName, "././@LongLink", &bytes);
+            add(&mut builder, EntryType::Regular, "short", b"x");
+            add(&mut builder, EntryType::Regular, "last", b"x");
+            let own = out.join("own");
+            let taken = unpack(builder.into_inner().unwrap().as_slice(), &own).unwrap();
+            assert_eq!((taken.files, taken.left_out.len()), (1, 1), "{name}: {taken:?}");
+            assert!(own.join("last").is_file(), "{name}");
+            std::fs::remove_dir_all(own).unwrap();
+        }
         std::fs::remove_dir_all(out).unwrap();
     }
 

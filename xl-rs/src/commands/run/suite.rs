@@ -1,7 +1,7 @@
 //! A suite: a TOML file of guests, and what each of them is to show.
 //!
 //! In: the text, and what the command line says for all. Out: guests. What a guest does not say is as
-//! `[defaults]` says, then as the command line does.
+//! the command line says, then as `[defaults]` does; what must not be seen is what both say.
 
 use super::attempt::Guest;
 use super::error::RunError;
@@ -85,7 +85,10 @@ pub fn guests(path: &Path, arguments: &RunArgs) -> Result<Vec<Guest>, RunError> 
         )));
     }
     let mut names = BTreeSet::new();
-    let all = of_command_line(arguments);
+    let line = of_command_line(arguments);
+    let mut all = line.or(&file.defaults);
+    let both = [&line.fail_on, &file.defaults.fail_on].into_iter().flatten();
+    all.fail_on = Some(Texts::All(both.flat_map(|texts| texts.all().to_vec()).collect()));
     file.guest
         .into_iter()
         .enumerate()
@@ -99,7 +102,7 @@ pub fn guests(path: &Path, arguments: &RunArgs) -> Result<Vec<Guest>, RunError> 
             if !names.insert(name.clone()) {
                 return Err(suite(format!("two guests are called {name:?}")));
             }
-            guest(name, &entry.or(&file.defaults).or(&all), folder)
+            guest(name, &entry.or(&all), folder)
         })
         .collect()
 }
@@ -206,13 +209,15 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_says_it_then_the_defaults_then_the_command_line() {
+    fn a_guest_says_it_then_the_command_line_then_the_defaults() {
         let text = r#"
             [defaults]
             config = "a.cfg"
             set = ["vcpus=2"]
             expect = "passed"
             timeout = 20
+            grace = 9
+            fail-on = "BUG"
             [[guest]]
             name = "one"
             [[guest]]
@@ -224,8 +229,10 @@ mod tests {
             timeout = 5
             retries = 3
             scratch = "1MiB"
+            fail-on = []
         "#;
-        let line = RunArgs { timeout: Some(1), grace: Some(7), ..RunArgs::default() };
+        let fail_on = vec![String::from("panic")];
+        let line = RunArgs { grace: Some(7), fail_on, ..RunArgs::default() };
         let guests = read(text, line).unwrap();
         let [one, two] = guests.as_slice() else { panic!("{guests:?}") };
         let text = |guest: &Guest| String::from_utf8(guest.sources.joined()).unwrap();
@@ -235,6 +242,7 @@ mod tests {
         let seconds = |guest: &Guest| (guest.wants.timeout.as_secs(), guest.wants.grace.as_secs());
         assert_eq!((seconds(one), seconds(two)), ((20, 7), (5, 7)));
         assert_eq!((one.retries, two.retries), (0, 3));
+        assert_eq!((one.wants.fail_on.len(), two.wants.fail_on.len()), (2, 0));
         assert_eq!((one.wants.end, two.wants.end), (None, Some(Ending::Crash)));
         assert_eq!((one.scratch_bytes, two.scratch_bytes), (None, Some(1 << 20)));
         assert!(two.wants.code && !one.wants.code);
