@@ -36,7 +36,7 @@ pub struct RunArgs {
 
     /// How long all that may take once the guest runs, 300 seconds unless given; after that the exit
     /// code is 124
-    #[arg(short, long, value_name = "SECONDS")]
+    #[arg(short, long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: Option<u64>,
 
     /// How long the guest is watched on once all is decided, 2 seconds unless given: a crash then is a

@@ -203,7 +203,7 @@ fn run(guest: &Guest, manner: Manner<'_>, attempt: &mut Attempt) -> Result<Verdi
         (Some(scratch), Some(folder)) => Ok(hand_out(&scratch, &folder.join("files"), attempt)?),
         _ => Ok(()),
     });
-    let kept = kept.and(session.log.flush().map_err(CommandError::from));
+    let kept = kept.and(session.log.finish().map_err(CommandError::from));
     settled(session.judge.verdict(), kept, &mut attempt.notes)
 }
 

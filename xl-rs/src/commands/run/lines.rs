@@ -52,7 +52,11 @@ impl Lines {
 
     fn give(&mut self, each: &mut impl FnMut(&[u8])) {
         let kept = self.open.iter().rposition(|&byte| byte != b'\r').map_or(0, |last| last + 1);
-        each(&self.open[..kept]);
+        // What a progress bar writes over itself are lines of their own: a word at the beginning of one is.
+        let mut over =
+            self.open[..kept].split(|&byte| byte == b'\r').filter(|part| !part.is_empty());
+        each(over.next().unwrap_or_default());
+        over.for_each(each);
         self.open.clear();
     }
 }
@@ -88,6 +92,7 @@ mod tests {
         check(&[b"a\nb"], &[b"a"], b"b");
         check(&[b"a\r", b"\nb\r\r\n"], &[b"a", b"b"], b"");
         check(&[b"\n\n"], &[b"", b""], b"");
+        check(&[b"\r10%\r\r20", b"%\rPASS\r\n"], &[b"10%", b"20%", b"PASS"], b"");
         let long = vec![b'x'; LONGEST + 2];
         check(&[&long, b"\n"], &[&long[2..], b"xx"], b"");
         check(&[&long[2..], b"\n"], &[&long[2..]], b"");

@@ -62,7 +62,10 @@ impl Log {
                 (true, true) => file.write_all(line.as_bytes()),
                 (true, false) => {
                     let mib = MOST >> 20;
-                    writeln!(file, "what comes after the first {mib} MiB is not kept here")
+                    writeln!(
+                        file,
+                        "what comes after the first {mib} MiB is not kept here, but for the end:"
+                    )
                 }
                 (false, _) => Ok(()),
             };
@@ -80,13 +83,18 @@ impl Log {
         }
     }
 
-    /// Brings what was added to the file.
+    /// Brings what was added to the file; where that was too much, its end, too: there the panic is.
     ///
     /// # Errors
     /// [`RunError::Write`].
-    pub fn flush(&mut self) -> Result<(), RunError> {
+    pub fn finish(&mut self) -> Result<(), RunError> {
         if let Some((file, path)) = &mut self.file {
-            file.flush().map_err(RunError::write(path.as_path()))?;
+            let last: &[String] = match self.bytes > MOST {
+                true => self.tail.make_contiguous(),
+                false => &[],
+            };
+            let written = last.iter().try_for_each(|line| file.write_all(line.as_bytes()));
+            written.and_then(|()| file.flush()).map_err(RunError::write(path.as_path()))?;
         }
         self.failed.take().map_or(Ok(()), Err)
     }
@@ -141,7 +149,7 @@ mod tests {
         log.add("x".repeat(1 << 16));
         log.add(String::from("last\n"));
         assert_eq!(log.tail(), "last\n");
-        assert!(matches!(log.flush(), Err(RunError::Write { .. })));
+        assert!(matches!(log.finish(), Err(RunError::Write { .. })));
     }
 
     #[test]
@@ -153,11 +161,11 @@ mod tests {
             log.add(line.clone());
         }
         log.add(String::from("last\n"));
-        log.flush().unwrap();
+        log.finish().unwrap();
         assert_eq!(log.tail(), "last\n");
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.len() as u64 <= MOST + 100, "{}", text.len());
-        assert!(text.ends_with("first 64 MiB is not kept here\n"));
+        assert!(text.len() as u64 <= MOST + TAIL as u64 + 100, "{}", text.len());
+        assert!(text.ends_with("is not kept here, but for the end:\nlast\n"));
         std::fs::remove_file(path).unwrap();
     }
 }

@@ -102,7 +102,11 @@ pub fn guests(path: &Path, arguments: &RunArgs) -> Result<Vec<Guest>, RunError> 
             if !names.insert(name.clone()) {
                 return Err(suite(format!("two guests are called {name:?}")));
             }
-            guest(name, &entry.or(&all), folder)
+            let entry = entry.or(&all);
+            if entry.timeout == Some(0) {
+                return Err(suite(format!("guest {name:?} has no time: its timeout is 0")));
+            }
+            guest(name, &entry, folder)
         })
         .collect()
 }
@@ -285,5 +289,6 @@ mod tests {
         check("[[guest]]\nname = \"a\"\nconfig = \"none.cfg\"", "none.cfg");
         check("[[guest]]\nname = \"a\"\nscratch = \"much\"", "\"much\"");
         check("guest = 3", "guest");
+        check("[defaults]\ntimeout = 0\n[[guest]]\nname = \"a\"", "its timeout is 0");
     }
 }
