@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Bump when the recipe of the base changes.
-const RECIPE: u32 = 9;
+const RECIPE: u32 = 10;
 
 /// The files of one machine.
 pub struct Image {

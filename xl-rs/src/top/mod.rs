@@ -212,11 +212,22 @@ pub fn sort(rows: &mut [Row], column: Option<usize>, look: Look) {
     });
 }
 
+/// How wide the column of names is: names in full make room for the longest.
+#[must_use]
+pub fn name_width(rows: &[Row], look: Look) -> usize {
+    let longest = rows.iter().map(|row| crate::printable::line(&row.name).chars().count()).max();
+    longest.filter(|_| look.full_names).unwrap_or(0).max(COLUMNS[0].width)
+}
+
+fn width_of(column: &Column, name_width: usize) -> usize {
+    if column.title == "NAME" { name_width } else { column.width }
+}
+
 /// The headings.
 #[must_use]
-pub fn header() -> String {
+pub fn header(name_width: usize) -> String {
     let titles = COLUMNS.iter().map(|column| {
-        let width = column.width;
+        let width = width_of(column, name_width);
         // A state is six letters, and its heading stands at its left.
         if column.title == "STATE" {
             format!("{:^width$}", " STATE")
@@ -227,16 +238,14 @@ pub fn header() -> String {
     titles.collect::<Vec<_>>().join(" ")
 }
 
-/// A row.
+/// A row; a name that is longer than its column is cut.
 #[must_use]
-pub fn line(row: &Row, look: Look) -> String {
+pub fn line(row: &Row, name_width: usize) -> String {
     let cells = COLUMNS.iter().map(|column| {
-        let (text, width) = ((column.cell)(row), column.width);
+        let (text, width) = ((column.cell)(row), width_of(column, name_width));
         let text = crate::printable::line(&text).into_owned();
         match column.title {
-            "NAME" if !look.full_names => {
-                format!("{:>width$}", text.chars().take(width).collect::<String>())
-            }
+            "NAME" => format!("{:>width$}", text.chars().take(width).collect::<String>()),
             _ => format!("{text:>width$}"),
         }
     });
@@ -280,14 +289,15 @@ pub fn details(domain: &Measured, look: Look) -> Vec<String> {
 pub fn text(now: &Sample, before: Option<&Sample>, column: Option<usize>, look: Look) -> String {
     let mut rows = rows(now, before);
     sort(&mut rows, column, look);
-    let mut out = header();
+    let name_width = name_width(&rows, look);
+    let mut out = header(name_width);
     out.push('\n');
     for (index, row) in rows.iter().enumerate() {
         if look.repeat_header && index > 0 {
-            out.push_str(&header());
+            out.push_str(&header(name_width));
             out.push('\n');
         }
-        out.push_str(&line(row, look));
+        out.push_str(&line(row, name_width));
         out.push('\n');
         let domain = now.domains.iter().find(|domain| domain.info.domid.0 == row.domid);
         for detail in domain.map(|domain| details(domain, look)).unwrap_or_default() {
@@ -307,18 +317,22 @@ mod tests {
     #[test]
     fn the_columns_are_xentops() {
         assert_eq!(
-            header(),
+            header(10),
             "      NAME  STATE   CPU(sec) CPU(%)     MEM(k) MEM(%)  MAXMEM(k) MAXMEM(%) VCPUS NETS \
              NETTX(k) NETRX(k) VBDS   VBD_OO   VBD_RD   VBD_WR  VBD_RSECT  VBD_WSECT SSID"
         );
         let rows = rows(&sample(), None);
         assert_eq!(
-            line(&rows[0], Look::default()),
+            line(&rows[0], 10),
             "  Domain-0 -----r          1    0.0       1024   25.0   no limit       n/a     1    0 \
              \u{20}      0        0    0        0        0        0          0          0    0"
         );
-        assert!(line(&rows[1], Look::default()).starts_with("a-very-lon --b---          1    0.0"));
-        let full = line(&rows[1], Look { full_names: true, ..Look::default() });
+        assert!(line(&rows[1], 10).starts_with("a-very-lon --b---          1    0.0"));
+        assert_eq!(name_width(&rows, Look::default()), 10);
+        let full = name_width(&rows, Look { full_names: true, ..Look::default() });
+        assert_eq!(full, "a-very-long-name".len());
+        assert!(header(full).starts_with("            NAME  STATE "));
+        let full = line(&rows[1], full);
         assert!(full.starts_with("a-very-long-name --b---"), "{full}");
     }
 

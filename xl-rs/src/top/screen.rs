@@ -1,6 +1,6 @@
 //! The live screen: drawn from rows, steered by keys. Knows no terminal.
 
-use super::{COLUMNS, Look, details, line, rows, sort};
+use super::{COLUMNS, Look, details, line, name_width, rows, sort};
 use crate::measure::Sample;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
@@ -91,19 +91,20 @@ impl Screen {
 
         let mut rows = rows(now, self.before.as_ref());
         sort(&mut rows, self.column, self.look);
+        let name_width = name_width(&rows, self.look);
         let mut lines = Vec::new();
         for row in &rows {
             if self.look.repeat_header && !lines.is_empty() {
-                lines.push(self.titles());
+                lines.push(self.titles(name_width));
             }
-            lines.push(Line::raw(line(row, self.look)));
+            lines.push(Line::raw(line(row, name_width)));
             let domain = now.domains.iter().find(|domain| domain.info.domid.0 == row.domid);
             let more = domain.map(|domain| details(domain, self.look)).unwrap_or_default();
             lines.extend(more.into_iter().map(Line::raw));
         }
         let room = usize::from(middle.height).saturating_sub(1);
         self.scrolled = self.scrolled.min(lines.len().saturating_sub(room.max(1)));
-        let mut shown = vec![self.titles()];
+        let mut shown = vec![self.titles(name_width)];
         shown.extend(lines.into_iter().skip(self.scrolled).take(room));
         frame.render_widget(Paragraph::new(shown).scroll((0, self.shifted)), middle);
         let help = "N networks  B disks  V vcpus  F full names  R repeat header  S sort by the next \
@@ -113,11 +114,11 @@ impl Screen {
     }
 
     /// The headings; that of the column that is sorted by stands out.
-    fn titles(&self) -> Line<'static> {
+    fn titles(&self, name_width: usize) -> Line<'static> {
         let mut at = 0;
-        let header = super::header();
+        let header = super::header(name_width);
         let spans = COLUMNS.iter().enumerate().map(|(index, column)| {
-            let end = (at + column.width + 1).min(header.len());
+            let end = (at + super::width_of(column, name_width) + 1).min(header.len());
             let text = header[at..end].to_owned();
             at = end;
             let style = match self.column == Some(index) {
@@ -183,7 +184,7 @@ mod tests {
         assert!(lines[0].starts_with("xlr top   Xen 4.17.5"), "{lines:#?}");
         assert!(lines[1].starts_with("3 domains: 1 running, 2 blocked, 0 paused"), "{lines:#?}");
         assert!(lines[2].starts_with("Mem: 4096k total, 2048k used, 2048k free"), "{lines:#?}");
-        assert_eq!(lines[3].trim_end(), super::super::header());
+        assert_eq!(lines[3].trim_end(), super::super::header(10));
         assert!(lines[4].starts_with("  Domain-0 -----r"), "{lines:#?}");
         assert!(lines[5].starts_with("a-very-lon --b---"), "{lines:#?}");
         assert!(lines[8].starts_with("N networks"), "{lines:#?}");

@@ -43,9 +43,8 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Takes a connected socket; its events carry `number`.
+    /// Takes a connected socket that does not block; its events carry `number`.
     pub fn new(stream: UnixStream, epoll: &Rc<OwnedFd>, number: u32) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
         let data = EventData::new_u64(number.into());
         epoll::add(&**epoll, &stream, data, EventFlags::IN | EventFlags::RDHUP | EventFlags::ET)?;
         let epoll = Rc::clone(epoll);
