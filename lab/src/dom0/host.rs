@@ -52,7 +52,8 @@ macro_rules! fail {
 #[macro_export]
 macro_rules! ensure {
     ($condition:expr, $($arg:tt)*) => {
-        if !$condition {
+        // A value, so that what is compared may be a fraction.
+        if !std::convert::identity::<bool>($condition) {
             $crate::fail!($($arg)*);
         }
     };

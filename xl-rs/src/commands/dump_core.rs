@@ -100,7 +100,8 @@ fn own_path(info: &DomainInfo, store: &mut Client) -> Result<PathBuf, CommandErr
     Ok(folder.join(file_name(&name, Timestamp::now())))
 }
 
-/// What a core is called: its domain's name, as far as that can be a file's, and the time.
+/// What a core is called: its domain's name, as far as that can be a file's, and the time: one that is
+/// started again may have ended again within a second.
 fn file_name(name: &str, now: Timestamp) -> String {
     let plain = |letter: char| match letter {
         '/' | '\0'..='\x1f' | '\x7f' => '_',
@@ -110,7 +111,7 @@ fn file_name(name: &str, now: Timestamp) -> String {
     if name.starts_with('.') {
         name.insert(0, '_');
     }
-    format!("{name}-{}", now.strftime("%Y%m%dT%H%M%SZ"))
+    format!("{name}-{}", now.strftime("%Y%m%dT%H%M%S%.3fZ"))
 }
 
 #[cfg(test)]
@@ -119,11 +120,11 @@ mod tests {
 
     #[test]
     fn a_core_is_called_after_its_domain() {
-        let now: Timestamp = "2026-03-04T05:06:07Z".parse().unwrap();
+        let now: Timestamp = "2026-03-04T05:06:07.25Z".parse().unwrap();
         let check = |name: &str, file: &str| assert_eq!(file_name(name, now), file, "{name}");
-        check("web", "web-20260304T050607Z");
-        check("../etc", "_.._etc-20260304T050607Z");
-        check("a/b\nc", "a_b_c-20260304T050607Z");
+        check("web", "web-20260304T050607.250Z");
+        check("../etc", "_.._etc-20260304T050607.250Z");
+        check("a/b\nc", "a_b_c-20260304T050607.250Z");
         assert!(file_name(&"ä".repeat(300), now).len() < 255);
     }
 }

@@ -10,7 +10,7 @@ use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with};
 
 use super::message::{self, Kind, Message};
 use crate::commands::xenstored::XenstoredError;
-use crate::commands::xenstored::confine::confine;
+use crate::commands::xenstored::confine::confine_keeper;
 use crate::commands::xenstored::error::system;
 
 /// When connections are tried again that could not be taken up: what they need may come back elsewhere.
@@ -41,7 +41,7 @@ struct Process {
 /// Keeps what it is given, until it is told to end. Standard input is where xenstoreds come.
 pub fn run() -> Result<(), XenstoredError> {
     rustix::process::setsid().map_err(system("begin a session"))?;
-    confine(&[]);
+    confine_keeper(&[]);
     keep(rustix::stdio::stdin())
 }
 
