@@ -79,8 +79,12 @@ pub fn with_holes(host: &[MapEntry], memory_bytes: u64, max_memory_bytes: u64) -
     for entry in known() {
         if entry.is_hole() {
             map.push(entry);
-        } else if entry.kind == RAM && entry.start < HIGH_START && entry.end > taken {
-            map.push(MapEntry::unusable(entry.start.max(taken), entry.end));
+        } else if entry.kind == RAM {
+            // Above 4 GiB nothing is taken: the guest's own memory goes there.
+            let (start, end) = (entry.start.max(taken), entry.end.min(HIGH_START));
+            if start < end {
+                map.push(MapEntry::unusable(start, end));
+            }
         }
     }
     let above = max_memory_bytes.saturating_sub(ram_end);
@@ -142,6 +146,11 @@ mod tests {
             MapEntry::ram(1 << 34, (1 << 34) + 16 * MIB),
         ];
         check(&split, 32, 32, &expected);
+        // RAM that goes on above 4 GiB.
+        let across = [entry(16 * MIB, 17 * MIB, 2), entry(1 << 30, 5 << 30, RAM)];
+        let below = [MapEntry::ram(0, 16 * MIB), across[0], entry(1 << 30, 1 << 32, UNUSABLE)];
+        let rest = MapEntry::ram(1 << 32, (1 << 32) + 16 * MIB);
+        check(&across, 32, 32, &[&below[..], &[rest]].concat());
         check(
             &[],
             32,

@@ -91,12 +91,9 @@ pub fn one(arguments: &CreateArgs, sources: Sources) -> Result<(), CommandError>
             made.created.domid
         ));
     }
+    signals.heard_by_console(console.is_some());
     begin(made, arguments.paused, &xen, &mut store, &state, &signals)?;
     parts::done(Part::State);
-    if console.is_some() {
-        // It hears them itself, and puts the terminal back.
-        signals.hold();
-    }
     match console {
         Some(mut console) => console.copy(None, !arguments.quiet).map(|_| ()),
         None => Ok(()),

@@ -82,12 +82,9 @@ impl Foreground<'_> {
                     return Err(error.before_it_ran());
                 }
             };
+            signals.heard_by_console(console.is_some());
             let created = begin(made, paused, self.xen, self.store, self.state, &signals)?;
             paused = false;
-            if console.is_some() {
-                // The console hears them itself, and puts the terminal back.
-                signals.hold();
-            }
             let outcome = self.follow(&created, &signals, &mut pace);
             // It ends with its domain, or by the signal that ended the following.
             wants_console = console.is_some_and(|console| match join(console) {

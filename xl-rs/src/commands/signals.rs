@@ -20,6 +20,8 @@ const HELD: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
 pub struct Signals {
     seen: Arc<AtomicBool>,
     released: Arc<AtomicBool>,
+    /// A console hears them, and they stay held for as long.
+    heard: AtomicBool,
     /// Readable once one came.
     came: UnixStream,
     /// Of signals that are never heard: without its other end a stream is readable.
@@ -40,7 +42,7 @@ impl Signals {
                 .and_then(|_| signal_hook::low_level::pipe::register(signal, end))
                 .map_err(failed)?;
         }
-        Ok(Self { seen, released, came, _silent: None })
+        Ok(Self { seen, released, heard: AtomicBool::new(false), came, _silent: None })
     }
 
     /// None of them, ever: for work that is carried to its end, in a thread of a process that hears
@@ -49,7 +51,8 @@ impl Signals {
         let (came, silent) =
             UnixStream::pair().map_err(|source| CommandError::Signals { source })?;
         let flag = || Arc::new(AtomicBool::new(false));
-        Ok(Self { seen: flag(), released: flag(), came, _silent: Some(silent) })
+        let heard = AtomicBool::new(false);
+        Ok(Self { seen: flag(), released: flag(), heard, came, _silent: Some(silent) })
     }
 
     /// Holds them from now on.
@@ -108,9 +111,18 @@ impl Signals {
         }
     }
 
-    /// Gives them their default meaning back; tells whether one came before that.
+    /// Tells whether a console hears them, which puts the terminal back before the process ends: at no
+    /// moment may they have their default meaning then.
+    pub fn heard_by_console(&self, heard: bool) {
+        self.heard.store(heard, Ordering::SeqCst);
+    }
+
+    /// Gives them their default meaning back, unless a console hears them; tells whether one came before
+    /// that.
     pub fn release(&self) -> bool {
-        self.released.store(true, Ordering::SeqCst);
+        if !self.heard.load(Ordering::SeqCst) {
+            self.released.store(true, Ordering::SeqCst);
+        }
         self.seen()
     }
 }
@@ -123,7 +135,7 @@ impl Drop for Signals {
 
 #[cfg(test)]
 mod tests {
-    use super::{CommandError, Signals, channel};
+    use super::{CommandError, Ordering, Signals, channel};
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
     /// A command that waits for another's lock ends by a signal all the same.
@@ -137,6 +149,18 @@ mod tests {
         let waited = signals.or(move || Ok(never.recv().is_ok()));
         assert!(matches!(waited, Err(CommandError::Interrupted)), "{waited:?}");
         drop(release);
+    }
+
+    /// A signal between the domain's begin and the console's reading would leave the terminal raw.
+    #[test]
+    fn what_a_console_hears_stays_held() {
+        let signals = Signals::unheard().unwrap();
+        for (heard, released) in [(true, false), (false, true)] {
+            signals.hold();
+            signals.heard_by_console(heard);
+            assert!(!signals.release());
+            assert_eq!(signals.released.load(Ordering::SeqCst), released);
+        }
     }
 
     /// Whoever waits for a backend would take a stream that is readable for a signal.
