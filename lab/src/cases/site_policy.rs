@@ -6,9 +6,14 @@ use crate::dom0::host::{Said, Stop, Verdict, argv, config, domid, run};
 use crate::{ensure, fail};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 /// The cases of this topic.
-pub const CASES: &[Case] = &[Case::new("site-policy/applied", Group::Toolstack, applied)];
+pub const CASES: &[Case] = &[
+    Case::new("site-policy/applied", Group::Toolstack, applied),
+    Case { ci: false, ..Case::new("site-policy/everywhere", Group::Toolstack, everywhere) },
+    Case { ci: false, ..Case::new("site-policy/broken", Group::Toolstack, broken) },
+];
 
 const PATH: &str = "/etc/xlr/policy.toml";
 const KERNEL: &str = "/guest/xtf/idle";
@@ -121,8 +126,48 @@ fn others(hash: &str) -> Verdict {
     ensure!(sha256("/tmp/copy")? == hash, "the copy has another hash");
     refused("kernel = \"/tmp/copy\"\n", &["can be exchanged", "/tmp can be changed by others"])?;
     std::fs::remove_file("/tmp/copy")?;
-
     Ok(())
+}
+
+/// What makes no domain, and what makes one for a while, are held to it, too.
+fn everywhere() -> Verdict {
+    let _in_force = InForce::put("[memory]\nmax = \"16M\"\n")?;
+    let wide = guest("memory = 32\n")?;
+    let said = run(&format!("/bin/xlr run {wide}"))?.failure()?;
+    ensure!(said.code == 3 && said.err.contains("more than 16M"), "{}: {}", said.code, said.err);
+    let said = run(&format!("/bin/xlr config check {wide}"))?.failure()?;
+    ensure!(said.code == 3 && said.err.contains("more than 16M"), "{}", said.err);
+    let template =
+        "name = \"ruled\"\nkernel = \"/guest/xtf/idle\"\nmemory = 8\nmaxmem = {{ most }}\n";
+    std::fs::write("/tmp/ruled.cfg.j2", template)?;
+    let said = run("/bin/xlr render /tmp/ruled.cfg.j2 --set most=64")?.success()?;
+    let line = "maxmem = \"16M\"  # /etc/xlr/policy.toml:2: memory.max";
+    ensure!(
+        said.out.contains(line) && said.err.contains("ruled.cfg.j2:4"),
+        "{}{}",
+        said.out,
+        said.err
+    );
+    std::fs::remove_file("/tmp/ruled.cfg.j2")?;
+    Ok(())
+}
+
+/// A policy that is none, or that is not root's alone, lets nothing through.
+fn broken() -> Verdict {
+    let in_force = InForce::put("[memory]\nmaximum = 4\n")?;
+    refused("", &["/etc/xlr/policy.toml:2", "maximum"])?;
+    std::fs::write(PATH, "[memory]\nmax = 64\n")?;
+    let path = guest("")?;
+    argv(&["/bin/xlr", "create", "-p", &path])?.success()?;
+    run("/bin/xlr destroy ruled")?.success()?;
+    std::fs::set_permissions(PATH, std::fs::Permissions::from_mode(0o666))?;
+    refused("", &["can be changed by others than root"])?;
+    drop(in_force);
+    std::fs::create_dir(PATH)?;
+    let refusal = refused("", &["cannot read the policy"]);
+    std::fs::remove_dir(PATH)?;
+    ensure!(!Path::new(PATH).exists(), "the policy is still there");
+    refusal
 }
 
 /// What was overridden is told with the place of both.

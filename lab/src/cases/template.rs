@@ -1,10 +1,14 @@
-//! Configurations from templates: what is rendered boots, and is what Xen then has.
+//! Configurations from templates: what is rendered boots, and is what Xen then has. What is converted is
+//! what it was.
 
 use crate::case::{Case, Group};
-use crate::dom0::host::{Stop, Verdict, argv, await_text, config, console, domid, report, run};
+use crate::dom0::host::{
+    Said, Stop, Verdict, argv, await_text, config, console, domid, report, run,
+};
 use crate::{ensure, fail};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// The cases of this topic.
 pub const CASES: &[Case] = &[
@@ -14,6 +18,7 @@ pub const CASES: &[Case] = &[
         numa_nodes: 2,
         ..Case::new("template/all-or-none", Group::Create, all_or_none)
     },
+    Case { ci: false, ..Case::new("template/converted", Group::Toolstack, converted) },
 ];
 
 const CLUSTER: &str = include_str!("../../../configs/templates/mpi-cluster.cfg.j2");
@@ -129,4 +134,55 @@ fn all_or_none() -> Verdict {
         run(&format!("/bin/xlr destroy mpi-{node}"))?.success()?;
     }
     none()
+}
+
+/// Nothing was left out but the scheduler, which is the pool's and no key of xl.cfg.
+fn carried(said: &Said, of: &str) -> Verdict {
+    let mut left = said.err.lines().filter(|line| line.contains("not carried over"));
+    let scheduler = left.all(|line| line.contains("sched_params.sched "));
+    ensure!(scheduler, "left of {of}'s: {}", said.err);
+    Ok(())
+}
+
+/// A domain of xl's, as `xl list -l` has it, converted, and made again by xl: the same to libxl.
+fn converted() -> Verdict {
+    for image in ["/tmp/a.img", "/tmp/b.img"] {
+        std::fs::File::create(image)?.set_len(1 << 20)?;
+    }
+    let text = "name = \"full\"\ntype = \"pv\"\nuuid = \"01020304-0506-0708-090a-0b0c0d0e0f10\"\n\
+        kernel = \"/guest/xtf/idle\"\nramdisk = \"/guest/initramfs.gz\"\nroot = \"/dev/xvda\"\n\
+        extra = \"a b=\\\"c d\\\"\"\nmemory = 16\nmaxmem = 32\nvcpus = 1\nmaxvcpus = 2\ncpus = [\"0\", \"0\"]\n\
+        cpu_weight = 300\ncap = 50\nnomigrate = 1\ntsc_mode = \"native\"\non_crash = \"preserve\"\n\
+        on_reboot = \"rename-restart\"\nmax_grant_frames = 40\nmax_maptrack_frames = 50\n\
+        max_event_channels = 200\nmax_grant_version = 1\nrtc_timeoffset = 3600\n\
+        ioports = [\"2f8-2ff\", \"2e8\"]\nirqs = [4]\ncpuid = [\"0x1:ecx=xxxxxxxxxxx0xxxxxxxxxxxxxxxxxxxx\"]\nmsr_relaxed = 1\n\
+        xend_suspend_evtchn_compat = 1\n\
+        disk = [\"/tmp/a.img,raw,xvda,rw\", \"/tmp/b.img,raw,xvdb,ro\"]\n";
+    let path = config("full", text)?;
+    let of_xl = |path: &str| -> Result<Value, Stop> {
+        argv(&["/xen/bin/xl", "create", "-p", path])?.success()?;
+        let found = json("/xen/bin/xl list -l full")?;
+        run("/xen/bin/xl destroy full")?.success()?;
+        Ok(found)
+    };
+    let before = of_xl(&path)?;
+    std::fs::write("/tmp/full.json", before.to_string())?;
+    let said = run("/bin/xlr config convert /tmp/full.json")?.success()?;
+    carried(&said, "xl")?;
+    let again = config("again", &said.out)?;
+    let after = of_xl(&again)?;
+    let config = |found: &Value| found[0]["config"].clone();
+    ensure!(config(&before) == config(&after), "before {before:#}\nafter {after:#}");
+    // What xlr makes of it, libxl sees as the same, too.
+    argv(&["/bin/xlr", "create", "-p", &again])?.success()?;
+    let ours = json("/bin/xlr list -l full")?;
+    run("/bin/xlr destroy full")?.success()?;
+    std::fs::write("/tmp/ours.json", ours.to_string())?;
+    let said = run("/bin/xlr config convert /tmp/ours.json")?.success()?;
+    carried(&said, "xlr")?;
+    for file in ["/tmp/a.img", "/tmp/b.img", "/tmp/full.json", "/tmp/ours.json"] {
+        ensure!(Path::new(file).exists(), "{file}");
+        std::fs::remove_file(file)?;
+    }
+    Ok(())
 }
