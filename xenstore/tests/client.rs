@@ -266,6 +266,30 @@ fn a_transaction_is_tried_so_often_and_no_more() {
     }
 }
 
+/// C xenstored's answer where a change outside got in the way of a removal inside.
+#[test]
+fn a_transaction_that_is_torn_is_tried_again() {
+    for (refused, removed) in [(1, true), (u32::MAX, false)] {
+        let (stream, peer) = serve(move |peer| {
+            let (mut removals, mut discarded) = (0, 0);
+            while let Some((header, request)) = peer.next() {
+                let is_removal = matches!(request, Request::Rm { .. });
+                removals += u32::from(is_removal);
+                discarded += u32::from(request == Request::TransactionEnd { commit: false });
+                let torn = is_removal && removals <= refused;
+                peer.reply(&header, &if torn { error(Errno::Eio) } else { ok(&request) });
+            }
+            (removals, discarded)
+        });
+        let mut client = client(stream);
+        let result = client.transaction(|tx| tx.rm("/a"));
+        assert_eq!(result.is_ok(), removed, "{result:?}");
+        drop(client);
+        let tries = if removed { 2 } else { TRANSACTION_ATTEMPTS_MAX };
+        assert_eq!(peer.join().unwrap(), (tries, tries - u32::from(removed)));
+    }
+}
+
 #[test]
 fn a_transaction_ends_once_whatever_happens_inside() {
     let (stream, peer) = conflicts(0);

@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
     Case { ci: false, ..Case::new("run/suite-of-twenty", Group::Toolstack, || suite(20)) },
     Case { ci: false, ..Case::new("run/progress", Group::Toolstack, progress) },
     Case { ci: false, ..Case::new("run/unread", Group::Toolstack, unread) },
+    Case { ci: false, ..Case::new("run/crowded", Group::Toolstack, crowded) },
     Case::new("run/files", Group::Toolstack, files),
     Case { ci: false, ..Case::new("run/suite-killed", Group::Toolstack, suite_killed) },
 ];
@@ -205,6 +206,47 @@ fn suite(count: usize) -> Verdict {
     ensure!(junit.contains(&totals) && junit.contains("<rerunFailure"), "no {totals}: {junit}");
     std::fs::remove_dir_all("/tmp/many")?;
     dump::unchanged(&before, "a suite")
+}
+
+/// Two suites on one host look at the same free memory: who comes too late waits.
+fn crowded() -> Verdict {
+    let before = dump::take()?;
+    let info = argv(&["/bin/xlr", "info", "--json"])?.success()?;
+    let info: serde_json::Value = serde_json::from_str(&info.out)?;
+    let Some(free_mib) = info["free_memory"].as_u64() else { fail!("no free memory: {info}") };
+    guest("judged", "")?;
+    let mut runners = Vec::new();
+    for suite in ["left", "right"] {
+        let mut text = String::from("[defaults]\nconfig = \"judged.cfg\"\n");
+        for number in 0..16 {
+            text.push_str(&format!(
+                "[[guest]]\nname = \"{suite}-{number}\"\nset = ['extra=\"how=pass\"', 'memory={}']\n",
+                free_mib * 3 / 5
+            ));
+        }
+        let path = format!("/tmp/{suite}.toml");
+        std::fs::write(&path, text)?;
+        let mut command = init::command("/bin/xlr");
+        command.args(["run", &path, "-j", "2", "--json"]);
+        runners.push(Kill(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?));
+    }
+    let mut waited = 0;
+    for mut runner in runners {
+        let (mut said, mut told) = (String::new(), String::new());
+        let (Some(mut out), Some(mut err)) = (runner.0.stdout.take(), runner.0.stderr.take())
+        else {
+            fail!("no pipes to xlr run");
+        };
+        out.read_to_string(&mut said)?;
+        err.read_to_string(&mut told)?;
+        let found: serde_json::Value = serde_json::from_str(&said)?;
+        let Some(guests) = found["guests"].as_array() else { fail!("no guests: {found} {told}") };
+        let verdicts = guests.iter().filter(|guest| guest["verdict"] == "pass").count();
+        ensure!(verdicts == 16, "{verdicts} of 16 have passed: {found}\n{told}");
+        waited += told.matches("others have its memory").count();
+    }
+    println!("{waited} had to wait");
+    dump::unchanged(&before, "two suites")
 }
 
 /// Nobody reads what a guest prints without end: its time runs all the same, and it goes.

@@ -5,6 +5,7 @@ use super::connection::Client;
 use super::error::Error;
 use super::expect;
 use super::nodes::Nodes;
+use crate::errno::Errno;
 use crate::wire::{Reply, Request, TransactionId};
 
 /// How often a transaction is tried before [`Error::Conflict`].
@@ -17,12 +18,18 @@ pub struct Transaction<'a> {
     client: &'a mut Client,
     id: TransactionId,
     ended: bool,
+    /// Whether a request was answered by EIO.
+    torn: bool,
 }
 
 impl Client {
     /// Runs `body` in a transaction and commits it. When xenstored answers EAGAIN at the end, because
     /// something that the transaction read was changed meanwhile, all is done again, at most
     /// [`TRANSACTION_ATTEMPTS_MAX`] times: `body` must change nothing but the store.
+    ///
+    /// EIO within it counts as such a change, too: C xenstored copies each node into a transaction when
+    /// it is first asked for, and says so where a node of today is removed from a parent of yesterday,
+    /// or the other way round.
     ///
     /// Reads and single writes take a round trip each; give writes to [`Nodes::batch_all`] together.
     ///
@@ -33,12 +40,17 @@ impl Client {
         &mut self,
         mut body: impl FnMut(&mut Transaction<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
-        for _ in 0..TRANSACTION_ATTEMPTS_MAX {
+        for tries in 1..=TRANSACTION_ATTEMPTS_MAX {
             let mut transaction = self.start()?;
             let result = match body(&mut transaction) {
                 Ok(result) => result,
                 Err(error) => {
+                    let torn = transaction.torn;
                     drop(transaction);
+                    if torn && tries < TRANSACTION_ATTEMPTS_MAX {
+                        self.session.counters.conflicts += 1;
+                        continue;
+                    }
                     // Without its commit it has changed nothing.
                     if self.lost().is_some() && self.connect_again(None)? {
                         self.session.counters.conflicts += 1;
@@ -69,7 +81,7 @@ impl Client {
         let request = Request::TransactionStart;
         let reply = self.call(&request)?;
         let id = expect::transaction(&request, reply)?;
-        Ok(Transaction { client: self, id, ended: false })
+        Ok(Transaction { client: self, id, ended: false, torn: false })
     }
 }
 
@@ -91,12 +103,20 @@ impl Transaction<'_> {
 
 impl Nodes for Transaction<'_> {
     fn call(&mut self, request: &Request) -> Result<Reply, Error> {
-        self.client.call_in(self.id, request)
+        let reply = self.client.call_in(self.id, request);
+        self.torn |= is_torn(&reply);
+        reply
     }
 
     fn batch(&mut self, requests: &[Request]) -> Result<Vec<Result<Reply, Error>>, Error> {
-        self.client.burst(self.id, requests)
+        let replies = self.client.burst(self.id, requests)?;
+        self.torn |= replies.iter().any(is_torn);
+        Ok(replies)
     }
+}
+
+fn is_torn(reply: &Result<Reply, Error>) -> bool {
+    reply.as_ref().is_err_and(|error| error.errno() == Some(Errno::Eio))
 }
 
 /// A transaction that was not committed is discarded.

@@ -54,8 +54,8 @@ pub struct RunArgs {
     pub scratch: Option<String>,
 
     /// How many guests of a suite run at once, as far as there are memory and CPUs for them
-    #[arg(short, long, value_name = "COUNT", default_value_t = 1)]
-    pub jobs: usize,
+    #[arg(short, long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: u32,
 
     /// Write the results to this file as JUnit XML
     #[arg(long, value_name = "FILE")]

@@ -501,6 +501,14 @@ impl CommandError {
     }
 }
 
+impl CommandError {
+    /// Whether a domain was not made because others have the memory.
+    pub fn is_out_of_memory(&self) -> bool {
+        let Self::Apply(error) = self else { return false };
+        matches!(*error.cause, StepError::OutOfMemory { .. })
+    }
+}
+
 fn of_step(error: &StepError) -> Exit {
     match error {
         StepError::Xen(error) => of_xen(error),

@@ -117,6 +117,8 @@ pub struct Attempt {
     pub core: Option<PathBuf>,
     /// What there is to be said of both.
     pub notes: Vec<String>,
+    /// Whether others had the memory that it needs.
+    pub crowded: bool,
 }
 
 /// Runs a guest.
@@ -128,7 +130,10 @@ pub fn attempt(guest: &Guest, manner: Manner<'_>) -> Attempt {
     match run(guest, manner, &mut attempt) {
         Ok(verdict) => attempt.came = Came::To(verdict),
         Err(_) if manner.signals.seen() => {}
-        Err(error) => attempt.came = Came::Broken(chain(&error)),
+        Err(error) => {
+            attempt.crowded = error.is_out_of_memory();
+            attempt.came = Came::Broken(chain(&error));
+        }
     }
     attempt
 }

@@ -137,7 +137,7 @@ fn run_suite(path: &Path, arguments: &RunArgs) -> Result<Vec<Report>, CommandErr
     signals.hold();
     let pool = Pool {
         guests: &guests,
-        jobs: arguments.jobs,
+        jobs: arguments.jobs as usize,
         folder: arguments.log.as_deref(),
         quiet: arguments.quiet,
         signals: &signals,

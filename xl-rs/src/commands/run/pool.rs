@@ -8,13 +8,19 @@ use super::attempt::{Attempt, Came, Guest, Manner, attempt};
 use super::progress::Progress;
 use super::queue::{Need, Queue};
 use super::report::Report;
+use crate::cli::program;
 use crate::commands::build::definition;
-use crate::commands::error::CommandError;
+use crate::commands::error::{CommandError, chain};
 use crate::commands::signals::Signals;
+use crate::commands::{domain, tell as say};
+use crate::state::State;
 use libxc_safe::Xen;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
+use xenstore::client::{Client, RETURN_PATIENCE};
 
 /// What the hypervisor takes for a domain beside its memory, at the most: its structures, and those of
 /// its vcpus.
@@ -37,22 +43,32 @@ pub struct Pool<'a> {
 }
 
 enum News {
+    /// A domain has gone, whosever it was.
+    Freed,
     /// It has its memory.
-    Made,
+    Made(usize),
     /// It has come to this.
-    Came(Box<Attempt>),
+    Came(usize, Box<Attempt>),
 }
 
 impl Pool<'_> {
     /// Runs all of them.
     pub fn run(&self) -> Result<Vec<Report>, CommandError> {
-        let xen = Xen::open()?;
+        let (xen, state) = (Xen::open()?, State::open()?);
         let needs = self.guests.iter().map(need).collect();
         let mut queue = Queue::new(needs, self.jobs, xen.physinfo()?.cpus);
         let mut reports: Vec<Report> = self.guests.iter().map(report).collect();
         let mut progress = Progress::new(self.guests.len(), self.quiet);
         let (tell, news) = channel();
+        let (over, until) = UnixStream::pair().map_err(|source| CommandError::Wait { source })?;
         std::thread::scope(|scope| {
+            let (listens, others) = (tell.clone(), &until);
+            scope.spawn(move || {
+                // Without it the ends of this suite's own guests are what others wait for.
+                if let Err(error) = listen(others, &listens) {
+                    say(format_args!("{}: {}", program::name(), chain(&error)));
+                }
+            });
             loop {
                 if self.signals.seen() {
                     queue.close();
@@ -69,17 +85,24 @@ impl Pool<'_> {
                         // The others' results are not lost with it.
                         let came = Came::Broken(format!("no thread for it: {error}"));
                         let attempt = Attempt { came, ..Attempt::default() };
-                        drop(ours.send((index, News::Came(Box::new(attempt)))));
+                        drop(ours.send(News::Came(index, Box::new(attempt))));
                     }
                 }
                 if queue.is_over() {
+                    drop(over);
                     return;
                 }
                 // It never ends while `tell` is there; each thread has something to say at its end.
-                let Ok((index, news)) = news.recv() else { return };
+                let Ok(news) = news.recv() else { return };
                 match news {
-                    News::Made => queue.made(index),
-                    News::Came(attempt) => {
+                    News::Freed => queue.freed(),
+                    News::Made(index) => queue.made(index),
+                    News::Came(index, attempt)
+                        if attempt.crowded && queue.put_back(index, is_leased(&state)) =>
+                    {
+                        progress.waits(index, &self.guests[index].name);
+                    }
+                    News::Came(index, attempt) => {
                         let passed = attempt.came.is_pass() || attempt.came == Came::Interrupted;
                         reports[index].attempts.push(*attempt);
                         let left = reports[index].retries() < self.guests[index].retries as usize;
@@ -94,9 +117,9 @@ impl Pool<'_> {
         Ok(reports)
     }
 
-    fn work(&self, index: usize, folder: Option<&Path>, tell: &Sender<(usize, News)>) {
+    fn work(&self, index: usize, folder: Option<&Path>, tell: &Sender<News>) {
         // Whoever listens does so until all have come to their end.
-        let made = || drop(tell.send((index, News::Made)));
+        let made = || drop(tell.send(News::Made(index)));
         let manner = Manner {
             signals: self.signals,
             folder,
@@ -110,12 +133,31 @@ impl Pool<'_> {
             came: Came::Broken(String::from("a fault of this program")),
             ..Attempt::default()
         });
-        drop(tell.send((index, News::Came(Box::new(came)))));
+        drop(tell.send(News::Came(index, Box::new(came))));
     }
 }
 
 fn report(guest: &Guest) -> Report {
     Report { name: guest.name.clone(), attempts: Vec::new() }
+}
+
+/// Tells whenever a domain has gone, until the other end of `until` is closed.
+fn listen(until: &UnixStream, tell: &Sender<News>) -> Result<(), CommandError> {
+    let mut store = Client::connect()?;
+    store.outlive_store(RETURN_PATIENCE);
+    store.watch("@releaseDomain", "run-freed")?;
+    loop {
+        match domain::wait_for_any(&mut store, &[until.as_fd()], None)?.as_deref() {
+            Some([true]) => return Ok(()),
+            // Whoever listens does so until this is told to end.
+            _ => drop(tell.send(News::Freed)),
+        }
+    }
+}
+
+/// Whether a guest of any runner is there, whose end may make room.
+fn is_leased(state: &State) -> bool {
+    state.leases().is_ok_and(|leases| !leases.held.is_empty())
 }
 
 /// What it needs; of one whose configuration is wrong nothing, as its making will say what is.

@@ -68,8 +68,16 @@ impl Progress {
 
     /// A run has ended; the guest may be run again.
     pub fn ended(&mut self, index: usize, report: &Report, again: bool) {
-        let line = report.line();
-        let line = line.trim_end();
+        self.stops(index, report.line().trim_end(), !again);
+    }
+
+    /// There was no room for it after all.
+    pub fn waits(&mut self, index: usize, name: &str) {
+        let name = printable::line(name);
+        self.stops(index, &format!("wait {name}: others have its memory"), false);
+    }
+
+    fn stops(&mut self, index: usize, line: &str, done: bool) {
         match self {
             Self::Silent => {}
             Self::Plain => plain(line),
@@ -80,7 +88,7 @@ impl Progress {
                 }
                 // A terminal that is gone needs no progress.
                 let _ = all.println(line);
-                if !again {
+                if done {
                     total.inc(1);
                 }
             }

@@ -31,6 +31,8 @@ struct Running {
 pub struct Queue {
     needs: Vec<Need>,
     waiting: VecDeque<usize>,
+    /// Those that others have taken the memory from: they wait for a domain to go.
+    back: Vec<usize>,
     running: BTreeMap<usize, Running>,
     jobs: usize,
     cpus: u32,
@@ -42,7 +44,8 @@ impl Queue {
     #[must_use]
     pub fn new(needs: Vec<Need>, jobs: usize, cpus: u32) -> Self {
         let waiting = (0..needs.len()).collect();
-        Self { needs, waiting, running: BTreeMap::new(), jobs: jobs.max(1), cpus, overtaken: 0 }
+        let (back, running) = (Vec::new(), BTreeMap::new());
+        Self { needs, waiting, back, running, jobs: jobs.max(1), cpus, overtaken: 0 }
     }
 
     /// Who is to begin now, if anybody.
@@ -93,17 +96,37 @@ impl Queue {
         if again {
             self.waiting.push_back(index);
         }
+        self.freed();
+    }
+
+    /// Somebody's domain has gone: there may be room again.
+    pub fn freed(&mut self) {
+        for index in self.back.drain(..).rev() {
+            self.waiting.push_front(index);
+        }
+    }
+
+    /// The memory of this one was taken by others between the look and its making: it comes first once
+    /// another domain has gone. False if none runs whose end could make
+    /// room: none of ours, nor `others`'.
+    pub fn put_back(&mut self, index: usize, others: bool) -> bool {
+        let waits = others || self.running.len() > 1;
+        if waits && self.running.remove(&index).is_some() {
+            self.back.push(index);
+        }
+        waits
     }
 
     /// Nobody else is to begin.
     pub fn close(&mut self) {
         self.waiting.clear();
+        self.back.clear();
     }
 
     /// Whether nobody runs or waits.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.waiting.is_empty() && self.running.is_empty()
+        self.waiting.is_empty() && self.back.is_empty() && self.running.is_empty()
     }
 }
 
@@ -150,6 +173,36 @@ mod tests {
         assert_eq!(all_next(&mut queue, 100), [0]);
         queue.done(0, false);
         assert!(queue.is_over());
+    }
+
+    /// What others take meanwhile is waited for, as long as one of ours runs.
+    #[test]
+    fn who_has_lost_a_race_comes_first() {
+        let mut queue = Queue::new(needs(&[(10, 1); 4]), 3, 8);
+        assert_eq!(all_next(&mut queue, 100), [0, 1, 2]);
+        assert!(queue.put_back(1, false) && queue.put_back(2, false) && !queue.put_back(0, false));
+        // Not before one has ended, however much seems to be free; others may try.
+        assert_eq!(all_next(&mut queue, 100), [3]);
+        queue.done(3, false);
+        assert_eq!(all_next(&mut queue, 100), [1, 2]);
+        assert!(queue.put_back(1, false));
+        queue.done(2, false);
+        queue.done(0, false);
+        assert!(!queue.is_over());
+        assert_eq!(all_next(&mut queue, 100), [1]);
+        assert!(!queue.put_back(1, false), "none would wake it");
+        assert!(queue.put_back(1, true));
+        assert_eq!(all_next(&mut queue, 100), Vec::<usize>::new());
+        queue.freed();
+        assert_eq!(all_next(&mut queue, 100), [1]);
+        queue.done(1, false);
+        assert!(queue.is_over());
+        let mut queue = Queue::new(needs(&[(10, 1); 2]), 2, 8);
+        assert_eq!(all_next(&mut queue, 100), [0, 1]);
+        assert!(queue.put_back(1, false));
+        queue.close();
+        queue.done(0, false);
+        assert!(queue.is_over(), "after a signal none begins");
     }
 
     #[test]
