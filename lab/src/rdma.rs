@@ -41,9 +41,9 @@ pub fn archive(paths: &Paths, artefacts: &mut Artefacts) -> Result<Vec<u8>> {
     let mut cpio = Cpio::new();
     modules::add_rdma(&mut cpio, &kernel)?;
     let own = library(paths)?;
-    let test = (TEST.to_owned(), test_program(paths, &packages, &own)?);
+    let tests = test_programs(paths, &packages, &own)?;
     let mut files: Vec<(String, PathBuf)> = programs(&packages);
-    files.push(test.clone());
+    files.extend(tests.clone());
     files.push(("bin/rdma".into(), packages.join("usr/bin/rdma")));
     files.push(("bin/xlr-ibd".into(), program::xlr_ibd(paths)?));
     files.push((PROVIDER.into(), packages.join(PROVIDER)));
@@ -52,18 +52,18 @@ pub fn archive(paths: &Paths, artefacts: &mut Artefacts) -> Result<Vec<u8>> {
     cpio.file(PROVIDER_NAME, 0o644, &std::fs::read(&name).on("read", &name)?);
     // Linux unpacks one archive after the other.
     let mut initramfs = guest::initramfs(paths, &unpacked::busybox(&artefacts.root("busybox")?)?)?;
-    initramfs.extend(guest::compressed(for_guests(&own, test, &packages)?)?);
+    initramfs.extend(guest::compressed(for_guests(&own, tests, &packages)?)?);
     cpio.file("guest/initramfs-rdma.gz", 0o644, &initramfs);
     Ok(cpio.finish())
 }
 
 /// What guests have beside their own initramfs: rdma-core's programs, and our library in the place of
 /// rdma-core's.
-fn for_guests(own: &Path, test: (String, PathBuf), packages: &Path) -> Result<Cpio> {
+fn for_guests(own: &Path, tests: Vec<(String, PathBuf)>, packages: &Path) -> Result<Cpio> {
     let mut directories = vec![own.to_owned()];
     directories.extend(self::directories(packages));
     let mut cpio = Cpio::new();
-    let files = [programs(packages), vec![test]].concat();
+    let files = [programs(packages), tests].concat();
     dynamic(&mut cpio, &files, &directories)?;
     let installer = own.join(INSTALLER);
     let bytes = std::fs::read(&installer).on("read", &installer)?;
@@ -83,18 +83,22 @@ pub fn installer(paths: &Paths) -> Result<i32> {
     Ok(0)
 }
 
-/// The program that tests what rdma-core's programs do not do, by its name in dom0 and in guests.
-const TEST: &str = "bin/verbs-test";
+/// The programs that test and measure what rdma-core's programs do not: their sources, and their names in
+/// dom0 and in guests.
+const TESTS: [(&str, &str); 2] = [("verbs.c", "verbs-test"), ("perf.c", "verbs-perf")];
 
-/// Builds it, against rdma-core's header: over whose library it runs is decided where it runs.
-fn test_program(paths: &Paths, packages: &Path, own: &Path) -> Result<PathBuf> {
-    let source = paths.workspace.join("ib-guest/tests/verbs.c");
-    let program = own.join("verbs-test");
-    let mut cc = Command::new("cc");
-    cc.args(["-O1", "-Wall", "-Werror"]).arg("-I").arg(packages.join("usr/include"));
-    cc.arg(source).arg(own.join("libibverbs.so.1"));
-    command::output(cc.arg("-o").arg(&program))?;
-    Ok(program)
+/// Builds them, against rdma-core's header: over whose library they run is decided where they run.
+fn test_programs(paths: &Paths, packages: &Path, own: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let sources = paths.workspace.join("ib-guest/tests");
+    let build = |(source, name): (&str, &str)| {
+        let program = own.join(name);
+        let mut cc = Command::new("cc");
+        cc.args(["-O1", "-Wall", "-Werror"]).arg("-I").arg(packages.join("usr/include"));
+        cc.arg(sources.join(source)).arg(own.join("libibverbs.so.1"));
+        command::output(cc.arg("-o").arg(&program))?;
+        Ok((format!("bin/{name}"), program))
+    };
+    TESTS.into_iter().map(build).collect()
 }
 
 /// In the place of rdma-core's library, and to be loaded before it.

@@ -17,6 +17,7 @@ mod create;
 mod devices;
 mod output;
 mod plot;
+mod rdma;
 mod record;
 mod row;
 mod samples;
@@ -105,6 +106,11 @@ const BENCHES: &[Bench] = &[
         about: "attach and detach a device of a running guest: xlr against xl",
         measure: devices::measure,
     },
+    Bench {
+        name: rdma::NAME,
+        about: "InfiniBand in a guest against the same device in dom0: instructions, latency, bandwidth",
+        measure: rdma::measure,
+    },
 ];
 
 /// Runs a benchmark; the exit code says whether `--check` is content.
@@ -143,6 +149,7 @@ pub fn inside(args: &[String]) -> std::io::Result<()> {
         [name, work] if name == create::NAME => create::inside::main(work),
         [name, work] if name == xenstore::NAME => xenstore::inside::main(work),
         [name, work] if name == devices::NAME => devices::inside::main(work),
+        [name, work] if name == rdma::NAME => rdma::inside::main(work),
         _ => Err(std::io::Error::other("bench-dom0 NAME WORK")),
     }
 }

@@ -27,7 +27,7 @@ mod numa;
 mod options;
 mod pci;
 mod policy;
-mod rdma;
+pub mod rdma;
 mod rdma_hostile;
 mod run;
 mod site_policy;

@@ -28,11 +28,11 @@ pub(super) const fn case(name: &'static str, run: fn() -> Verdict) -> Case {
 const NETWORK: &str = "10.9.0.1";
 
 /// An InfiniBand device in software on an interface that leads nowhere; both go with this value.
-pub(super) struct Rxe;
+pub struct Rxe;
 
 impl Rxe {
     /// Makes both.
-    pub(super) fn new() -> Result<Rxe, Stop> {
+    pub fn new() -> Result<Rxe, Stop> {
         // Without the first one a device cannot be made, and nothing loads it.
         for module in ["crc32_generic", "ib_uverbs", "rdma_rxe"] {
             argv(&["/bin/modprobe", module])?.success()?;
@@ -55,7 +55,7 @@ impl Drop for Rxe {
 }
 
 /// Runs a line in dom0's shell.
-pub(super) fn shell(line: &str) -> Result<String, Stop> {
+pub fn shell(line: &str) -> Result<String, Stop> {
     Ok(argv(&["/bin/sh", "-c", line])?.success()?.out)
 }
 
@@ -81,11 +81,11 @@ fn native() -> Verdict {
 }
 
 /// The daemon in dom0, which ends with this value.
-pub(super) struct Daemon(Child);
+pub struct Daemon(Child);
 
 impl Daemon {
     /// Starts it, and waits until it serves.
-    pub(super) fn start(arguments: &[&str]) -> Result<Daemon, Stop> {
+    pub fn start(arguments: &[&str]) -> Result<Daemon, Stop> {
         let mut command = init::command("/bin/xlr-ibd");
         let mut child = command.args(arguments).stderr(Stdio::piped()).spawn()?;
         let Some(said) = child.stderr.take() else { fail!("no pipe from the daemon") };
@@ -107,7 +107,7 @@ impl Daemon {
 
 impl Daemon {
     /// Kills it, and waits for its end.
-    pub(super) fn kill(mut self) -> Verdict {
+    pub fn kill(mut self) -> Verdict {
         self.0.kill()?;
         self.0.wait()?;
         Ok(())
@@ -127,7 +127,7 @@ impl Drop for Daemon {
 /// The key that gives a guest the device.
 pub(super) const DEVICE: &str = "rdma = [ \"backend-device=rxe0, pages=1024\" ]\n";
 /// The initramfs that has rdma-core's programs.
-pub(super) const RAMDISK: &str = "ramdisk = \"/guest/initramfs-rdma.gz\"\nmemory = 128\n";
+pub const RAMDISK: &str = "ramdisk = \"/guest/initramfs-rdma.gz\"\nmemory = 128\n";
 
 /// A guest with the device and an interface on the bridge.
 pub(super) fn start(name: &str, address: &str) -> Result<Guest, Stop> {
