@@ -6,7 +6,7 @@
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering, compiler_fence};
 
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
@@ -145,6 +145,9 @@ impl Mapping {
         // other domain may write to them meanwhile: the copy then mixes old and new bytes, each
         // of which is valid for u8.
         unsafe { ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
+        // What is looked at from here on is the copy: the compiler must not take it for the original, and
+        // read that again once it was checked.
+        compiler_fence(Ordering::SeqCst);
         Ok(())
     }
 
