@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn regions() {
         let check = |iova, length, pages, access, expected: Result<(usize, usize), Errno>| {
-            let reg = RegMr { iova, length, access, pages, directory: 1 };
+            let reg = RegMr { iova, length, access, pages, directory: 1, kept: 0 };
             let plan = region(&reg).map(|plan| (plan.offset, plan.len));
             assert_eq!(plan, expected, "{iova:#x}+{length:#x} in {pages}");
         };

@@ -18,6 +18,8 @@ pub enum Kind {
     Qp = 4,
     /// Memory region.
     Mr = 5,
+    /// Pages that stay mapped although no region covers them.
+    Kept = 6,
 }
 
 const INDEX_BITS: u32 = 16;

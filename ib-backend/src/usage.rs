@@ -21,13 +21,15 @@ pub enum Resource {
     Mrs,
     /// Contexts.
     Contexts,
+    /// Completion channels, each a port of the host: as many as completion queues.
+    Channels,
 }
 
 /// One guest's use of its device.
 #[derive(Debug)]
 pub struct Usage {
     limits: Limits,
-    used: [AtomicU32; 5],
+    used: [AtomicU32; 6],
     operations: AtomicU64,
     bytes: AtomicU64,
 }
@@ -69,6 +71,7 @@ impl Usage {
             Resource::Cqs => self.limits.cqs,
             Resource::Mrs => self.limits.mrs,
             Resource::Contexts => self.limits.contexts,
+            Resource::Channels => self.limits.cqs,
         };
         let more = |used: u32| used.checked_add(count).filter(|sum| *sum <= limit);
         let used = &self.used[resource as usize];

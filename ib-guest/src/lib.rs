@@ -15,6 +15,7 @@
 
 pub mod abi;
 mod bell;
+mod cache;
 mod completions;
 pub mod error;
 pub mod exports;

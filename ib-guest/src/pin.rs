@@ -39,6 +39,13 @@ impl Granted {
     }
 }
 
+/// The pages of `length` bytes at `address`.
+#[must_use]
+pub fn pages_of(address: usize, length: usize) -> Option<Range<usize>> {
+    let end = address.checked_add(length)?.checked_next_multiple_of(PAGE_BYTES)?;
+    (length > 0).then_some(address - address % PAGE_BYTES..end)
+}
+
 /// Pages that stay granted until [`Pin::release`].
 #[derive(Debug)]
 pub struct Pin {
@@ -55,10 +62,7 @@ impl Pin {
     /// [`Error::Memory`], [`Error::Xen`]: nothing more is granted than before.
     pub fn new(session: &Session, address: usize, length: usize) -> Result<Self> {
         let refused = |why| Error::Memory { address, why };
-        let end = address.checked_add(length);
-        let end = end.and_then(|end| end.checked_next_multiple_of(PAGE_BYTES));
-        let end = end.filter(|_| length > 0).ok_or_else(|| refused("no such range"))?;
-        let pages = address - address % PAGE_BYTES..end;
+        let pages = pages_of(address, length).ok_or_else(|| refused("no such range"))?;
         let mut pin = Self { uses: Vec::new(), references: Vec::new() };
         if pages.contains(&std::ptr::from_ref(&pin).addr()) {
             return Err(refused("this thread's stack is in it"));
@@ -70,15 +74,31 @@ impl Pin {
         match granted.cover(session, &pages, &mut pin) {
             Ok(()) => Ok(pin),
             Err(error) => {
-                granted.uncover(&pin.uses);
+                granted.uncover(&pin.uses, true);
                 Err(error)
             }
         }
     }
 
+    /// Whether all of it is still mapped where it was, as it was.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        let granted = lock(&GRANTED);
+        let same = |(start, number): &(usize, u64)| {
+            granted.ranges.get(start).is_some_and(|one| one.number == *number)
+                && granted.is_there(*start)
+        };
+        self.uses.iter().all(same)
+    }
+
     /// Gives the pages back that no other pin covers.
     pub fn release(self) {
-        lock(&GRANTED).uncover(&self.uses);
+        lock(&GRANTED).uncover(&self.uses, true);
+    }
+
+    /// The same, but what no other pin covers stays as it is, usable, until the program unmaps it.
+    pub fn abandon(self) {
+        lock(&GRANTED).uncover(&self.uses, false);
     }
 }
 
@@ -93,7 +113,7 @@ impl Table {
             match covering {
                 // The program has unmapped it, and something else is there now: what covers it covers
                 // nothing any more.
-                Some((start, end)) if !is_granted(&(start..end)) => {
+                Some((start, _)) if !self.is_there(start) => {
                     self.ranges.remove(&start);
                 }
                 Some((start, end)) => {
@@ -117,8 +137,18 @@ impl Table {
         Ok(())
     }
 
-    /// One pin less uses these; what none uses becomes ordinary memory again.
-    fn uncover(&mut self, uses: &[(usize, u64)]) {
+    /// Whether the range that begins there is still mapped as it was granted.
+    fn is_there(&self, start: usize) -> bool {
+        self.ranges.get(&start).is_some_and(|one| {
+            let offset = one.range.offset();
+            covered(&(start..one.end(start)), |line| {
+                line.path == GRANTS && line.offset_of(start) == Some(offset)
+            })
+        })
+    }
+
+    /// One pin less uses these; what none uses becomes ordinary memory again if it is to be restored.
+    fn uncover(&mut self, uses: &[(usize, u64)], restores: bool) {
         for (start, number) in uses {
             let Some(one) = self.ranges.get_mut(start).filter(|one| one.number == *number) else {
                 continue;
@@ -127,11 +157,9 @@ impl Table {
             if one.users > 0 {
                 continue;
             }
-            let Some(one) = self.ranges.remove(start) else { continue };
-            if !is_granted(&(*start..one.end(*start))) {
-                // The program has unmapped its buffer before it deregistered it.
-                continue;
-            }
+            // Where the program has unmapped its buffer before, something else may be there.
+            let restores = restores && self.is_there(*start);
+            let Some(one) = self.ranges.remove(start).filter(|_| restores) else { continue };
             // SAFETY: this range is still mapped as it was granted, and the program deregisters it: nobody
             // writes to it meanwhile, as said at `grant`. Memory that cannot be put back stays as it is,
             // usable, until the program unmaps it.
@@ -171,36 +199,57 @@ pub fn is_kept_from_children() -> bool {
 
 /// Whether all of a range is mapped privately for reading and writing, or granted already.
 fn is_private(range: &Range<usize>) -> bool {
-    covered(range, |rights, path| rights == "rw-p" || (rights == "rw-s" && path == GRANTS))
-}
-
-/// Whether all of a range is mapped as the kernel grants it.
-fn is_granted(range: &Range<usize>) -> bool {
-    covered(range, |_, path| path == GRANTS)
+    covered(range, |line| line.rights == "rw-p" || (line.rights == "rw-s" && line.path == GRANTS))
 }
 
 /// How the kernel calls memory that it grants.
 const GRANTS: &str = "/dev/xen/gntalloc";
 
-fn covered(range: &Range<usize>, good: impl Fn(&str, &str) -> bool) -> bool {
+/// A line of `maps`: what is mapped, and how.
+#[derive(Clone, Copy, Debug)]
+struct Line<'a> {
+    start: usize,
+    end: usize,
+    rights: &'a str,
+    /// Of the first byte, in what is mapped.
+    offset: u64,
+    path: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let mut words = text.split_ascii_whitespace();
+        let (start, end) = words.next()?.split_once('-')?;
+        let hexadecimal = |text: &str| usize::from_str_radix(text, 16).ok();
+        let (start, end) = (hexadecimal(start)?, hexadecimal(end)?);
+        let (rights, offset) = (words.next()?, u64::from_str_radix(words.next()?, 16).ok()?);
+        Some(Self { start, end, rights, offset, path: words.nth(2).unwrap_or_default() })
+    }
+
+    /// The offset that `at` would have, were it mapped as this is: `at` lies before it or in it.
+    fn offset_of(&self, at: usize) -> Option<u64> {
+        match self.start.checked_sub(at) {
+            Some(before) => self.offset.checked_sub(before as u64),
+            None => self.offset.checked_add((at - self.start) as u64),
+        }
+    }
+}
+
+fn covered(range: &Range<usize>, good: impl Fn(&Line<'_>) -> bool) -> bool {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     covered_by(&maps, range, good)
 }
 
 /// Whether lines of `maps` for which `good` holds cover a range.
-fn covered_by(maps: &str, range: &Range<usize>, good: impl Fn(&str, &str) -> bool) -> bool {
+fn covered_by(maps: &str, range: &Range<usize>, good: impl Fn(&Line<'_>) -> bool) -> bool {
     let mut at = range.start;
-    for line in maps.lines() {
-        let mut words = line.split_ascii_whitespace();
-        let (Some(place), Some(rights)) = (words.next(), words.next()) else { return false };
-        let hexadecimal = |text: &str| usize::from_str_radix(text, 16).ok();
-        let bounds = place.split_once('-').map(|(a, b)| (hexadecimal(a), hexadecimal(b)));
-        let Some((Some(start), Some(end))) = bounds else { return false };
-        if start <= at && at < end {
-            if !good(rights, words.nth(3).unwrap_or_default()) {
+    for text in maps.lines() {
+        let Some(line) = Line::parse(text) else { return false };
+        if line.start <= at && at < line.end {
+            if !good(&line) {
                 return false;
             }
-            at = end;
+            at = line.end;
             if at >= range.end {
                 return true;
             }
@@ -220,13 +269,10 @@ mod tests {
                     4000-5000 r--p 00000000 00:00 0    /lib/x\n\
                     6000-7000 rw-p 00000000 00:00 0    [heap]\n";
         let check = |range: Range<usize>, private: bool, granted: bool| {
-            let is = |good: &dyn Fn(&str, &str) -> bool| covered_by(maps, &range, good);
-            assert_eq!(
-                is(&|rights, path| rights == "rw-p" || path == GRANTS),
-                private,
-                "{range:x?}"
-            );
-            assert_eq!(is(&|_, path| path == GRANTS), granted, "{range:x?}");
+            let is = |good: &dyn Fn(&Line<'_>) -> bool| covered_by(maps, &range, good);
+            let either = |line: &Line<'_>| line.rights == "rw-p" || line.path == GRANTS;
+            assert_eq!(is(&either), private, "{range:x?}");
+            assert_eq!(is(&|line| line.path == GRANTS), granted, "{range:x?}");
         };
         check(0x1000..0x2000, true, false);
         check(0x1000..0x4000, true, false);
@@ -235,7 +281,31 @@ mod tests {
         check(0x0000..0x2000, false, false);
         check(0x6000..0x8000, false, false);
         check(0x6000..0x7000, true, false);
-        assert!(!covered_by("rubbish", &(0..1), |_, _| true));
+        assert!(!covered_by("rubbish", &(0..1), |_| true));
+    }
+
+    #[test]
+    fn what_was_mapped_anew_is_not_what_was_granted() {
+        let check = |maps: &str, there: bool| {
+            let same =
+                |line: &Line<'_>| line.path == GRANTS && line.offset_of(0x3000) == Some(0x9000);
+            assert_eq!(covered_by(maps, &(0x3000..0x6000), same), there, "{maps}");
+        };
+        check("3000-6000 rw-s 00009000 00:05 9    /dev/xen/gntalloc\n", true);
+        check(
+            "3000-4000 rw-s 00009000 00:05 9    /dev/xen/gntalloc\n\
+             4000-6000 rw-s 0000a000 00:05 9    /dev/xen/gntalloc\n",
+            true,
+        );
+        check("3000-6000 rw-s 00004000 00:05 9    /dev/xen/gntalloc\n", false);
+        check(
+            "3000-4000 rw-s 00009000 00:05 9    /dev/xen/gntalloc\n\
+             4000-6000 rw-s 0000c000 00:05 9    /dev/xen/gntalloc\n",
+            false,
+        );
+        check("3000-5000 rw-s 00009000 00:05 9    /dev/xen/gntalloc\n", false);
+        check("3000-6000 rw-p 00009000 00:05 9    /lib/x\n", false);
+        check("2000-7000 rw-s 00008000 00:05 9    /dev/xen/gntalloc\n", true);
     }
 
     #[test]

@@ -71,6 +71,17 @@ pub fn devices() -> Result<Vec<u32>> {
     Ok(numbers)
 }
 
+/// What makes the pages of this process that others may map: one for all sessions, so that where a page lies
+/// in its device says which one it is.
+fn allocator() -> Result<GrantAllocator> {
+    static ALLOCATOR: Mutex<Option<GrantAllocator>> = Mutex::new(None);
+    let mut one = lock(&ALLOCATOR);
+    if one.is_none() {
+        *one = Some(GrantAllocator::open()?);
+    }
+    one.clone().ok_or(Error::Gone)
+}
+
 /// A connection to the backend.
 #[derive(Debug)]
 pub struct Session {
@@ -116,7 +127,7 @@ impl Session {
         let path = format!("{DEVICES}/{devid}/backend-id");
         let value = store.read_text(&path)?;
         let backend = value.parse().map(Domid).map_err(|_| Error::BadNode { path, value })?;
-        let (allocator, events) = (GrantAllocator::open()?, EventChannels::open()?);
+        let (allocator, events) = (allocator()?, EventChannels::open()?);
         let (port, bell) = (events.bind_unbound(backend)?, Bell::new(backend)?);
         let asynchronous = allocator.allocate(backend, 1, true)?;
         let control = allocator.allocate(backend, 1, true)?;
@@ -335,6 +346,7 @@ const fn name(request: &Request) -> &'static str {
         Request::QueryQp(..) => "QUERY_QP",
         Request::DestroyQp(_) => "DESTROY_QP",
         Request::RegMr(..) => "REG_MR",
-        Request::DeregMr(_) => "DEREG_MR",
+        Request::DeregMr(..) => "DEREG_MR",
+        Request::UnmapPages(_) => "UNMAP_PAGES",
     }
 }

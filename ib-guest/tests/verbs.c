@@ -5,12 +5,17 @@
  *   verbs DEVICE operations     every operation between two QPs of this process
  *   verbs DEVICE quiet N        N writes, polled for, after as many to warm up; counts system calls
  *   verbs DEVICE steps          instructions of one post and one poll, for 64 bytes and for 64 KiB
+ *   verbs DEVICE cache          registers memory again that was deregistered, unmapped, moved, forked
+ *   verbs DEVICE many N         registers and deregisters N buffers of 64 KiB; goes on once /run/go exists
+ *   verbs DEVICE reconnect N    writes until the device fails, N times, and opens it again each time
  *   verbs DEVICE register N     registers and deregisters 2 MiB N times, and tells the time of each
  *
  * Ends with 0 when everything was as it should be.
  */
+#define _GNU_SOURCE
 #include "pair.h"
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -166,11 +171,28 @@ static void writes(int count) {
 /* Marks the beginning and the end of what is counted: a call that nothing else here makes. */
 static void mark(void) { syscall(SYS_getppid); }
 
+/* Events that other domains have sent to programs of this one, since it began. */
+static unsigned long events(void) {
+    char line[512];
+    unsigned long all = 0;
+    FILE *file = fopen("/proc/interrupts", "r");
+    NEED(file);
+    while (fgets(line, sizeof line, file)) {
+        char *count = strchr(line, ':');
+        if (count && strstr(line, "evtchn:"))
+            all += strtoul(count + 1, NULL, 10);
+    }
+    fclose(file);
+    return all;
+}
+
 static void quiet(int count) {
     writes(count);
+    unsigned long before = events();
     mark();
     writes(count);
     mark();
+    printf("events %lu of %lu\n", events() - before, before);
 }
 
 static void registrations(int count) {
@@ -190,6 +212,97 @@ static void registrations(int count) {
                (unsigned long long)(middle - begin) / 1000,
                (unsigned long long)(now_ns() - middle) / 1000);
     }
+}
+
+#define ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE)
+#define PAGES 4
+#define PAGE 4096
+
+static char *map_at(char *at, size_t bytes) {
+    int fixed = at ? MAP_FIXED : 0;
+    char *got = mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | fixed, -1, 0);
+    NEED(got != MAP_FAILED);
+    return got;
+}
+
+/* Registers the buffer, writes to its last page by the device, and sees all of it; deregisters. Gives the key. */
+static uint32_t round_trip(char *buffer, char fill, const char *what) {
+    memset(buffer, fill, PAGES * PAGE);
+    struct ibv_mr *region = ibv_reg_mr(pd, buffer, PAGES * PAGE, ACCESS);
+    NEED(region);
+    struct ibv_sge sge = here(0, 8);
+    struct ibv_send_wr wr = there(IBV_WR_RDMA_WRITE, 0);
+    wr.wr.rdma.remote_addr = (uintptr_t)buffer + (PAGES - 1) * PAGE + 8;
+    wr.wr.rdma.rkey = region->rkey;
+    memset(memory[0], fill + 1, 8);
+    NEED(!post(wr, &sge, 1));
+    NEED(completion().status == IBV_WC_SUCCESS);
+    int good = 1;
+    for (int i = 0; i < PAGES * PAGE; i++) {
+        int written = i >= (PAGES - 1) * PAGE + 8 && i < (PAGES - 1) * PAGE + 16;
+        good &= buffer[i] == fill + written;
+    }
+    uint32_t key = region->rkey;
+    NEED(!ibv_dereg_mr(region));
+    good &= buffer[0] == fill && buffer[(PAGES - 1) * PAGE + 8] == fill + 1;
+    say(good, what);
+    return key;
+}
+
+/* What programs do with memory that they have deregistered, and registering it again. */
+static void cache(void) {
+    char *buffer = map_at(NULL, PAGES * PAGE);
+    round_trip(buffer, 'A', "registered");
+    round_trip(buffer, 'C', "registered again");
+    NEED(!munmap(buffer, PAGES * PAGE));
+    NEED(map_at(buffer, PAGES * PAGE) == buffer);
+    round_trip(buffer, 'E', "other memory at the same address");
+    NEED(map_at(buffer + PAGE, PAGE) == buffer + PAGE);
+    round_trip(buffer, 'G', "one page of it was replaced");
+    char *other = map_at(NULL, PAGES * PAGE);
+    NEED(mremap(buffer, PAGES * PAGE, PAGES * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, other) == other);
+    say(other[0] == 'G', "it moves");
+    NEED(map_at(buffer, PAGES * PAGE) == buffer);
+    round_trip(buffer, 'I', "other memory where it was");
+    round_trip(other, 'K', "and where it is");
+    say(buffer[0] == 'I', "neither is the other");
+    pid_t child = fork();
+    NEED(child >= 0);
+    if (!child) {
+        memset(buffer, 'z', PAGES * PAGE);
+        _exit(0);
+    }
+    int status;
+    NEED(waitpid(child, &status, 0) == child && !status);
+    say(buffer[0] == 'I' && other[0] == 'K', "a child has memory of its own");
+    if (!getenv("XLR_IB_CACHE_PAGES")) {
+        NEED(!madvise(buffer, PAGES * PAGE, MADV_DONTNEED));
+        NEED(buffer[0] == 0);
+    }
+    uint32_t key = round_trip(buffer, 'M', "registered after that");
+    struct ibv_sge sge = here(0, 8);
+    struct ibv_send_wr wr = there(IBV_WR_RDMA_WRITE, 0);
+    wr.wr.rdma.remote_addr = (uintptr_t)buffer;
+    wr.wr.rdma.rkey = key;
+    NEED(!post(wr, &sge, 1));
+    say(completion().status == IBV_WC_REM_ACCESS_ERR && buffer[0] == 'M',
+        "nothing reaches memory that was deregistered");
+}
+
+static void many(int count) {
+    char *buffer = map_at(NULL, (size_t)count * 16 * PAGE);
+    for (int again = 0; again < 2; again++)
+        for (int i = 0; i < count; i++) {
+            char *at = buffer + (size_t)i * 16 * PAGE;
+            memset(at, 'a' + i % 26, 16 * PAGE);
+            struct ibv_mr *region = ibv_reg_mr(pd, at, 16 * PAGE, ACCESS);
+            NEED(region && !ibv_dereg_mr(region));
+        }
+    for (int i = 0; i < count; i++)
+        NEED(buffer[(size_t)i * 16 * PAGE] == 'a' + i % 26);
+    printf("many\n");
+    while (access("/run/go", F_OK))
+        usleep(100000);
 }
 
 /* One write of each size, posted and polled for between marks; the parent counts instructions. */
@@ -213,6 +326,29 @@ static void steps(void) {
         mark();
         NEED(polled == 1 && wc.status == IBV_WC_SUCCESS);
     }
+}
+
+/* Ends with the device, and hears of it; then opens it again. */
+static void reconnect(const char *name, int count) {
+    for (int i = 0; i < count; i++) {
+        writes(BATCH);
+        printf("connected\n");
+        struct ibv_async_event event;
+        NEED(!ibv_get_async_event(context, &event));
+        NEED(event.event_type == IBV_EVENT_DEVICE_FATAL);
+        ibv_ack_async_event(&event);
+        /* What there was is gone, and says so. */
+        struct ibv_wc wc;
+        NEED(ibv_poll_cq(cq, 1, &wc) < 0);
+        NEED(!ibv_reg_mr(pd, memory[0], SIZE, ACCESS));
+        close_device();
+        printf("closed\n");
+        channel = NULL;
+        context = NULL;
+        open_device(name, 0);
+        connect_pairs(IBV_MTU_1024);
+    }
+    writes(BATCH);
 }
 
 /* Follows a child: between marks counts its system calls, or its instructions. */
@@ -297,6 +433,12 @@ int main(int argc, char **argv) {
         quiet(count);
     else if (!strcmp(what, "steps"))
         steps();
+    else if (!strcmp(what, "cache"))
+        cache();
+    else if (!strcmp(what, "many"))
+        many(count);
+    else if (!strcmp(what, "reconnect"))
+        reconnect(argv[1], count);
     else if (!strcmp(what, "register"))
         registrations(count);
     else

@@ -51,6 +51,12 @@ pub(crate) struct Held {
     count: u32,
 }
 
+impl Held {
+    pub(crate) const fn index(&self) -> u64 {
+        self.index
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         let mut argument =

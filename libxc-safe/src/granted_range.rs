@@ -20,7 +20,7 @@ use crate::gntalloc::{GrantAllocator, Held, PATH};
 pub struct GrantedRange {
     start: NonNull<u8>,
     references: Vec<GrantRef>,
-    _held: Held,
+    held: Held,
 }
 
 // SAFETY: it owns no reference into the memory, and the kernel's handles hang on no thread.
@@ -31,6 +31,13 @@ impl GrantedRange {
     #[must_use]
     pub fn references(&self) -> &[GrantRef] {
         &self.references
+    }
+
+    /// Where it lies in the allocator's device, in bytes: no two ranges of one allocator have the same, and
+    /// `/proc/self/maps` shows it.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.held.index()
     }
 
     /// Puts ordinary memory back in its place, with what is in it now.
@@ -86,7 +93,7 @@ impl GrantAllocator {
         // that length, as the caller vouches.
         unsafe { replace(start, fresh.as_ptr(), len) }
             .map_err(|errno| failed(operation, Some(domid), errno))?;
-        Ok(GrantedRange { start, references, _held: held })
+        Ok(GrantedRange { start, references, held })
     }
 }
 

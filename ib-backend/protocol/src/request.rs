@@ -45,8 +45,10 @@ numbers! {
         DESTROY_QP = 15,
         /// `handle` is the protection domain. Body: `RegMr`. Reply: the handle and `MrReply`.
         REG_MR = 16,
-        /// `handle` is the region. Its pages are no longer mapped when the reply comes.
+        /// `handle` is the region. With 1 for `argument` its pages may stay mapped: the reply has their handle then.
         DEREG_MR = 17,
+        /// `handle` is of pages that stayed mapped. They no longer are when the reply comes.
+        UNMAP_PAGES = 18,
     }
 }
 
@@ -127,6 +129,8 @@ record! {
         20 pages: u32,
         /// Grant reference of the first directory page.
         24 directory: u32,
+        /// Pages that stayed mapped at a `DEREG_MR`, as many: in place of a directory; 0 for none.
+        28 kept: u32,
     }
 }
 
@@ -179,8 +183,10 @@ pub enum Request {
     DestroyQp(u32),
     /// See [`kind::REG_MR`]: protection domain, what is wanted.
     RegMr(u32, RegMr),
-    /// See [`kind::DEREG_MR`].
-    DeregMr(u32),
+    /// See [`kind::DEREG_MR`]: the region, and whether its pages may stay mapped.
+    DeregMr(u32, bool),
+    /// See [`kind::UNMAP_PAGES`].
+    UnmapPages(u32),
 }
 
 /// A number that names no request.
@@ -215,7 +221,8 @@ impl Request {
             kind::QUERY_QP => Self::QueryQp(handle, argument),
             kind::DESTROY_QP => Self::DestroyQp(handle),
             kind::REG_MR => Self::RegMr(handle, RegMr::decode(body)),
-            kind::DEREG_MR => Self::DeregMr(handle),
+            kind::DEREG_MR => Self::DeregMr(handle, argument == 1),
+            kind::UNMAP_PAGES => Self::UnmapPages(handle),
             unknown => return (id, Err(UnknownRequest(unknown))),
         };
         (id, Ok(request))
@@ -242,7 +249,8 @@ impl Request {
             Self::QueryQp(qp, mask) => (kind::QUERY_QP, qp, mask),
             Self::DestroyQp(qp) => (kind::DESTROY_QP, qp, 0),
             Self::RegMr(pd, _) => (kind::REG_MR, pd, 0),
-            Self::DeregMr(mr) => (kind::DEREG_MR, mr, 0),
+            Self::DeregMr(mr, keeps) => (kind::DEREG_MR, mr, keeps.into()),
+            Self::UnmapPages(kept) => (kind::UNMAP_PAGES, kept, 0),
         };
         RequestHeader { id, kind, handle, argument }.encode(&mut slot);
         let body = &mut slot[RequestHeader::SIZE..];

@@ -3,6 +3,7 @@
 use ib_protocol::{
     CreateCq, CreateQp, QpAttributes, QpLayout, REQUEST_BYTES, Record, RegMr, Request, kind,
 };
+use std::collections::BTreeSet;
 
 /// A small generator, so that a failing run can be repeated.
 struct Random(u64);
@@ -39,9 +40,13 @@ fn requests_come_back_as_they_were() {
         Request::QueryQp(7, 1),
         Request::DestroyQp(7),
         Request::RegMr(6, RegMr::decode(&random.bytes::<112>())),
-        Request::DeregMr(8),
+        Request::DeregMr(8, false),
+        Request::DeregMr(8, true),
+        Request::UnmapPages(9),
     ];
-    assert_eq!(requests.len(), kind::ALL.len(), "every kind");
+    let kinds: BTreeSet<[u8; 4]> =
+        requests.iter().map(|request| request.encode(0)[4..8].try_into().unwrap()).collect();
+    assert_eq!(kinds.len(), kind::ALL.len(), "every kind");
     for (id, request) in (90..).zip(requests) {
         assert_eq!(Request::decode(&request.encode(id)), (id, Ok(request)));
     }

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use ib_protocol::{ASYNC_SLOTS, AsyncEvent, DeviceAttributes, REQUEST_SLOTS, status};
-use libxc_safe::{Domid, EventChannels, GrantDevice, GrantRef, Port};
+use libxc_safe::{Domid, EventChannels, GrantDevice, GrantMapping, GrantRef, Port};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use self::pages::{Opened, Pages};
@@ -34,8 +34,6 @@ use crate::verbs::{AsyncAbout, Channel, Context, Library, Mr, Pd};
 
 /// Protection domains that a context may have.
 pub const PDS_MAX: usize = 64;
-/// Completion channels that a context may have.
-pub const CHANNELS_MAX: usize = 128;
 /// How long to wait for room at the device.
 const ROOM_NSEC: i64 = 1_000_000;
 /// Passes without anything to do between two looks at the clock.
@@ -106,10 +104,14 @@ enum End {
 /// A region that a guest registered, and what it counts for.
 type GuestMr = Mr<[Taken; 2]>;
 
+/// Pages that stay mapped between two registrations; none while a region has them.
+type KeptPages = Option<(GrantMapping, Taken)>;
+
 /// A completion channel of the guest: a port.
 struct GuestChannel {
     channels: Rc<EventChannels>,
     port: Port,
+    _taken: Taken,
 }
 
 impl Drop for GuestChannel {
@@ -126,6 +128,7 @@ struct Served {
     domid: Domid,
     qps: Table<GuestQp>,
     mrs: Table<GuestMr>,
+    kept: Table<KeptPages>,
     cqs: Table<GuestCq>,
     guest_channels: Table<Rc<GuestChannel>>,
     pds: Table<Rc<Pd>>,
@@ -203,6 +206,7 @@ fn begin(asked: &Asked, taken: Option<Taken>) -> Result<Option<Served>> {
         domid: asked.domid,
         qps: Table::new(Kind::Qp),
         mrs: Table::new(Kind::Mr),
+        kept: Table::new(Kind::Kept),
         cqs: Table::new(Kind::Cq),
         guest_channels: Table::new(Kind::Channel),
         pds: Table::new(Kind::Pd),
@@ -354,9 +358,9 @@ impl Served {
 
     /// Lets go of everything; tells the guest if it did not ask for that.
     fn finish(self, tells: bool) {
-        let Self { qps, mrs, cqs, guest_channels, pds, channel, context, taken, mut pages, .. } =
-            self;
-        drop((qps, mrs, cqs, guest_channels, pds));
+        let Self { qps, mrs, kept, cqs, guest_channels, pds, channel, context, taken, .. } = self;
+        let mut pages = self.pages;
+        drop((qps, mrs, kept, cqs, guest_channels, pds));
         drop(channel);
         drop(context);
         // Before the guest can see that all is gone.

@@ -8,11 +8,11 @@ use ib_protocol::{
     CreateCq, CreateQp, DeviceAttributes, GidReply, MrReply, PkeyReply, PortAttributes,
     QpAttributes, QpReply, REPLY_BYTES, RegMr, ReplyHeader, Request, UnknownRequest, reply,
 };
-use libxc_safe::{Errno, Port};
+use libxc_safe::{Errno, GrantMapping, Port};
 
 use super::pages::announce;
 use super::queues::{CQ_ALIVE, GuestCq, GuestQp, RESET};
-use super::{CHANNELS_MAX, GuestChannel, PDS_MAX, Served};
+use super::{GuestChannel, PDS_MAX, Served};
 use crate::check::{self, Tables, mask};
 use crate::policy::Gid;
 use crate::region;
@@ -103,8 +103,9 @@ impl Served {
                 self.qps.remove(qp).map(|qp| done(Some(qp))).ok_or(Errno::INVAL)
             }
             Request::RegMr(pd, reg) => self.reg_mr(pd, &reg),
-            Request::DeregMr(mr) => {
-                self.mrs.remove(mr).map(|mr| done(Some(mr))).ok_or(Errno::INVAL)
+            Request::DeregMr(mr, keeps) => self.dereg_mr(mr, keeps),
+            Request::UnmapPages(kept) => {
+                self.kept.remove(kept).map(|kept| done(Some(kept))).ok_or(Errno::INVAL)
             }
         }
     }
@@ -115,6 +116,7 @@ impl Served {
         self.closing = true;
         drop(std::mem::replace(&mut self.qps, Table::new(Kind::Qp)));
         drop(std::mem::replace(&mut self.mrs, Table::new(Kind::Mr)));
+        drop(std::mem::replace(&mut self.kept, Table::new(Kind::Kept)));
         drop(std::mem::replace(&mut self.cqs, Table::new(Kind::Cq)));
         drop(std::mem::replace(&mut self.guest_channels, Table::new(Kind::Channel)));
         drop(std::mem::replace(&mut self.pds, Table::new(Kind::Pd)));
@@ -143,13 +145,11 @@ impl Served {
     }
 
     fn create_channel(&mut self, port: u32) -> Result<Answer, Errno> {
-        if self.guest_channels.len() >= CHANNELS_MAX {
-            return Err(Errno::DQUOT);
-        }
+        let taken = self.take(Resource::Channels, 1)?;
         let channels = Rc::clone(&self.pages.channels);
         let port =
             channels.bind_interdomain(self.domid, Port(port)).map_err(|error| errno(&error))?;
-        let channel = Rc::new(GuestChannel { channels, port });
+        let channel = Rc::new(GuestChannel { channels, port, _taken: taken });
         self.guest_channels.insert(channel).map(Answer::Handle).map_err(|_| Errno::DQUOT)
     }
 
@@ -256,13 +256,50 @@ impl Served {
         let plan = check::region(reg)?;
         let pd = self.pds.get(pd).ok_or(Errno::INVAL)?;
         let pages = plan.pages as usize;
-        let taken = [self.take(Resource::Mrs, 1)?, self.take(Resource::Pages, pages)?];
-        let mapping = region::map(&self.grants, self.domid, reg.directory, pages)
-            .map_err(|error| errno(&error))?;
-        let mr = Mr::register(pd, mapping, plan.offset, plan.len, plan.iova, plan.access, taken)?;
-        let (lkey, rkey) = mr.keys();
-        let handle = self.mrs.insert(mr).map_err(|_| Errno::DQUOT)?;
-        Ok(Answer::Mr(handle, MrReply { lkey, rkey }))
+        let one = self.take(Resource::Mrs, 1)?;
+        let (mapping, taken) = match reg.kept {
+            ib_protocol::NO_HANDLE => {
+                let taken = self.take(Resource::Pages, pages)?;
+                let mapping = region::map(&self.grants, self.domid, reg.directory, pages)
+                    .map_err(|error| errno(&error))?;
+                (mapping, taken)
+            }
+            kept => {
+                let place = self.kept.get_mut(kept).ok_or(Errno::INVAL)?;
+                let fits = |(mapping, _): &mut (GrantMapping, _)| {
+                    mapping.len() == pages * ib_protocol::PAGE_BYTES
+                };
+                place.take_if(fits).ok_or(Errno::INVAL)?
+            }
+        };
+        let taken = [one, taken];
+        match Mr::register(pd, mapping, plan.offset, plan.len, plan.iova, plan.access, taken) {
+            Ok(mr) => {
+                // A handle of what a region has now names nothing.
+                drop(self.kept.remove(reg.kept));
+                let (lkey, rkey) = mr.keys();
+                let handle = self.mrs.insert(mr).map_err(|_| Errno::DQUOT)?;
+                Ok(Answer::Mr(handle, MrReply { lkey, rkey }))
+            }
+            Err((errno, mapping, [_, taken])) => {
+                if let Some(place) = self.kept.get_mut(reg.kept) {
+                    *place = Some((mapping, taken));
+                }
+                Err(errno)
+            }
+        }
+    }
+
+    /// The device lets go in any case. Pages that stay mapped count as before; where there are as many kept
+    /// as there may be regions they do not stay.
+    fn dereg_mr(&mut self, mr: u32, keeps: bool) -> Result<Answer, Errno> {
+        let mr = self.mrs.remove(mr).ok_or(Errno::INVAL)?;
+        if !keeps || self.kept.len() >= self.usage.limits().mrs as usize {
+            return Ok(done(Some(mr)));
+        }
+        let (mapping, [_, taken]) = mr.deregister()?;
+        let kept = self.kept.insert(Some((mapping, taken)));
+        Ok(kept.map_or(Answer::Done, Answer::Handle))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::abi::{
     ibv_async_event, ibv_context, ibv_context_ops, ibv_device, ibv_device_attr, ibv_gid_entry,
     ibv_pd, ibv_port_attr, ibv_qp,
 };
+use crate::cache;
 use crate::error::{Error, Result};
 use crate::session::{Session, devices, lock};
 use ib_protocol::{DeviceAttributes, GidReply, PkeyReply, PortAttributes, Request};
@@ -253,7 +254,9 @@ pub unsafe extern "C" fn ibv_open_device(device: *mut ibv_device) -> *mut ibv_co
 pub unsafe extern "C" fn ibv_close_device(context: *mut ibv_context) -> c_int {
     // SAFETY: by the contract it is a context of ours that is not used any more.
     let context = unsafe { Box::from_raw(context.cast::<Context>()) };
-    match context.session.request(&Request::Close) {
+    let closed = context.session.request(&Request::Close);
+    cache::forget(&context.session);
+    match closed {
         // One that is gone is closed.
         Ok(_) | Err(Error::Gone) => 0,
         Err(error) => fail(&error),

@@ -1,15 +1,16 @@
 //! Memory regions.
 
-use super::device::{context, gone_is_done};
-use super::{code, explain, object, set_errno};
+use super::device::context;
+use super::{explain, fail, object, set_errno};
 use crate::abi::{ibv_mr, ibv_pd, ibv_qp};
+use crate::cache;
 use crate::error::{Error, Result};
 use crate::pin::Pin;
 use crate::region::Directory;
 use crate::session::Session;
-use ib_protocol::{MrReply, RegMr, Request};
+use ib_protocol::{MrReply, NO_HANDLE, RegMr, Request};
 use std::ffi::{c_int, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 /// A memory region.
 #[repr(C)]
@@ -29,33 +30,56 @@ fn register(
     // SAFETY: by the contract of [`super`] it is a protection domain of ours.
     let (owner, domain, owning) = unsafe { ((*pd).context, (*pd).handle, context((*pd).context)) };
     let session = Arc::clone(&owning.session);
-    let pin = Pin::new(&session, addr.expose_provenance(), length)?;
-    let reply = tell(&session, domain, &pin, (iova, length as u64), access);
-    let (handle, keys) = match reply {
-        Ok(reply) => reply,
-        Err(error) => {
-            pin.release();
-            return Err(error);
-        }
+    let address = addr.expose_provenance();
+    let region = RegMr { iova, length: length as u64, access, ..RegMr::default() };
+    let made = match again(&session, domain, address, region) {
+        Some(made) => made,
+        None => match anew(&session, domain, address, region) {
+            // What is idle may be what is missing.
+            Err(_) if cache::clear() => anew(&session, domain, address, region),
+            made => made,
+        }?,
     };
-    let MrReply { lkey, rkey } = keys;
+    let (pin, handle, MrReply { lkey, rkey }) = made;
     let abi = ibv_mr { context: owner, pd, addr, length, handle, lkey, rkey };
     Ok(Box::new(Mr { abi, session, handle, pin }))
 }
 
-fn tell(
-    session: &Session,
-    domain: u32,
-    pin: &Pin,
-    (iova, length): (u64, u64),
-    access: u32,
-) -> Result<(u32, MrReply)> {
-    let directory = Directory::new(&session.allocator, session.backend, &pin.references)?;
-    let pages = u32::try_from(pin.references.len())
-        .map_err(|_| Error::Invalid("a region has fewer than 2^32 pages"))?;
-    let region = RegMr { iova, length, access, pages, directory: directory.first() };
-    let reply = session.request(&Request::RegMr(domain, region))?;
-    Ok((reply.handle, reply.body()))
+/// What is registered: its pages, its handle and its keys.
+type Registered = (Pin, u32, MrReply);
+
+/// Registers pages that are still mapped, where there are such.
+fn again(session: &Arc<Session>, pd: u32, address: usize, region: RegMr) -> Option<Registered> {
+    let (pin, kept) = cache::take(session, address, usize::try_from(region.length).ok()?)?;
+    let pages = u32::try_from(pin.references.len()).ok()?;
+    match session.request(&Request::RegMr(pd, RegMr { pages, kept, ..region })) {
+        Ok(reply) => Some((pin, reply.handle, reply.body())),
+        Err(_) => {
+            // Why that is, the ordinary way tells.
+            cache::drop_taken(session, pin, kept);
+            None
+        }
+    }
+}
+
+/// Registers pages that have to be granted and mapped.
+fn anew(session: &Session, pd: u32, address: usize, region: RegMr) -> Result<Registered> {
+    let length = usize::try_from(region.length).map_err(|_| Error::Invalid("too long a region"))?;
+    let pin = Pin::new(session, address, length)?;
+    let tell = || {
+        let directory = Directory::new(&session.allocator, session.backend, &pin.references)?;
+        let pages = u32::try_from(pin.references.len())
+            .map_err(|_| Error::Invalid("a region has fewer than 2^32 pages"))?;
+        let region = RegMr { pages, directory: directory.first(), ..region };
+        session.request(&Request::RegMr(pd, region))
+    };
+    match tell() {
+        Ok(reply) => Ok((pin, reply.handle, reply.body())),
+        Err(error) => {
+            pin.release();
+            Err(error)
+        }
+    }
 }
 
 /// Registers memory.
@@ -117,13 +141,33 @@ pub unsafe extern "C" fn ibv_reg_mr_iova2(
 pub unsafe extern "C" fn ibv_dereg_mr(mr: *mut ibv_mr) -> c_int {
     // SAFETY: by the contract it is one that `ibv_reg_mr` made.
     let object = unsafe { &*mr.cast::<Mr>() };
-    let done = gone_is_done(object.session.request(&Request::DeregMr(object.handle)).map(drop));
-    if done.is_ok() {
-        // SAFETY: as above, and nobody uses it any more.
-        let object = unsafe { Box::from_raw(mr.cast::<Mr>()) };
-        object.pin.release();
+    let keeps = cache::wants(&object.pin);
+    let kept = match object.session.request(&Request::DeregMr(object.handle, keeps)) {
+        Ok(reply) => reply.handle,
+        Err(Error::Gone) => NO_HANDLE,
+        Err(error) => return fail(&error),
+    };
+    // SAFETY: as above, and nobody uses it any more.
+    let Mr { abi, session, pin, .. } = *unsafe { Box::from_raw(mr.cast::<Mr>()) };
+    if kept == NO_HANDLE {
+        pin.release();
+    } else {
+        clear_before_forks();
+        cache::keep(&session, abi.addr.addr(), abi.length, pin, kept);
     }
-    code(done)
+    0
+}
+
+/// A child would share memory that is still granted though it is no region any more.
+fn clear_before_forks() {
+    extern "C" fn clear() {
+        cache::clear();
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the function is part of this library, with which the C library forgets it.
+        let _ = unsafe { libc::pthread_atfork(Some(clear), None, None) };
+    });
 }
 
 /// There are no memory windows.

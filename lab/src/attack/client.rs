@@ -261,6 +261,7 @@ impl Raw {
             access: 0xf,
             pages: count as u32,
             directory: self.directory_of(pages)?,
+            kept: 0,
         })
     }
 

@@ -30,6 +30,7 @@ pub const TRIES: &[Try] = &[
     ("requests", requests),
     ("handles", handles),
     ("directories", directories),
+    ("kept", kept),
     ("quotas", quotas),
     ("contexts", contexts),
     ("indices", indices),
@@ -66,7 +67,7 @@ fn mailbox() -> Outcome<()> {
 /// Requests that are none, in between others.
 fn requests() -> Outcome<()> {
     let mut raw = Raw::open()?;
-    for kind in [0, kind::DEREG_MR + 1, u32::MAX] {
+    for kind in [0, kind::UNMAP_PAGES + 1, u32::MAX] {
         let mut slot = [0xff; 128];
         let id = raw.next_id();
         slot[..4].copy_from_slice(&id.to_le_bytes());
@@ -92,7 +93,7 @@ fn handles() -> Outcome<()> {
     for handle in [0, pd, pair.cq] {
         raw.bad(&Request::DestroyQp(handle), EINVAL)?;
         raw.bad(&Request::QueryQp(handle, 1), EINVAL)?;
-        raw.bad(&Request::DeregMr(handle), EINVAL)?;
+        raw.bad(&Request::DeregMr(handle, false), EINVAL)?;
     }
     raw.bad(&Request::DeallocPd(pd), EBUSY)?;
     raw.bad(&Request::DestroyCq(pair.cq), EBUSY)?;
@@ -122,7 +123,42 @@ fn directories() -> Outcome<()> {
     raw.bad(&Request::RegMr(pd, RegMr { iova: u64::MAX - 4095, ..reg }), EINVAL)?;
     raw.bad(&Request::RegMr(pd, RegMr { access: 1 << 6, ..reg }), EOPNOTSUPP)?;
     let (mr, _) = raw.good(&Request::RegMr(pd, reg))?;
-    raw.good(&Request::DeregMr(mr)).map(drop)
+    raw.good(&Request::DeregMr(mr, false)).map(drop)
+}
+
+/// Pages that stay mapped are named by whoever has them only, as they are, once at a time; and they count.
+fn kept() -> Outcome<()> {
+    let mut raw = Raw::open()?;
+    let pd = raw.pd()?;
+    let pages = raw.pages(PAGES)?;
+    let reg = raw.registration(&pages)?;
+    let (mr, _) = raw.good(&Request::RegMr(pd, reg))?;
+    let (kept, _) = raw.good(&Request::DeregMr(mr, true))?;
+    raw.bad(&Request::DeregMr(mr, true), EINVAL)?;
+    let one = raw.pages(1)?;
+    let one = raw.registration(&one)?;
+    raw.bad(&Request::RegMr(pd, one), EDQUOT)?;
+    raw.bad(&Request::RegMr(pd, RegMr { kept, ..one }), EINVAL)?;
+    for wrong in [mr, pd, kept + 1, u32::MAX] {
+        raw.bad(&Request::RegMr(pd, RegMr { kept: wrong, ..reg }), EINVAL)?;
+        raw.bad(&Request::UnmapPages(wrong), EINVAL)?;
+    }
+    let mut other = Raw::open()?;
+    let other_pd = other.pd()?;
+    other.bad(&Request::RegMr(other_pd, RegMr { kept, ..reg }), EINVAL)?;
+    other.bad(&Request::UnmapPages(kept), EINVAL)?;
+    raw.bad(&Request::RegMr(pd, RegMr { kept, access: 1 << 6, ..reg }), EOPNOTSUPP)?;
+    // None of that has cost the pages.
+    let (mr, _) = raw.good(&Request::RegMr(pd, RegMr { kept, ..reg }))?;
+    raw.bad(&Request::RegMr(pd, RegMr { kept, ..reg }), EINVAL)?;
+    raw.bad(&Request::UnmapPages(kept), EINVAL)?;
+    let (again, _) = raw.good(&Request::DeregMr(mr, true))?;
+    raw.good(&Request::UnmapPages(again))?;
+    raw.bad(&Request::UnmapPages(again), EINVAL)?;
+    let (mr, _) = raw.good(&Request::RegMr(pd, reg))?;
+    // The last ones go with the context.
+    raw.good(&Request::DeregMr(mr, true))?;
+    raw.good(&Request::Close).map(drop)
 }
 
 /// Quotas hold at n and at one more.
@@ -142,7 +178,7 @@ fn quotas() -> Outcome<()> {
     let others = other.pages(1)?;
     let reg = other.registration(&others)?;
     other.bad(&Request::RegMr(other_pd, reg), EDQUOT)?;
-    raw.good(&Request::DeregMr(mr))?;
+    raw.good(&Request::DeregMr(mr, false))?;
     for _ in 0..MRS {
         raw.register(pd, &one)?;
     }

@@ -18,6 +18,7 @@ pub const CASES: &[Case] = &[
     case("rdma/pingpong", pingpong),
     Case { ci: true, ..case("rdma/operations", operations) },
     case("rdma/quiet", quiet),
+    case("rdma/cache", cache),
 ];
 
 pub(super) const fn case(name: &'static str, run: fn() -> Verdict) -> Case {
@@ -116,9 +117,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // One that has ended by itself is a zombie until it is waited for, and can be signalled.
-        if let Some(pid) = Pid::from_raw(self.0.id().cast_signed()) {
-            let _ = kill_process(pid, Signal::TERM);
+        // One that was waited for has no number any more: that may be somebody else's.
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
         }
         let _ = self.0.wait();
     }
@@ -269,6 +270,12 @@ fn quiet() -> Verdict {
     let mut guest = Guest::create("g", &format!("{RAMDISK}{DEVICE}"))?;
     let said = guest.sh("verbs-test xrdma0 quiet 10000")?;
     ensure!(said.contains("counted 0\n"), "system calls within 10,000 operations: {said}");
+    // Nor does the backend: the events before are the replies to requests.
+    let before = said.split("events 0 of ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    ensure!(
+        before.and_then(|count| count.parse::<u64>().ok()) > Some(0),
+        "events within 10,000 operations, or none counted at all: {said}"
+    );
     // The counter counts: rxe itself is told of each request by a system call.
     let native = shell("verbs-test rxe0 quiet 320 | tail -n 2")?;
     ensure!(!native.contains("counted 0\n"), "rxe makes none either: {native}");
@@ -280,5 +287,40 @@ fn quiet() -> Verdict {
     for (short, long) in [(post, long_post), (poll, long_poll)] {
         ensure!((long - short).abs() < short * 0.05, "{short} instructions, and {long}: {said}");
     }
+    guest.destroy()
+}
+
+/// Memory that was deregistered, and what programs do with it before they register it again: the same with
+/// and without a cache of what is mapped, and as in dom0. The cache holds what it may, and no more.
+fn cache() -> Verdict {
+    let _rxe = Rxe::new()?;
+    let _daemon = Daemon::start(&[])?;
+    let native = shell("verbs-test rxe0 cache")?;
+    ensure!(native.ends_with("all is well\n"), "dom0's own: {native}");
+    let mut guest = Guest::create("g", &format!("{RAMDISK}{DEVICE}"))?;
+    for how in ["", "XLR_IB_CACHE_PAGES=64 ", "XLR_IB_CACHE_PAGES=6 ", "XLR_IB_CACHE_PAGES=3 "] {
+        let said = guest.sh(&format!("{how}verbs-test xrdma0 cache"))?;
+        let said = said.trim_start();
+        ensure!(said == native, "{how}: the guest sees\n{said}\nand dom0\n{native}");
+    }
+    let pages = || -> Result<u64, Stop> {
+        let stats = run("/bin/xlr rdma stats --json")?.success()?.out;
+        let stats: serde_json::Value = serde_json::from_str(&stats)?;
+        Ok(stats[0]["pages"].as_u64().unwrap_or(u64::MAX))
+    };
+    ensure!(pages()? == 0, "{} pages are left", pages()?);
+    // What is mapped beside the cache: two buffers and the rings. Of 40 buffers of 16 pages 4 stay.
+    let mut mapped = Vec::new();
+    for limit in [0, 64] {
+        guest.sh(&format!(
+            "rm -f /run/go; XLR_IB_CACHE_PAGES={limit} verbs-test xrdma0 many 40 >/run/many 2>&1 & \
+             until grep -q 'many\\|failed' /run/many; do sleep 0.1; done; grep many /run/many"
+        ))?;
+        mapped.push(pages()?);
+        guest.sh("touch /run/go; until grep -q 'well\\|failed' /run/many; do sleep 0.1; done; \
+             grep well /run/many")?;
+        ensure!(pages()? == 0, "{} pages are left", pages()?);
+    }
+    ensure!(mapped[1] == mapped[0] + 64, "pages mapped without and with a cache of 64: {mapped:?}");
     guest.destroy()
 }

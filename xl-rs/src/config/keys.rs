@@ -118,8 +118,8 @@ pub const OWN: &[(&str, &str)] = &[(
     "rdma",
     "`rdma = [ \"backend-device=rxe0, pages=8192\" ]` gives InfiniBand devices to a guest, served by \
      `xlr-ibd` in dom0. `backend-device` is dom0's device; `pages` (default 1024) how many pages the \
-     guest may share at once, for which `max_grant_frames` is raised; `qps`, `cqs` and `mrs` limit \
-     queue pairs, completion queues and memory regions; `devid` is its number. Policy, as lists \
+     guest may share at once, for which `max_grant_frames` is raised; `qps`, `cqs`, `mrs` and `contexts` limit \
+     queue pairs, completion queues, memory regions and programs; `devid` is its number. Policy, as lists \
      separated by blanks, where a list that is not there allows all: `gids` (indices of the GID \
      table), `pkeys` (`0xffff`), `destinations` (GIDs or IPv4 addresses with the bits that count: \
      `10.9.0.0/24 fe80::/64`).",

@@ -45,9 +45,14 @@ pub struct Value {
     pub phase: &'static str,
     /// Its unit.
     pub unit: &'static str,
-    /// Whether it is compared with native.
-    pub compares: bool,
+    /// Who is compared with it, if anybody is.
+    pub reference: Option<&'static str>,
 }
+
+/// The program in a guest.
+pub const GUEST: &str = "guest";
+/// The program in dom0.
+pub const NATIVE: &str = "native";
 
 /// Instructions of all domains, and of each.
 pub const TOTAL: &str = "instructions";
@@ -63,6 +68,10 @@ pub const BANDWIDTH: &str = "bandwidth";
 pub const REGISTER: &str = "register";
 /// Deregistering.
 pub const DEREGISTER: &str = "deregister";
+/// Registering what was registered before, with a cache of mapped pages.
+pub const REGISTER_CACHED: &str = "register-cached";
+/// Deregistering with it.
+pub const DEREGISTER_CACHED: &str = "deregister-cached";
 
 /// The unit of counts.
 pub const COUNT: &str = "per operation";
@@ -129,18 +138,22 @@ impl Case {
 
     /// Its values.
     pub fn values(&self) -> Vec<Value> {
-        let value = |phase, unit, compares| Value { phase, unit, compares };
+        let value = |phase, unit, reference| Value { phase, unit, reference };
+        let native = Some(NATIVE);
         match self.kind {
             Kind::Work { .. } => vec![
-                value(TOTAL, COUNT, true),
-                value(IN_DOM0, COUNT, false),
-                value(IN_GUEST, COUNT, false),
+                value(TOTAL, COUNT, native),
+                value(IN_DOM0, COUNT, None),
+                value(IN_GUEST, COUNT, None),
             ],
-            Kind::Latency { .. } => vec![value(LATENCY, TIME, true)],
-            Kind::Bandwidth { .. } => vec![value(BANDWIDTH, RATE, true)],
-            Kind::Register { .. } => {
-                vec![value(REGISTER, TIME, true), value(DEREGISTER, TIME, true)]
-            }
+            Kind::Latency { .. } => vec![value(LATENCY, TIME, native)],
+            Kind::Bandwidth { .. } => vec![value(BANDWIDTH, RATE, native)],
+            Kind::Register { .. } => vec![
+                value(REGISTER, TIME, native),
+                value(DEREGISTER, TIME, native),
+                value(REGISTER_CACHED, TIME, native),
+                value(DEREGISTER_CACHED, TIME, native),
+            ],
         }
     }
 }

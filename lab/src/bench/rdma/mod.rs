@@ -21,15 +21,13 @@ use crate::paths::Paths;
 use crate::program;
 use crate::qemu::{Clock, Machine};
 use crate::session::{Boot, Session};
-use cases::{CASES, Case};
+use cases::{CASES, Case, GUEST};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The benchmark's name.
 pub const NAME: &str = "rdma";
 
-/// Who is measured: ours first.
-const BY: [&str; 2] = ["guest", "native"];
 /// Native and what is added are at most one and a half times native.
 const TARGET: f64 = 1.0 / 1.5;
 /// Times are medians of so many at least.
@@ -104,20 +102,17 @@ fn rows_of(records: &[Record], case: &Case, clock: Clock) -> Result<Vec<Row>> {
     for value in case.values() {
         let (phase, unit) = (value.phase, value.unit);
         let of = |by| select(records, (phase, case.name), by, (unit, name)).map_err(Error::Failed);
-        let (ours, theirs) = (of(BY[0])?, of(BY[1])?);
-        let reference = Reference {
-            name: BY[1],
-            samples: &theirs,
+        let ours = of(GUEST)?;
+        let theirs = value.reference.map(|by| Ok::<_, Error>((by, of(by)?))).transpose()?;
+        let reference = theirs.as_ref().map(|(name, samples)| Reference {
+            name,
+            samples,
             target: (value.phase == cases::TOTAL && case.is_judged()).then_some(TARGET),
-        };
+        });
         let better = if unit == cases::RATE { Better::More } else { Better::Less };
         let shown = if unit == cases::COUNT { unit.to_owned() } else { format!("{unit} ({name})") };
-        let row = Row::new(
-            (NAME, &format!("{phase}/{}", case.name)),
-            (&shown, better),
-            &ours,
-            value.compares.then_some(reference),
-        );
+        let row =
+            Row::new((NAME, &format!("{phase}/{}", case.name)), (&shown, better), &ours, reference);
         rows.push(row.map_err(Error::Failed)?);
     }
     Ok(rows)

@@ -20,6 +20,8 @@ pub struct Rdma {
     pub cqs: Option<u32>,
     /// How many memory regions.
     pub mrs: Option<u32>,
+    /// How many programs may have it open.
+    pub contexts: Option<u32>,
     /// The entries of the port's GID table that it may use; all where there is none.
     pub gids: Vec<u16>,
     /// The partitions that it may use, by key; all where there is none.
@@ -59,7 +61,8 @@ impl Rdma {
     /// The limits that are set, by name.
     #[must_use]
     pub fn limits(&self) -> Vec<(&'static str, u32)> {
-        let limits = [("qps", self.qps), ("cqs", self.cqs), ("mrs", self.mrs)];
+        let limits =
+            [("qps", self.qps), ("cqs", self.cqs), ("mrs", self.mrs), ("contexts", self.contexts)];
         limits.into_iter().filter_map(|(key, limit)| Some((key, limit?))).collect()
     }
 
@@ -96,6 +99,7 @@ pub fn parse(text: &str) -> Result<Rdma, SpecError> {
         qps: None,
         cqs: None,
         mrs: None,
+        contexts: None,
         gids: Vec::new(),
         pkeys: Vec::new(),
         destinations: Vec::new(),
@@ -120,6 +124,7 @@ pub fn parse(text: &str) -> Result<Rdma, SpecError> {
             "qps" => rdma.qps = Some(number(value, 1)?),
             "cqs" => rdma.cqs = Some(number(value, 1)?),
             "mrs" => rdma.mrs = Some(number(value, 1)?),
+            "contexts" => rdma.contexts = Some(number(value, 1)?),
             "gids" => rdma.gids = list(value, gid_index)?,
             "pkeys" => rdma.pkeys = list(value, pkey)?,
             "destinations" => rdma.destinations = list(value, prefix)?,
@@ -233,8 +238,8 @@ mod tests {
             ("backend-device=rxe0", "backend-device=rxe0,pages=1024"),
             ("pages=8192, backend-device=mlx5_0,", "backend-device=mlx5_0,pages=8192"),
             (
-                "backend-device=rxe0,devid=2,qps=1,cqs=2,mrs=3",
-                "backend-device=rxe0,devid=2,pages=1024,qps=1,cqs=2,mrs=3",
+                "backend-device=rxe0,devid=2,qps=1,cqs=2,mrs=3,contexts=4",
+                "backend-device=rxe0,devid=2,pages=1024,qps=1,cqs=2,mrs=3,contexts=4",
             ),
             (
                 "backend-device=rxe0,gids=0  1 ,pkeys=0xffff 0x8001,destinations=10.9.0.7/24 fe80::/64",
