@@ -63,7 +63,10 @@ fn for_guests(own: &Path, tests: Vec<(String, PathBuf)>, packages: &Path) -> Res
     let mut directories = vec![own.to_owned()];
     directories.extend(self::directories(packages));
     let mut cpio = Cpio::new();
-    let files = [programs(packages), tests].concat();
+    let mut files = [programs(packages), tests].concat();
+    // For systems that have it, and load ours before it.
+    let usual = "libibverbs.so.1";
+    files.push((format!("usr/lib/rdma-core/{usual}"), packages.join(LIBRARIES).join(usual)));
     dynamic(&mut cpio, &files, &directories)?;
     let installer = own.join(INSTALLER);
     let bytes = std::fs::read(&installer).on("read", &installer)?;

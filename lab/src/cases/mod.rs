@@ -29,6 +29,7 @@ mod pci;
 mod policy;
 pub mod rdma;
 mod rdma_hostile;
+mod rdma_lives;
 mod run;
 mod site_policy;
 mod store;
@@ -80,6 +81,7 @@ pub fn all() -> Vec<Case> {
         bug_report::CASES,
         rdma::CASES,
         rdma_hostile::CASES,
+        rdma_lives::CASES,
         store::CASES,
         host_check::CASES,
         pci::CASES,
@@ -115,8 +117,10 @@ pub fn main(name: &str) -> std::io::Result<()> {
 fn end_guests() {
     for domid in crate::dom0::snapshot::domains().unwrap_or_default().into_keys() {
         if domid != "0" {
-            // What does not end is a leftover, which the runner tells.
+            // What does not end is a leftover, which the runner tells. xl does not know each kind of device.
             let _ = crate::dom0::host::argv(&["/xen/bin/xl", "destroy", &domid]);
+            let rdma = format!("/local/domain/0/backend/rdma/{domid}");
+            let _ = crate::dom0::host::argv(&["/usr/bin/xenstore-rm", "-t", &rdma]);
         }
     }
 }
