@@ -17,10 +17,12 @@ mod create;
 mod devices;
 mod output;
 mod plot;
+mod quiet;
 mod rdma;
 mod record;
 mod row;
 mod samples;
+mod scale;
 mod table;
 mod xenstore;
 
@@ -49,7 +51,7 @@ pub struct Options {
     /// Fail unless every stated target is met
     #[arg(long)]
     check: bool,
-    /// Draw the rows that form a curve
+    /// Draw the rows that form curves; several plots go into files beside it, FILE-NAME.svg
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Repeat the measurement in a boot with the host's clock
@@ -61,6 +63,10 @@ pub struct Options {
     /// Add the cases that take long
     #[arg(long)]
     full: bool,
+    /// scale: no more guests than this
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(15..=400))]
+    guests: Option<u32>,
     /// Measurements of each kind
     #[arg(long, value_name = "N", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -80,8 +86,26 @@ pub struct Measured {
     pub records: Vec<Record>,
     /// The comparisons.
     pub rows: Vec<Row>,
-    /// Rows that form curves, of one unit, for `--plot`.
-    pub curves: Vec<Row>,
+    /// What `--plot` draws.
+    pub curves: Vec<Curves>,
+}
+
+/// Rows that form curves, of one unit: one plot.
+#[derive(Clone, Debug)]
+pub struct Curves {
+    /// What distinguishes its file.
+    pub name: &'static str,
+    /// What stands above it.
+    pub title: &'static str,
+    /// The points.
+    pub rows: Vec<Row>,
+}
+
+impl Curves {
+    /// One plot.
+    pub const fn new(name: &'static str, title: &'static str, rows: Vec<Row>) -> Self {
+        Self { name, title, rows }
+    }
 }
 
 struct Bench {
@@ -111,6 +135,11 @@ const BENCHES: &[Bench] = &[
         about: "InfiniBand in a guest against the same device in dom0: instructions, latency, bandwidth",
         measure: rdma::measure,
     },
+    Bench {
+        name: scale::NAME,
+        about: "paused guests by the hundred: create, memory, processes, wake-ups, by count",
+        measure: scale::measure,
+    },
 ];
 
 /// Runs a benchmark; the exit code says whether `--check` is content.
@@ -137,8 +166,9 @@ pub fn main(paths: &Paths, options: &Options) -> Result<i32> {
         ));
     }
     if let Some(file) = &options.plot {
-        output::draw(bench.about, &measured.curves, file)?;
-        report::note(&format!("plot: {}", file.display()));
+        for file in output::draw(&measured.curves, file)? {
+            report::note(&format!("plot: {}", file.display()));
+        }
     }
     Ok(if options.check { output::check(&measured.rows) } else { 0 })
 }
@@ -150,6 +180,7 @@ pub fn inside(args: &[String]) -> std::io::Result<()> {
         [name, work] if name == xenstore::NAME => xenstore::inside::main(work),
         [name, work] if name == devices::NAME => devices::inside::main(work),
         [name, work] if name == rdma::NAME => rdma::inside::main(work),
+        [name, work] if name == scale::NAME => scale::inside::main(work),
         _ => Err(std::io::Error::other("bench-dom0 NAME WORK")),
     }
 }

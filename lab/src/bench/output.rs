@@ -1,9 +1,10 @@
 //! Where a benchmark's results go: raw file, table or JSON, verdict on targets, plot.
 
+use super::Curves;
 use super::plot::plot;
 use super::record::Record;
 use super::row::Row;
-use super::table::table;
+use super::table::{ratio_text, table};
 use crate::error::{Context as _, Error, Result};
 use crate::paths::Paths;
 use crate::report;
@@ -45,7 +46,7 @@ fn lines(values: &[impl serde::Serialize]) -> Result<String> {
 /// Names every missed target; the exit code is 1 where there is one, and where no row had a target
 /// at all, as nothing was shown then.
 pub fn check(rows: &[Row]) -> i32 {
-    let stated = rows.iter().filter(|row| row.target.is_some()).count();
+    let stated = rows.iter().filter(|row| row.is_judged()).count();
     let missed: Vec<String> = rows.iter().filter(|row| row.misses_target()).map(verdict).collect();
     for line in &missed {
         report::step(line);
@@ -57,20 +58,41 @@ pub fn check(rows: &[Row]) -> i32 {
 }
 
 fn verdict(row: &Row) -> String {
+    if let Some(most) = row.most {
+        let Row { bench, case, ours, unit, .. } = row;
+        return format!(
+            "target missed: {bench}/{case}: {ours:.2} {unit}, {most:.1} at most was promised"
+        );
+    }
     let found = row.ratio.map_or_else(|| "no ratio".to_owned(), |ratio| format!("{ratio:.2}"));
     format!(
-        "target missed: {}/{}: {found} against {}, {:.1} was promised",
+        "target missed: {}/{}: {found} against {}, {} was promised",
         row.bench,
         row.case,
         row.reference_name.as_deref().unwrap_or("nothing"),
-        row.target.unwrap_or_default()
+        row.target.map(ratio_text).unwrap_or_default()
     )
 }
 
-/// Draws curves into a file.
-pub fn draw(title: &str, curves: &[Row], file: &Path) -> Result<()> {
-    let svg = plot(title, curves).map_err(Error::Failed)?;
-    std::fs::write(file, svg).on("write", file)
+/// Draws curves: into the file where there is one plot, else into files beside it, named after what
+/// they show.
+pub fn draw(plots: &[Curves], file: &Path) -> Result<Vec<PathBuf>> {
+    if plots.is_empty() {
+        return Err(Error::Failed("this benchmark has no curves".into()));
+    }
+    let mut drawn = Vec::new();
+    for Curves { name, title, rows } in plots {
+        let file = if plots.len() == 1 {
+            file.to_owned()
+        } else {
+            let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+            file.with_file_name(format!("{stem}-{name}.svg"))
+        };
+        let svg = plot(title, rows).map_err(Error::Failed)?;
+        std::fs::write(&file, svg).on("write", &file)?;
+        drawn.push(file);
+    }
+    Ok(drawn)
 }
 
 #[cfg(test)]
@@ -87,6 +109,7 @@ mod tests {
             reference_name: Some("xl".into()),
             ratio,
             target,
+            most: None,
             position: None,
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Idle time before each question. xenstored, xenconsoled and a leaving `xl` end within it what a
 /// destroyed domain gave them to do, which none of them reports; on a machine that counts
 /// instructions idle time passes at once.
-const PAUSE: Duration = Duration::from_millis(200);
+pub const PAUSE: Duration = Duration::from_millis(200);
 
 /// Most questions: 20 s of idle time scrub far more memory than the machine has.
 const QUESTIONS: u32 = 100;

@@ -46,6 +46,9 @@ pub struct Row {
     pub ratio: Option<f64>,
     /// The ratio that was promised, where one was.
     pub target: Option<f64>,
+    /// The most that ours may be, where that was promised whatever the reference is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most: Option<f64>,
     /// Place on a curve, for `--plot`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
@@ -83,6 +86,7 @@ impl Row {
             reference_name: None,
             ratio: None,
             target: None,
+            most: None,
             position: None,
         };
         if let Some(Reference { name, samples, target }) = reference {
@@ -103,10 +107,24 @@ impl Row {
         self
     }
 
-    /// Whether a stated target is missed. A target without a ratio is missed: nothing was shown.
+    /// The same row with the most that ours may be.
+    #[must_use]
+    pub fn at_most(mut self, most: f64) -> Self {
+        self.most = Some(most);
+        self
+    }
+
+    /// Whether anything was promised.
+    #[must_use]
+    pub const fn is_judged(&self) -> bool {
+        self.target.is_some() || self.most.is_some()
+    }
+
+    /// Whether what was promised is missed. A target without a ratio is missed: nothing was shown.
     #[must_use]
     pub fn misses_target(&self) -> bool {
         self.target.is_some_and(|target| self.ratio.is_none_or(|ratio| ratio < target))
+            || self.most.is_some_and(|most| self.ours > most)
     }
 }
 
@@ -157,6 +175,15 @@ mod tests {
         ] {
             assert_eq!(row(Better::Less, 10.0, theirs, target).misses_target(), missed, "{theirs}");
         }
+    }
+
+    #[test]
+    fn what_may_be_nothing_is_judged_without_a_ratio() {
+        for (ours, most, missed) in [(0.0, 0.0, false), (0.1, 0.0, true), (2.0, 2.0, false)] {
+            let row = row(Better::Less, ours, 1.0, None).at_most(most);
+            assert_eq!((row.is_judged(), row.misses_target()), (true, missed), "{ours}");
+        }
+        assert!(!row(Better::Less, 1.0, 1.0, None).is_judged());
     }
 
     #[test]

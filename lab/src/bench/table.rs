@@ -33,9 +33,13 @@ pub fn table(rows: &[Row]) -> String {
 
 fn line(row: &Row) -> [String; 7] {
     let target = match row.target {
-        None => String::new(),
-        Some(target) if row.misses_target() => format!("{target:.1} MISSED"),
-        Some(target) => format!("{target:.1} met"),
+        _ if !row.is_judged() => String::new(),
+        target => {
+            let promised = target.map(ratio_text).into_iter();
+            let promised = promised.chain(row.most.map(|most| format!("≤{most:.1}")));
+            let verdict = if row.misses_target() { "MISSED" } else { "met" };
+            format!("{} {verdict}", promised.collect::<Vec<_>>().join(" "))
+        }
     };
     [
         row.case.clone(),
@@ -46,6 +50,11 @@ fn line(row: &Row) -> [String; 7] {
         row.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
         target,
     ]
+}
+
+/// A ratio that is promised. Those near one need the second digit.
+pub fn ratio_text(target: f64) -> String {
+    if target < 2.0 { format!("{target:.2}") } else { format!("{target:.1}") }
 }
 
 /// Three significant digits at least, never an exponent.

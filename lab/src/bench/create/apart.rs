@@ -8,7 +8,8 @@
 
 use super::cases::{By, Case, DOMAIN, Phase};
 use super::sample::{configuration, say};
-use super::{PART, STEP, quiet};
+use super::{PART, STEP};
+use crate::bench::quiet;
 use crate::dom0::init;
 use rustix::mount::{MountFlags, mount};
 use rustix::time::{ClockId, clock_gettime};

@@ -7,7 +7,8 @@
 
 use super::cases::{By, Cache, Case, DOMAIN, FLOOR, Phase, chosen};
 use super::sample::{configuration, say};
-use super::{STEP, Work, apart, quiet};
+use super::{STEP, Work, apart};
+use crate::bench::quiet;
 use crate::dom0::follow::Follow;
 use crate::dom0::{host, init, snapshot};
 use std::fs::{self, File};
@@ -86,21 +87,7 @@ fn sample(case: &Case, by: By, phase: Phase, round: u32) -> io::Result<()> {
 /// itself, from the first hypercall to the end of the last, and step by step.
 fn floor(case: &Case, round: u32) -> io::Result<()> {
     let path = configuration(case, By::Xlr)?;
-    let plan = File::create(PLAN)?;
-    let mut dry = init::command(By::Xlr.program());
-    if !dry.args(["create", "--dry-run=json", &path]).stdout(plan).status()?.success() {
-        return Err(io::Error::other(format!("xlr cannot plan {path}")));
-    }
-    quiet::wait()?;
-    let kernel = case.kernel.path(By::Xlr);
-    let mut command = init::command(FLOOR);
-    command.args([PLAN, kernel]).args(case.ramdisk());
-    let out = command.output()?;
-    let printed = String::from_utf8_lossy(&out.stdout);
-    let (whole, steps) = floor_times(&printed).ok_or_else(|| {
-        let said = String::from_utf8_lossy(&out.stderr);
-        io::Error::other(format!("{FLOOR} {PLAN} {kernel} failed: {}", said.trim()))
-    })?;
+    let (whole, steps) = run_floor(&path, case.kernel.path(By::Xlr), case.ramdisk())?;
     for (step, took) in steps {
         let value = (Phase::UNIT, took.as_secs_f64() * 1e3);
         say(case, By::Floor, &format!("{STEP}{step}"), round, value)?;
@@ -108,14 +95,35 @@ fn floor(case: &Case, round: u32) -> io::Result<()> {
     say_time(case, By::Floor, Phase::CreatePaused, round, whole)
 }
 
+/// What the floor took for a configuration: the whole, and each of its steps.
+type FloorTook = (Duration, Vec<(String, Duration)>);
+
+/// Builds a domain as the floor does, and destroys it.
+pub fn run_floor(path: &str, kernel: &str, ramdisk: Option<&str>) -> io::Result<FloorTook> {
+    let plan = File::create(PLAN)?;
+    let mut dry = init::command(By::Xlr.program());
+    if !dry.args(["create", "--dry-run=json", path]).stdout(plan).status()?.success() {
+        return Err(io::Error::other(format!("xlr cannot plan {path}")));
+    }
+    quiet::wait()?;
+    let mut command = init::command(FLOOR);
+    command.args([PLAN, kernel]).args(ramdisk);
+    let out = command.output()?;
+    let printed = String::from_utf8_lossy(&out.stdout);
+    floor_times(&printed).ok_or_else(|| {
+        let said = String::from_utf8_lossy(&out.stderr);
+        io::Error::other(format!("{FLOOR} {PLAN} {kernel} failed: {}", said.trim()))
+    })
+}
+
 /// What the floor prints: the nanoseconds of the whole, then each step with its own.
-fn floor_times(text: &str) -> Option<(Duration, Vec<(&str, Duration)>)> {
+fn floor_times(text: &str) -> Option<FloorTook> {
     let nanoseconds = |text: &str| text.parse().ok().map(Duration::from_nanos);
     let mut lines = text.lines();
     let whole = nanoseconds(lines.next()?)?;
     let pairs = lines.map(|line| {
         let (step, took) = line.split_once(' ')?;
-        Some((step, nanoseconds(took)?))
+        Some((step.to_owned(), nanoseconds(took)?))
     });
     Some((whole, pairs.collect::<Option<_>>()?))
 }
@@ -125,7 +133,7 @@ fn say_time(case: &Case, by: By, phase: Phase, round: u32, took: Duration) -> io
 }
 
 /// From before the command's start to after its end.
-fn timed(program: &str, args: &[&str]) -> io::Result<Duration> {
+pub fn timed(program: &str, args: &[&str]) -> io::Result<Duration> {
     let said = File::create(SAID)?;
     let mut command = init::command(program);
     command.args(args).stdout(said.try_clone()?).stderr(said);
@@ -184,7 +192,8 @@ mod tests {
     #[test]
     fn the_floor_tells_of_the_whole_and_of_each_step() {
         let nanos = Duration::from_nanos;
-        let steps = vec![("create-domain", nanos(5)), ("pin-tables", nanos(70))];
+        let steps = [("create-domain", nanos(5)), ("pin-tables", nanos(70))];
+        let steps = steps.map(|(step, took)| (step.to_owned(), took)).to_vec();
         let text = "100\ncreate-domain 5\npin-tables 70\n";
         assert_eq!(floor_times(text), Some((nanos(100), steps)));
         for text in ["", "no", "100\npin-tables\n", "100\npin-tables x\n"] {
