@@ -12,6 +12,7 @@ use xen_sys::types::Domid;
 
 use super::PAYLOAD_BYTES;
 use crate::bitmap;
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::layout::{get, put};
 use crate::xen::Xen;
@@ -66,13 +67,7 @@ impl Xen {
     /// # Errors
     /// [`Error::Hypercall`].
     pub fn vcpu_context(&self, domid: Domid, vcpu: u32) -> Result<Box<vcpu_guest_context>> {
-        let mut buffer = self.pool().zeroed(size_of::<vcpu_guest_context>())?;
-        let mut payload = [0; PAYLOAD_BYTES];
-        put!(payload, xen_domctl_vcpucontext { vcpu: vcpu, ctxt: buffer.address() });
-        let command = XEN_DOMCTL_getvcpucontext;
-        // SAFETY: Xen writes a vcpu_guest_context at `ctxt`, the size of `buffer`.
-        unsafe { self.domctl("XEN_DOMCTL_getvcpucontext", command, domid, &mut payload) }?;
-        Ok(buffer.read_context())
+        Ok(self.context_buffer(domid, vcpu)?.read_context())
     }
 
     /// The same as bytes, in the layout of [`vcpu_guest_context`]; none for a vCPU that was never
@@ -81,18 +76,22 @@ impl Xen {
     /// # Errors
     /// [`Error::Hypercall`].
     pub fn vcpu_context_bytes(&self, domid: Domid, vcpu: u32) -> Result<Option<Vec<u8>>> {
+        match self.context_buffer(domid, vcpu) {
+            Ok(buffer) => Ok(Some(buffer.bytes().to_vec())),
+            Err(error) if error.errno() == Some(Errno::NODATA) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A buffer that holds a [`vcpu_guest_context`].
+    fn context_buffer(&self, domid: Domid, vcpu: u32) -> Result<Buffer<'_>> {
         let mut buffer = self.pool().zeroed(size_of::<vcpu_guest_context>())?;
         let mut payload = [0; PAYLOAD_BYTES];
         put!(payload, xen_domctl_vcpucontext { vcpu: vcpu, ctxt: buffer.address() });
         let command = XEN_DOMCTL_getvcpucontext;
         // SAFETY: Xen writes a vcpu_guest_context at `ctxt`, the size of `buffer`.
-        let asked =
-            unsafe { self.domctl("XEN_DOMCTL_getvcpucontext", command, domid, &mut payload) };
-        match asked {
-            Ok(_) => Ok(Some(buffer.bytes().to_vec())),
-            Err(error) if error.errno() == Some(Errno::NODATA) => Ok(None),
-            Err(error) => Err(error),
-        }
+        unsafe { self.domctl("XEN_DOMCTL_getvcpucontext", command, domid, &mut payload) }?;
+        Ok(buffer)
     }
 
     /// What a vCPU does.
