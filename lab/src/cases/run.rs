@@ -40,6 +40,8 @@ fn verdicts() -> Verdict {
     let before = dump::take()?;
     const EXPECT: &[&str] = &["--expect", "all tests passed", "--fail-on", "tests failed|panic"];
     const NONE: &[&str] = &[];
+    // What is waited for comes first, and what must not come after it.
+    const FRAME: &[&str] = &["--expect", "Xen Test Framework", "--fail-on", "tests passed"];
     // (how the guest fares, what is asked for, exit code, what is told)
     let checks: &[(&str, &[&str], i32, &str)] = &[
         ("how=pass", EXPECT, 0, "pass judged after"),
@@ -47,6 +49,7 @@ fn verdicts() -> Verdict {
         ("how=stay", EXPECT, 0, "printed what was expected"),
         ("how=prompt", EXPECT, 0, "printed what was expected"),
         ("how=fail", EXPECT, 1, "printed «1 of 7 tests failed»"),
+        ("how=pass", FRAME, 1, "printed «all tests passed»"),
         ("how=pass mute=1", EXPECT, 1, "ended before that: \"all tests passed\""),
         ("how=crash", EXPECT, 1, "ended by crash and not by poweroff, after all"),
         ("how=crash", &["--expect", "all tests passed", "--end", "crash"], 0, "pass judged"),
