@@ -67,6 +67,9 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(15..=400))]
     guests: Option<u32>,
+    /// scale: rows and plots of measurements that an earlier run kept; boots nothing
+    #[arg(long, value_name = "FILE.jsonl")]
+    kept: Option<PathBuf>,
     /// Measurements of each kind
     #[arg(long, value_name = "N", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -156,9 +159,11 @@ pub fn main(paths: &Paths, options: &Options) -> Result<i32> {
         Error::Missing(format!("there is no benchmark {name}; there is: {}", known.join(", ")))
     })?;
     let measured = (bench.measure)(paths, options)?;
-    let raw = output::keep(paths, bench.name, &measured.records)?;
+    if options.kept.is_none() {
+        let raw = output::keep(paths, bench.name, &measured.records)?;
+        report::note(&format!("raw measurements: {}", raw.display()));
+    }
     output::print(&measured.rows, options.json);
-    report::note(&format!("raw measurements: {}", raw.display()));
     if let Some((kind, spread)) = record::widest(&measured.records) {
         report::note(&format!(
             "values of one kind lie at most {:.1} % apart: {kind}",

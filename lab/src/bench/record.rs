@@ -4,10 +4,12 @@
 //! them back, keeps them, and makes rows of them.
 
 use super::samples::Samples;
+use crate::error::{Context as _, Error};
 use crate::qemu::Clock;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::path::Path;
 
 /// One measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,16 @@ impl Record {
         writeln!(out, "{}", serde_json::to_string(self)?)?;
         out.flush()
     }
+}
+
+/// The measurements that were kept in a file.
+///
+/// # Errors
+/// What cannot be read, or is no measurement.
+pub fn read(file: &Path) -> Result<Vec<Record>, Error> {
+    let text = std::fs::read_to_string(file).on("read", file)?;
+    let form = |error: serde_json::Error| Error::Form { path: file.into(), why: error.to_string() };
+    text.lines().map(|line| serde_json::from_str(line).map_err(form)).collect()
 }
 
 /// What a clock is called in records and units.

@@ -12,7 +12,7 @@ mod together;
 
 use super::create::cases::{FLOOR, SMALL_ELF};
 use super::create::{build_microkernels, run_inside};
-use super::record::{Record, clock_name};
+use super::record::{self, Record, clock_name};
 use super::{Measured, Options};
 use crate::artefact::Artefacts;
 use crate::error::Result;
@@ -80,6 +80,23 @@ pub struct Work {
 
 /// Boots with each, measures, compares.
 pub fn measure(paths: &Paths, options: &Options) -> Result<Measured> {
+    let clocks: &[Clock] =
+        if options.wall { &[Clock::Instructions, Clock::Wall] } else { &[Clock::Instructions] };
+    let records = match &options.kept {
+        Some(file) => record::read(file)?,
+        None => boots(paths, options, clocks)?,
+    };
+    let (mut all, mut curves) = (Vec::new(), Vec::new());
+    for clock in clocks {
+        let measured = rows::Measurements::new(&records, clock_name(*clock))?;
+        all.extend(measured.rows(options.xenstored)?);
+        curves.extend(measured.curves(options.xenstored)?);
+    }
+    Ok(Measured { records, rows: all, curves })
+}
+
+/// The records of all boots.
+fn boots(paths: &Paths, options: &Options, clocks: &[Clock]) -> Result<Vec<Record>> {
     build_microkernels(paths)?;
     let small = paths.lab.join("kernel/vmlinux");
     if !small.exists() {
@@ -88,8 +105,6 @@ pub fn measure(paths: &Paths, options: &Options) -> Result<Measured> {
     let xlr = program::xlr(paths, "release")?;
     let floor = dom0_tests::example(paths, "lab", "create-floor", "release")?;
     let programs = Programs { xlr, floor, small };
-    let clocks: &[Clock] =
-        if options.wall { &[Clock::Instructions, Clock::Wall] } else { &[Clock::Instructions] };
     let mut records = Vec::new();
     for clock in clocks {
         for by in [By::Xlr, By::Xl] {
@@ -99,13 +114,7 @@ pub fn measure(paths: &Paths, options: &Options) -> Result<Measured> {
             records.extend(one_boot(paths, options, &programs, (*clock, &work))?);
         }
     }
-    let (mut all, mut curves) = (Vec::new(), Vec::new());
-    for clock in clocks {
-        let measured = rows::Measurements::new(&records, clock_name(*clock))?;
-        all.extend(measured.rows(options.xenstored)?);
-        curves.extend(measured.curves(options.xenstored)?);
-    }
-    Ok(Measured { records, rows: all, curves })
+    Ok(records)
 }
 
 /// Files of the host that go into dom0.
