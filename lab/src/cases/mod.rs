@@ -33,6 +33,7 @@ mod rdma_lives;
 mod run;
 mod site_policy;
 mod store;
+mod store_dies;
 mod store_killed;
 mod store_large;
 mod store_lives;
@@ -87,6 +88,7 @@ pub fn all() -> Vec<Case> {
         pci::CASES,
         disk::CASES,
         store_killed::CASES,
+        store_dies::CASES,
         store_large::CASES,
         store_sockets::CASES,
         vif::CASES,
