@@ -1,13 +1,46 @@
 //! What is asked of a store: each case is a number of requests that are made over and over.
 
+use super::at_once::{self, AtOnce};
+use std::io;
+use std::ops::{Deref, DerefMut};
 use xenstore::PathError;
-use xenstore::client::{Client, Error, Nodes as _};
-use xenstore::wire::Request;
+use xenstore::client::{Client, Error, Loss, Nodes as _};
+use xenstore::wire::{MessageType, Request};
 
 /// Requests in a burst: more than fit into one turn of any server.
 const BURST: usize = 64;
 /// Clients of the conflicting transactions.
 pub const CLIENTS: usize = 8;
+
+/// Who asks.
+pub struct Clients {
+    /// Those that wait for each answer.
+    waiting: Vec<Client>,
+    /// Those that do not wait for each other.
+    at_once: AtOnce,
+}
+
+impl Clients {
+    /// Connects all of them.
+    pub fn connect() -> io::Result<Self> {
+        let waiting = (0..CLIENTS).map(|_| Client::connect()).collect::<Result<_, _>>();
+        Ok(Self { waiting: waiting.map_err(io::Error::other)?, at_once: AtOnce::connect()? })
+    }
+}
+
+impl Deref for Clients {
+    type Target = [Client];
+
+    fn deref(&self) -> &[Client] {
+        &self.waiting
+    }
+}
+
+impl DerefMut for Clients {
+    fn deref_mut(&mut self) -> &mut [Client] {
+        &mut self.waiting
+    }
+}
 
 /// A case.
 pub struct Case {
@@ -18,13 +51,13 @@ pub struct Case {
     /// Requests that one time makes.
     pub requests: u32,
     /// What is done, by one client or several.
-    pub work: fn(&mut [Client], u32) -> Result<(), Error>,
+    pub work: fn(&mut Clients, u32) -> Result<(), Error>,
 }
 
 /// What is promised against the C daemon: half of its server's work for a request, twice its throughput
 /// where requests do not wait for each other, never slower.
 pub fn target(phase: &str, case: &str) -> f64 {
-    let rate = ["pipelined", "conflicting"];
+    let rate = ["pipelined", "conflicting/"];
     match phase {
         super::SERVER => 2.0,
         _ if rate.iter().any(|part| case.contains(part)) => 2.0,
@@ -36,7 +69,7 @@ const fn case(
     name: &'static str,
     times: u32,
     requests: u32,
-    work: fn(&mut [Client], u32) -> Result<(), Error>,
+    work: fn(&mut Clients, u32) -> Result<(), Error>,
 ) -> Case {
     Case { name, times, requests, work }
 }
@@ -72,7 +105,15 @@ pub const SMALL: &[Case] = &[
     case("pipelined/write", 20, BURST as u32, |clients, _| {
         burst(clients, Request::write("/bench/a", "value"))
     }),
-    case("conflicting/8-clients", 10, CONFLICTING as u32, |clients, _| conflict(clients)),
+    // Each within the one before: every request waits, as in the cases `sync`.
+    case("sync/conflicting", 10, CONFLICTING as u32, |clients, _| conflict(clients)),
+    case("conflicting/8-clients", 10, at_once::REQUESTS as u32, |clients, _| {
+        clients.at_once.conflict().map_err(|error| Error::Disconnected {
+            operation: MessageType::TransactionEnd,
+            subject: String::new(),
+            loss: Loss::from(&error),
+        })
+    }),
 ];
 
 /// The cases of a store with [`FEW`] domains, and of the same store with many: `domains-few/read`,
@@ -120,7 +161,7 @@ fn node_of(time: u32) -> String {
     format!("/bench/domain/{}/data/3", time % FEW)
 }
 
-fn burst(clients: &mut [Client], request: Result<Request, PathError>) -> Result<(), Error> {
+fn burst(clients: &mut Clients, request: Result<Request, PathError>) -> Result<(), Error> {
     let requests = vec![request?; BURST];
     clients[0].batch_all(&requests).map(drop)
 }

@@ -1,6 +1,6 @@
 //! The half that runs in dom0: asks, and prints records.
 
-use super::cases::{CLIENTS, Case, DOMAINS, FEW, SMALL, TESTS, fill, test_name, watch};
+use super::cases::{Case, Clients, DOMAINS, FEW, SMALL, TESTS, fill, test_name, watch};
 use super::{ALL, FULL, MEMORY, RESTART, SERVER, UNIT, Work};
 use crate::bench::record::Record;
 use crate::dom0::init;
@@ -15,7 +15,7 @@ use xenstore::client::{Client, Error, Nodes as _};
 pub fn main(work: &str) -> io::Result<()> {
     let work: Work = serde_json::from_str(work)?;
     let pid = server()?;
-    let mut clients = connect().map_err(io::Error::other)?;
+    let mut clients = Clients::connect()?;
     prepare(&mut clients).map_err(io::Error::other)?;
     for case in SMALL.iter().filter(|case| work.wants(case.name)) {
         measure(&work, case.name, case, pid, &mut clients)?;
@@ -114,10 +114,6 @@ fn measure_test(work: &Work, test: &str, pid: u32) -> io::Result<()> {
     Ok(())
 }
 
-fn connect() -> Result<Vec<Client>, Error> {
-    (0..CLIENTS).map(|_| Client::connect()).collect()
-}
-
 fn prepare(clients: &mut [Client]) -> Result<(), Error> {
     clients[0].write("/bench/a", "value")?;
     for node in 0..10 {
@@ -132,7 +128,7 @@ fn measure(
     name: &str,
     case: &Case,
     pid: u32,
-    clients: &mut [Client],
+    clients: &mut Clients,
 ) -> io::Result<()> {
     for round in 0..=work.samples {
         let (used, start) = (cpu_time(pid)?, Instant::now());

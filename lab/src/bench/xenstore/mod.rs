@@ -7,6 +7,7 @@
 //! its process (on a machine that counts instructions: its instructions, with those that the kernel
 //! and the hypervisor run for it).
 
+mod at_once;
 mod cases;
 pub mod inside;
 
