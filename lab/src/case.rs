@@ -71,6 +71,8 @@ pub struct Case {
     pub passthrough: bool,
     /// What InfiniBand needs in dom0 and in guests.
     pub rdma: bool,
+    /// gdb in dom0.
+    pub debugger: bool,
     /// Who serves the store.
     pub xenstored: Xenstored,
     /// Whether dom0 is unusable afterwards: such a case gets a boot of its own.
@@ -97,6 +99,7 @@ impl Case {
             xen_options: "",
             passthrough: false,
             rdma: false,
+            debugger: false,
             xenstored: Xenstored::C,
             wrecks: false,
             ci: true,
@@ -115,6 +118,7 @@ impl Case {
             xen_options: self.xen_options.into(),
             passthrough: self.passthrough,
             rdma: self.rdma,
+            debugger: self.debugger,
             xenstored: self.xenstored,
             ..Machine::default()
         }

@@ -110,6 +110,9 @@ struct MachineArgs {
     /// Add what InfiniBand needs in dom0 and in guests
     #[arg(long)]
     rdma: bool,
+    /// Add gdb to dom0
+    #[arg(long)]
+    debugger: bool,
     /// Who serves the store
     #[arg(long, value_enum, default_value_t)]
     xenstored: Xenstored,
@@ -136,6 +139,7 @@ impl MachineArgs {
                 xen_options: self.xen_options.clone(),
                 passthrough: self.passthrough,
                 rdma: self.rdma,
+                debugger: self.debugger,
                 xenstored: self.xenstored,
                 ..Machine::default()
             },

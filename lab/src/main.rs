@@ -14,6 +14,7 @@ mod cli;
 mod command;
 mod console;
 mod cpio;
+mod debugger;
 mod demo;
 mod dom0;
 mod dom0_tests;

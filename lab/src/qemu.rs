@@ -42,6 +42,8 @@ pub struct Machine {
     pub passthrough: bool,
     /// What InfiniBand needs in dom0 and in guests.
     pub rdma: bool,
+    /// gdb in dom0.
+    pub debugger: bool,
     /// Who serves the store.
     pub xenstored: Xenstored,
 }
@@ -57,6 +59,7 @@ impl Default for Machine {
             xen_options: String::new(),
             passthrough: false,
             rdma: false,
+            debugger: false,
             xenstored: Xenstored::C,
         }
     }
@@ -79,12 +82,13 @@ impl Machine {
         };
         let cards = if self.passthrough { ", network cards behind an IOMMU" } else { "" };
         let rdma = if self.rdma { ", InfiniBand" } else { "" };
+        let gdb = if self.debugger { ", gdb" } else { "" };
         let store = match self.xenstored {
             Xenstored::C => String::new(),
             other => format!(", xenstored {other}"),
         };
         format!(
-            "Xen {}, {} MiB{nodes}{cards}{rdma}{store}{options}{clock}",
+            "Xen {}, {} MiB{nodes}{cards}{rdma}{gdb}{store}{options}{clock}",
             self.xen, self.memory_mib
         )
     }

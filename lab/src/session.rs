@@ -6,7 +6,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::frame::{Frame, Hello, Kind, Order, PAYLOAD_MAX};
 use crate::paths::Paths;
 use crate::qemu::{Machine, Qemu};
-use crate::{console, image, rdma, report, slot};
+use crate::{console, debugger, image, rdma, report, slot};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::BufReader;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -108,6 +108,9 @@ impl Boot<'_> {
         bytes.extend(image::changing(self.paths, artefacts, self.xlr.as_deref())?);
         if self.machine.rdma {
             bytes.extend(rdma::archive(self.paths, artefacts)?);
+        }
+        if self.machine.debugger {
+            bytes.extend(debugger::archive(artefacts)?);
         }
         std::fs::write(&initramfs, &bytes).on("write", &initramfs)?;
         Ok(Prepared { boot: self, emulator, dir, initramfs_bytes: bytes.len() })

@@ -13,6 +13,7 @@ mod differential;
 mod disk;
 mod disk_bad;
 mod dump_core;
+mod dump_core_gdb;
 mod ends;
 mod events;
 mod harness;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Case> {
         killed_restart::CASES,
         bad_input::CASES,
         dump_core::CASES,
+        dump_core_gdb::CASES,
         ends::CASES,
         events::CASES,
         run::CASES,
