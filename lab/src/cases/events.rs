@@ -3,8 +3,10 @@
 use super::console::{Kill, Terminal};
 use super::store_lives::PID_FILE;
 use super::store_sockets::{alone, keeper};
+use super::vif::Bridge;
 use crate::case::{Case, Group};
 use crate::dom0::dump;
+use crate::dom0::guest::Guest;
 use crate::dom0::host::{Stop, Verdict, argv, await_text, config, console, domid, run};
 use crate::dom0::init;
 use crate::xenstored::Xenstored;
@@ -12,6 +14,7 @@ use crate::{ensure, fail};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::{ChildStdout, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +25,7 @@ pub const CASES: &[Case] = &[
     Case::new("events/domains-and-devices", Group::Toolstack, domains_and_devices),
     Case::new("events/metrics", Group::Toolstack, metrics),
     Case::new("events/top", Group::Toolstack, top),
+    Case { ci: false, limit_seconds: 240, ..Case::new("events/rates", Group::Device, rates) },
     Case {
         xenstored: Xenstored::Xlr,
         wrecks: true,
@@ -31,6 +35,7 @@ pub const CASES: &[Case] = &[
 ];
 
 const MEDIUM: &str = "/tmp/told.img";
+const UUID: &str = "11111111-2222-3333-4444-555555555555";
 
 fn guest(name: &str, more: &str) -> Result<String, Stop> {
     config(
@@ -100,7 +105,8 @@ impl Stream {
 fn domains_and_devices() -> Verdict {
     let before = dump::take()?;
     std::fs::File::create(MEDIUM)?.set_len(1 << 20)?;
-    let path = guest("told", &format!("disk = [\"{MEDIUM},raw,xvda,rw\"]\n"))?;
+    let more = format!("uuid = \"{UUID}\"\ndisk = [\"{MEDIUM},raw,xvda,rw\"]\n");
+    let path = guest("told", &more)?;
     let mut log = console("told")?;
     let (mut stream, there) = Stream::start()?;
     ensure!(there.len() == 1, "there is {there:?}");
@@ -114,15 +120,22 @@ fn domains_and_devices() -> Verdict {
         ensure!(stream.lines.read_line(&mut line)? > 0, "events ended");
         eprint!("events: {line}");
         let value: Value = serde_json::from_str(&line)?;
+        ensure!(value["domid"] == id, "{value} is not of domain {id}");
+        let devid = value["devid"].as_u64().map(|devid| format!(" {devid}")).unwrap_or_default();
         seen.push(format!(
-            "{} {}",
+            "{} {}{devid}{}",
             value["event"].as_str().unwrap_or_default(),
-            value["device"].as_str().or(value["name"].as_str()).unwrap_or_default()
+            value["device"].as_str().or(value["name"].as_str()).unwrap_or_default(),
+            value["uuid"].as_str().map(|uuid| format!(" {uuid}")).unwrap_or_default()
         ));
     }
     seen.sort();
     ensure!(
-        seen == ["device-added console", "device-added vbd", "domain-created told"],
+        seen == [
+            "device-added console 0",
+            "device-added vbd 51712",
+            &format!("domain-created told {UUID}"),
+        ],
         "{seen:?}"
     );
 
@@ -200,7 +213,7 @@ fn store_ends() -> Verdict {
 }
 
 /// Samples by name and labels, from lines that have no quotes inside of values.
-fn samples(text: &str) -> BTreeMap<String, f64> {
+pub(super) fn samples(text: &str) -> BTreeMap<String, f64> {
     let sample = |line: &str| {
         let (name, value) = line.rsplit_once(' ')?;
         Some((name.to_owned(), value.parse().ok()?))
@@ -226,6 +239,15 @@ fn metrics() -> Verdict {
     ensure!(of("xlr_domain_cpu_seconds_total")? > 0.0, "its time");
     ensure!(found.get("xlr_domains") == Some(&2.0), "domains: {:?}", found.get("xlr_domains"));
     ensure!(found.get("xlr_store_up") == Some(&1.0), "the store");
+    let state = format!("xlr_domain_state{{domid=\"{id}\",name=\"counted\",state=\"blocked\"}}");
+    ensure!(found.get(&state) == Some(&1.0), "it waits: {:?}", found.get(&state));
+    // Prometheus asks for a kind of each.
+    for key in found.keys() {
+        let name = key.split('{').next().unwrap_or_default();
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        let line = format!("# TYPE {name} {kind}\n");
+        ensure!(text.matches(&line).count() == 1, "{key} has no kind {kind}");
+    }
 
     // The same into a file, and over HTTP.
     run("/bin/xlr metrics --file /tmp/counted.prom")?.success()?;
@@ -241,6 +263,8 @@ fn metrics() -> Verdict {
         let mut line = String::new();
         BufReader::new(out).read_line(&mut line)?;
         ensure!(line.starts_with("metrics: ready"), "metrics says {line:?}");
+        let mode = std::fs::metadata("/tmp/counted.sock")?.permissions().mode();
+        ensure!(mode & 0o777 == 0o600, "everybody may ask: {mode:o}");
         // One that says nothing holds nobody up for long.
         let silent = UnixStream::connect("/tmp/counted.sock")?;
         let mut socket = UnixStream::connect("/tmp/counted.sock")?;
@@ -294,4 +318,65 @@ fn top() -> Verdict {
     screen.is_restored()?;
     run("/bin/xlr destroy a-long-name")?.success()?;
     dump::unchanged(&before, "top")
+}
+
+/// Bytes that a guest has read and written, packets that it has sent and received.
+fn counters(id: u32) -> Result<[f64; 4], Stop> {
+    let found = samples(&run("/bin/xlr metrics")?.success()?.out);
+    let of = |name: &str, devid: u32| {
+        let key = format!("{name}{{domid=\"{id}\",name=\"rated\",devid=\"{devid}\"}}");
+        found.get(&key).copied().ok_or_else(|| Stop::Failed(format!("there is no {key}")))
+    };
+    Ok([
+        of("xlr_block_read_bytes_total", 51712)?,
+        of("xlr_block_written_bytes_total", 51712)?,
+        of("xlr_network_sent_packets_total", 0)?,
+        of("xlr_network_received_packets_total", 0)?,
+    ])
+}
+
+/// What a guest reads, writes, sends and receives is counted, and as xentop counts it.
+fn rates() -> Verdict {
+    const READ_BYTES: f64 = 1_048_576.0;
+    const WRITTEN_BYTES: f64 = 524_288.0;
+    let before = dump::take()?;
+    std::fs::File::create(MEDIUM)?.set_len(4 << 20)?;
+    let bridge = Bridge::new("xenbr0", "10.1.0.1/24")?;
+    let more = format!(
+        "disk = [\"{MEDIUM},raw,xvda,rw\"]\nvif = [\"mac=00:16:3e:00:00:07,bridge=xenbr0\"]\n"
+    );
+    let mut guest = Guest::create("rated", &more)?;
+    guest.await_file("/dev/xvda")?;
+    let start = counters(guest.domid)?;
+    guest.sh("dd if=/dev/xvda of=/dev/null bs=64k skip=16 count=16")?;
+    guest.sh("dd if=/dev/zero of=/dev/xvda bs=64k count=8 conv=fsync")?;
+    guest.sh("ip addr add 10.1.0.2/24 dev eth0 && ip link set eth0 up && ping -c 3 10.1.0.1")?;
+    let end = counters(guest.domid)?;
+    let grown: Vec<f64> = end.iter().zip(start).map(|(end, start)| end - start).collect();
+    // Linux reads ahead; what it writes it writes once.
+    ensure!(grown[0] >= READ_BYTES && grown[0] <= 2.0 * READ_BYTES, "read {}", grown[0]);
+    ensure!(grown[1] == WRITTEN_BYTES, "written {}", grown[1]);
+    // Each ping and its answer, and a question for an address each way at most.
+    ensure!(grown[2] >= 3.0 && grown[3] >= 3.0, "packets {grown:?}");
+
+    // At rest both say the same of its devices.
+    guest.sh("ip link set eth0 down")?;
+    let ours = run("/bin/xlr top -b -i 1 -f")?.success()?.out;
+    let theirs = run("/xen/bin/xentop -b -i 1 -f")?.success()?.out;
+    let cells = |text: &str| {
+        let line = text.lines().find(|line| line.contains(" rated "));
+        let words: Vec<String> =
+            line.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        words.get(8..).map(<[String]>::to_vec).unwrap_or_default()
+    };
+    let (ours, mut theirs) = (cells(&ours), cells(&theirs));
+    ensure!(ours.len() == 11 && theirs.len() == 11, "{ours:?}, xentop {theirs:?}");
+    // xentop tells what dom0's end of the interface sent and received.
+    theirs.swap(2, 3);
+    ensure!(ours == theirs, "{ours:?}, xentop {theirs:?}");
+    ensure!(ours[1] == "1" && ours[4] == "1", "one device of each: {ours:?}");
+    guest.destroy()?;
+    drop(bridge);
+    std::fs::remove_file(MEDIUM)?;
+    dump::unchanged(&before, "counts of devices")
 }

@@ -2,6 +2,7 @@
 //! is killed.
 
 use super::console::Kill;
+use super::events::samples;
 use crate::case::{Case, Group};
 use crate::dom0::dump;
 use crate::dom0::follow::Follow;
@@ -125,13 +126,24 @@ fn gone(name: &str) -> Verdict {
     Ok(())
 }
 
+const SUPERVISE_UP: &str = "xlr_daemon_up{daemon=\"supervise\"}";
+
+/// What Prometheus is told.
+fn metric(name: &str) -> Result<f64, Stop> {
+    let found = samples(&run("/bin/xlr metrics")?.success()?.out);
+    found.get(name).copied().ok_or_else(|| Stop::Failed(format!("there is no {name}")))
+}
+
 /// Each action, for domains that end at the same time.
 fn ends() -> Verdict {
     let before = dump::take()?;
     let alone = run(&format!("/bin/xlr create {}", guest("alone", "")?))?.success()?;
     ensure!(alone.err.contains("supervise"), "nothing is said of its end: {}", alone.err);
     run("/bin/xlr destroy alone")?.success()?;
+    let counted = metric("xlr_restarts_total")?;
+    ensure!(metric(SUPERVISE_UP)? == 0.0, "nobody supervises");
     let mut supervisor = Supervisor::start()?;
+    ensure!(metric(SUPERVISE_UP)? == 1.0, "somebody supervises");
     let said = run(&format!("/bin/xlr create {}", guest("alone", "")?))?.success()?;
     ensure!(!said.err.contains("Nothing waits"), "with a supervisor: {}", said.err);
     run("/bin/xlr destroy alone")?.success()?;
@@ -156,6 +168,9 @@ fn ends() -> Verdict {
     gone("off")?;
     run("/bin/xlr wait --until crashed --timeout 30 kept")?.success()?;
     settled()?;
+    let counted = metric("xlr_restarts_total")? - counted;
+    ensure!(counted == 2.0, "{counted} restarts are counted");
+    ensure!(metric("xlr_restarts_unfinished")? == 0.0, "one is not finished");
     let next = there("again")?;
     let vm = argv(&["/usr/bin/xenstore-read", &format!("/local/domain/{next}/vm")])?.out;
     ensure!(next != again && vm.trim() == format!("/vm/{UUID}"), "{again}, {next}: {vm}");
