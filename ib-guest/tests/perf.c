@@ -19,7 +19,8 @@ static int by_events;
 static void complete(int count) {
     while (count > 0) {
         struct ibv_wc wc[WINDOW];
-        int polled = ibv_poll_cq(cq, WINDOW, wc);
+        /* Others are left for whoever waits for them. */
+        int polled = ibv_poll_cq(cq, count < WINDOW ? count : WINDOW, wc);
         NEED(polled >= 0);
         for (int i = 0; i < polled; i++)
             NEED(wc[i].status == IBV_WC_SUCCESS);
