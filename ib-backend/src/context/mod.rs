@@ -29,6 +29,7 @@ use self::queues::{GuestCq, GuestQp, Scratch};
 use crate::error::{Error, Result};
 use crate::handles::{Kind, Table};
 use crate::policy::Policy;
+use crate::service::nodes;
 use crate::usage::{Resource, Taken, Usage};
 use crate::verbs::{AsyncAbout, Channel, Context, Library, Mr, Pd};
 
@@ -74,6 +75,8 @@ impl Stop {
 pub struct Asked {
     /// Its domain.
     pub domid: Domid,
+    /// Which creation of the domain it belongs to.
+    pub creation: Option<String>,
     /// Grant reference of its control page.
     pub reference: GrantRef,
     /// The verbs device.
@@ -180,6 +183,11 @@ fn begin(asked: &Asked, taken: Option<Taken>) -> Result<Option<Served>> {
         Opened::Fine(pages) => pages,
         Opened::Refused => return Ok(None),
     };
+    // Its page is mapped, so that its number can be nobody else's from here on. Before, it could.
+    if !nodes::is_creation(asked.domid.0, asked.creation.as_deref())? {
+        tracing::warn!("domain {}: another domain has its number by now", asked.domid);
+        return Ok(None);
+    }
     let Some(taken) = taken else {
         pages.answer(status::TOO_MANY)?;
         return Ok(None);

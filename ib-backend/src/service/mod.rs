@@ -6,7 +6,7 @@
 //! socket. It makes no hypercall: grants, event channels and a socket to xenstored are all that it
 //! holds.
 
-mod nodes;
+pub(crate) mod nodes;
 mod stats;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -345,6 +345,7 @@ impl Service {
             let Some(stop) = tell(key, Stop::new()) else { break };
             let asked = Asked {
                 domid: Domid(key.domid),
+                creation: device.creation.clone(),
                 reference: GrantRef(reference),
                 device: device.backend_device.clone(),
                 policy: Arc::clone(&device.policy),

@@ -108,6 +108,17 @@ fn children(store: &mut Client, path: &str) -> Result<Vec<String>, Error> {
     }
 }
 
+/// Where the toolstack says which creation of a domain it is.
+fn creation_node(domid: u16) -> String {
+    format!("/libxl/{domid}/xlr")
+}
+
+/// Whether a domain is still the one that it was, asked by a thread on its own.
+pub fn is_creation(domid: u16, creation: Option<&str>) -> Result<bool, Error> {
+    let now = Client::connect()?.read_text_optional(creation_node(domid))?;
+    Ok(now.as_deref() == creation)
+}
+
 /// All devices that have nodes.
 pub fn keys(store: &mut Client) -> Result<Vec<Key>, Error> {
     let mut found = Vec::new();
@@ -123,7 +134,7 @@ pub fn keys(store: &mut Client) -> Result<Vec<Key>, Error> {
 pub fn look(store: &mut Client, key: Key) -> Result<Wanted, Error> {
     let backend = backend(key);
     let mut paths = vec![
-        format!("/libxl/{}/xlr", key.domid),
+        creation_node(key.domid),
         format!("{backend}/state"),
         format!("{backend}/online"),
         format!("{}/backend", frontend(key)),
