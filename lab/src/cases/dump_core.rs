@@ -140,7 +140,7 @@ fn same([ours, after]: [&Core; 2], xls: &Core) -> Verdict {
         let fill = if name == ".xen_p2m" { 0xff } else { 0 };
         ensure!(rest.iter().all(|byte| *byte == fill), "{name} of xl has more than ours");
     }
-    ensure!(restless <= 4, "{restless} pages of a paused domain are not at rest");
+    ensure!(restless <= 8, "{restless} pages of a paused domain are not at rest");
     Ok(())
 }
 

@@ -303,7 +303,7 @@ fn top() -> Verdict {
             let words = line.map(|line| line.replace("no limit", "no-limit")).unwrap_or_default();
             let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
             // What is used grows.
-            [&words[..1], &words[4..]].concat()
+            [&words[..2], &words[4..]].concat()
         };
         let (ours, theirs) = (cells(&ours), cells(&theirs));
         ensure!(ours == theirs, "of {name}: {ours:?}, xentop {theirs:?}");
@@ -314,6 +314,8 @@ fn top() -> Verdict {
     screen.type_in(b"v")?;
     screen.until("VCPUs(sec)")?;
     screen.type_in(b"q")?;
+    // What was on the terminal before comes back.
+    screen.until("\u{1b}[?1049l")?;
     ensure!(screen.end()? == 0, "top ended otherwise: {}", screen.text());
     screen.is_restored()?;
     run("/bin/xlr destroy a-long-name")?.success()?;
