@@ -10,6 +10,8 @@ use crate::dom0::pending::swept;
 use crate::{ensure, fail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::process::Stdio;
 
 /// The cases of this topic.
@@ -22,6 +24,7 @@ pub const CASES: &[Case] = &[
     Case { ci: false, ..Case::new("run/progress", Group::Toolstack, progress) },
     Case { ci: false, ..Case::new("run/unread", Group::Toolstack, unread) },
     Case { ci: false, ..Case::new("run/crowded", Group::Toolstack, crowded) },
+    Case { ci: false, ..Case::new("run/as-documented", Group::Toolstack, as_documented) },
     Case::new("run/files", Group::Toolstack, files),
     Case { ci: false, ..Case::new("run/suite-killed", Group::Toolstack, suite_killed) },
 ];
@@ -203,12 +206,60 @@ fn suite(count: usize) -> Verdict {
             ensure!(!log.is_empty(), "guest-{number} has no log");
         }
     }
-    ensure!(std::path::Path::new("/tmp/many/guest-3/retry-1/console.log").exists(), "no log");
+    ensure!(Path::new("/tmp/many/guest-3/retry-1/console.log").exists(), "no log");
     let junit = std::fs::read_to_string("/tmp/many.xml")?;
     let totals = format!("tests=\"{count}\" failures=\"{failures}\" errors=\"{errors}\"");
     ensure!(junit.contains(&totals) && junit.contains("<rerunFailure"), "no {totals}: {junit}");
     std::fs::remove_dir_all("/tmp/many")?;
     dump::unchanged(&before, "a suite")
+}
+
+/// The commands of the pipelines that the documents show, as they stand there but for sudo.
+fn as_documented() -> Verdict {
+    let before = dump::take()?;
+    let commands: Vec<&str> = include_str!("../../../docs/ci.md")
+        .lines()
+        .filter_map(|line| {
+            let line = line.trim().trim_start_matches("- ");
+            line.trim_start_matches("run: ").strip_prefix("sudo -n ")
+        })
+        .collect();
+    let programs: Vec<_> = commands.iter().filter_map(|line| line.split(' ').next()).collect();
+    let (xlr, chown) = ("/usr/local/bin/xlr", "/usr/bin/chown");
+    ensure!(programs == [xlr, chown, xlr, chown], "other commands: {commands:?}");
+    for (path, target) in [(xlr, "/bin/xlr"), (chown, "/bin/busybox")] {
+        if !Path::new(path).exists() {
+            std::fs::create_dir_all(Path::new(path).parent().unwrap_or(Path::new("/")))?;
+            std::os::unix::fs::symlink(target, path)?;
+        }
+    }
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    std::fs::write("/etc/passwd", format!("{users}ci:x:1000:1000::/:/bin/sh\n"))?;
+    std::fs::create_dir_all("/tmp/job/ci")?;
+    guest("judged", "")?;
+    std::fs::rename("/tmp/judged.cfg", "/tmp/job/ci/judged.cfg")?;
+    for (bad, code) in [("how=pass", 0), ("how=fail", 1)] {
+        let text = format!(
+            "[defaults]\nconfig = \"judged.cfg\"\nexpect = \"all tests passed\"\n\
+             fail-on = \"tests failed\"\n[[guest]]\nname = \"one\"\nset = ['extra=\"how=pass\"']\n\
+             [[guest]]\nname = \"two\"\nset = ['extra=\"{bad}\"']\n"
+        );
+        std::fs::write("/tmp/job/ci/suite.toml", text)?;
+        for (number, line) in commands.iter().enumerate() {
+            let said = argv(&["/bin/sh", "-c", &format!("cd /tmp/job && {line}")])?;
+            let wanted = if number % 2 == 0 { code } else { 0 };
+            ensure!(said.code == wanted, "{line}: exit code {}: {}", said.code, said.err);
+        }
+        let junit = std::fs::read_to_string("/tmp/job/junit.xml")?;
+        ensure!(junit.contains(&format!("tests=\"2\" failures=\"{code}\"")), "{junit}");
+        for path in ["junit.xml", "out/one/console.log", "out/two/console.log"] {
+            let owner = std::fs::metadata(format!("/tmp/job/{path}"))?.uid();
+            ensure!(owner == 1000, "{path} is {owner}'s");
+        }
+    }
+    std::fs::remove_dir_all("/tmp/job")?;
+    std::fs::write("/etc/passwd", users)?;
+    dump::unchanged(&before, "pipelines")
 }
 
 /// Two suites on one host look at the same free memory: who comes too late waits.
