@@ -87,6 +87,13 @@ fn verdicts() -> Verdict {
         ensure!(said.code == code, "{words:?}: exit code {}: {}", said.code, said.err);
         ensure!(said.err.contains(told), "{words:?}: no «{told}» in {}", said.err);
     }
+    // All of a suite is read before any of it runs.
+    let text = "[defaults]\nconfig = \"judged.cfg\"\n[[guest]]\nname = \"right\"\n\
+        [[guest]]\nname = \"wrong\"\nset = [\"memory=4X\"]\n";
+    std::fs::write("/tmp/wrong.toml", text)?;
+    let said = argv(&["/bin/xlr", "run", "/tmp/wrong.toml", "--junit", "/tmp/wrong.xml"])?;
+    ensure!(said.code == 2 && said.err.contains("guest \"wrong\""), "{}: {}", said.code, said.err);
+    ensure!(!said.err.contains("right") && !Path::new("/tmp/wrong.xml").exists(), "{}", said.err);
     // The configuration's own actions are not done, and the console has its time.
     let said = argv(&["/bin/xlr", "run", &path, "on_poweroff=\"preserve\"", "--log", "/tmp/out"])?
         .success()?;

@@ -135,6 +135,19 @@ fn everywhere() -> Verdict {
     let wide = guest("memory = 32\n")?;
     let said = run(&format!("/bin/xlr run {wide}"))?.failure()?;
     ensure!(said.code == 3 && said.err.contains("more than 16M"), "{}: {}", said.code, said.err);
+    // The policy itself is no place for results, and what a run adds is held to it.
+    let small = guest("")?;
+    let line = ["/bin/xlr", "run", &small, "--end", "crash", "--timeout", "1"];
+    let before = std::fs::read_to_string(PATH)?;
+    let said = argv(&[&line[..], &["--junit", PATH]].concat())?.failure()?;
+    ensure!(said.code == 3 && said.err.contains("holds no results"), "{}", said.err);
+    ensure!(std::fs::read_to_string(PATH)? == before, "the policy is another one");
+    std::fs::write(PATH, format!("{before}[devices]\ndisk = []\n"))?;
+    let said = argv(&[&line[..], &["--scratch", "1MiB", "--log", "/tmp/ruled"]].concat())?;
+    let words = said.err.contains("is not allowed as disk") && said.err.contains("devices.disk");
+    ensure!(said.code == 3 && words, "{}: {}", said.code, said.err);
+    ensure!(std::fs::read_dir("/tmp/ruled")?.next().is_none(), "a scratch device is left");
+    std::fs::remove_dir("/tmp/ruled")?;
     let said = run(&format!("/bin/xlr config check {wide}"))?.failure()?;
     ensure!(said.code == 3 && said.err.contains("more than 16M"), "{}", said.err);
     let template =

@@ -19,6 +19,7 @@ use domain_builder::host::HostError;
 use domain_builder::image::ImageError;
 use domain_builder::plan::PlanError;
 use domain_builder::undo::DestroyError;
+use libxc_safe::Errno;
 use std::io;
 use std::path::PathBuf;
 
@@ -505,7 +506,12 @@ impl CommandError {
     /// Whether a domain was not made because others have the memory.
     pub fn is_out_of_memory(&self) -> bool {
         let Self::Apply(error) = self else { return false };
-        matches!(*error.cause, StepError::OutOfMemory { .. })
+        match &*error.cause {
+            StepError::OutOfMemory { .. } => true,
+            // What was missing may be there again by the time that it is looked at.
+            StepError::Xen(error) => error.errno() == Some(Errno::NOMEM),
+            _ => false,
+        }
     }
 }
 

@@ -60,6 +60,22 @@ pub enum PolicyError {
         /// The file.
         path: PathBuf,
     },
+    /// It does not let a guest have what a command adds to its configuration.
+    #[error("refused by the site's policy for {user}: {what} ({path}:{line}: {rule}); {help}")]
+    Refused {
+        /// Whom it is for.
+        user: String,
+        /// What is not allowed.
+        what: String,
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The rule.
+        rule: String,
+        /// What to do.
+        help: String,
+    },
     /// It is no policy.
     #[error("{path}:{line}: {what}; no domain is made until the policy is right")]
     Wrong {
@@ -134,6 +150,22 @@ pub struct Judged {
 }
 
 impl Site {
+    /// Whether a definition, to which a command has added something since, still keeps to the policy.
+    ///
+    /// # Errors
+    /// [`PolicyError::Refused`].
+    pub fn admits(&self, config: &DomainConfig) -> Result<(), PolicyError> {
+        let Some(rules) = &self.rules else { return Ok(()) };
+        let merged = merge(rules, config, &files::facts(merge::files(rules, config)));
+        match merged.refusals.into_iter().next() {
+            None => Ok(()),
+            Some(Refusal { what, help, rule: Rule { name, line }, .. }) => {
+                let (user, path) = (self.user.clone(), PathBuf::from(&self.path));
+                Err(PolicyError::Refused { user, what, path, line, rule: name, help })
+            }
+        }
+    }
+
     /// Merges a configuration that was read with the policy.
     pub fn judge(&self, loaded: Loaded) -> Result<Judged, CommandError> {
         let (Some(rules), Some(asked)) = (&self.rules, loaded.config.as_ref()) else {

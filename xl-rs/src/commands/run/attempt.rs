@@ -19,6 +19,7 @@ use crate::commands::build::{Halts, Job, definition};
 use crate::commands::console::{Console, Heard};
 use crate::commands::create::attach;
 use crate::commands::error::{CommandError, chain};
+use crate::commands::policy;
 use crate::commands::remove::{prune, remove};
 use crate::commands::signals::Signals;
 use crate::commands::sweep::sweep_quietly;
@@ -146,6 +147,9 @@ fn run(guest: &Guest, manner: Manner<'_>, attempt: &mut Attempt) -> Result<Verdi
     if let Some(scratch) = &scratch {
         let disk = scratch.disk(&config.devices.disks)?;
         config.devices.disks.push(disk);
+        if let Some(site) = policy::site()? {
+            site.admits(&config)?;
+        }
     }
     let xen = Xen::open()?;
     let mut store = Client::connect()?;

@@ -5,10 +5,31 @@
 //! xUnit plugin, and a test holds what is written here against it.
 
 use super::attempt::{Attempt, Came};
+use super::log;
 use super::report::{Report, Summary};
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+/// How files of results begin: anything else that stands there was not meant.
+const BEGIN: &[u8] = b"<?xml";
+
+/// A new file for results, in the place of older ones.
+///
+/// # Errors
+/// The system's; what is there is no file of results.
+pub fn fresh(path: &Path) -> io::Result<File> {
+    if std::fs::symlink_metadata(path).is_ok_and(|there| there.is_file()) {
+        let (mut there, mut begin) = (File::open(path)?, Vec::new());
+        there.by_ref().take(BEGIN.len() as u64).read_to_end(&mut begin)?;
+        if !begin.is_empty() && begin != BEGIN {
+            return Err(io::Error::other("what is there holds no results; name another file"));
+        }
+    }
+    log::fresh(path)
+}
 
 /// The whole document.
 ///
@@ -149,6 +170,22 @@ mod tests {
             true => String::new(),
             false => String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    #[test]
+    fn only_results_are_replaced() {
+        let path = std::env::temp_dir().join(format!("xlr-junit-{}", std::process::id()));
+        for (there, replaced) in
+            [(&b"<?xml version"[..], true), (b"", true), (b"[memory]", false), (b"<?x", false)]
+        {
+            std::fs::write(&path, there).unwrap();
+            assert_eq!(fresh(&path).is_ok(), replaced, "{there:?}");
+            let left = std::fs::read(&path).unwrap();
+            assert_eq!(left, if replaced { &b""[..] } else { there });
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(fresh(&path).is_ok());
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -34,6 +34,7 @@ use attempt::{Came, Guest, Manner, attempt};
 use error::RunError;
 use jiff::Timestamp;
 use pool::Pool;
+use queue::Need;
 use report::{Report, Summary};
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Write as _};
@@ -57,15 +58,18 @@ fn run_all(arguments: &RunArgs) -> Result<(), CommandError> {
         return Err(RunError::Nowhere.into());
     }
     let (stamp, begun) = (Timestamp::now(), Instant::now());
-    let suite = suite(arguments)?;
+    // All of a suite is read, and held to the site's policy, before a file is written.
+    let suite = match suite(arguments)? {
+        Some(path) => Some((guests(&path, arguments)?, stem(Some(&path.display().to_string())))),
+        None => None,
+    };
     // Before the first guest: that it cannot be written is nothing to learn after half an hour.
     let junit = match &arguments.junit {
-        Some(path) => Some((log::fresh(path).map_err(RunError::write(path.as_path()))?, path)),
+        Some(path) => Some((junit::fresh(path).map_err(RunError::write(path.as_path()))?, path)),
         None => None,
     };
     let ran = match suite {
-        Some(path) => run_suite(&path, arguments)
-            .map(|reports| (stem(Some(&path.display().to_string())), reports, true)),
+        Some((guests, name)) => run_suite(guests, arguments).map(|reports| (name, reports, true)),
         None => run_one(arguments).map(|report| (report.name.clone(), vec![report], false)),
     };
     if let (Err(_), Some((_, path))) = (&ran, &junit) {
@@ -126,17 +130,28 @@ fn suite(arguments: &RunArgs) -> Result<Option<PathBuf>, RunError> {
     }
 }
 
-fn run_suite(path: &Path, arguments: &RunArgs) -> Result<Vec<Report>, CommandError> {
+/// The guests of a suite, and what each needs.
+fn guests(path: &Path, arguments: &RunArgs) -> Result<Vec<(Guest, Need)>, RunError> {
     let guests = suite::guests(path, arguments)?;
     if arguments.log.is_none() && guests.iter().any(|guest| guest.scratch_bytes.is_some()) {
-        return Err(RunError::Nowhere.into());
+        return Err(RunError::Nowhere);
     }
+    let with_need = |guest: Guest| match pool::need(&guest) {
+        Ok(need) => Ok((guest, need)),
+        Err(error) => Err(RunError::Config { name: guest.name, source: Box::new(error) }),
+    };
+    guests.into_iter().map(with_need).collect()
+}
+
+fn run_suite(guests: Vec<(Guest, Need)>, arguments: &RunArgs) -> Result<Vec<Report>, CommandError> {
+    let (guests, needs): (Vec<Guest>, Vec<Need>) = guests.into_iter().unzip();
     // Each guest takes a dozen of them.
     descriptors::as_many_as_allowed();
     let signals = Signals::take()?;
     signals.hold();
     let pool = Pool {
         guests: &guests,
+        needs,
         jobs: arguments.jobs as usize,
         folder: arguments.log.as_deref(),
         quiet: arguments.quiet,

@@ -8,30 +8,30 @@ use super::attempt::{Attempt, Came, Guest, Manner, attempt};
 use super::progress::Progress;
 use super::queue::{Need, Queue};
 use super::report::Report;
-use crate::cli::program;
 use crate::commands::build::definition;
-use crate::commands::error::{CommandError, chain};
+use crate::commands::error::CommandError;
 use crate::commands::signals::Signals;
-use crate::commands::{domain, tell as say};
 use crate::state::State;
 use libxc_safe::Xen;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, channel};
-use xenstore::client::{Client, RETURN_PATIENCE};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 /// What the hypervisor takes for a domain beside its memory, at the most: its structures, and those of
 /// its vcpus.
 const OVERHEAD_KIB: u64 = 2048;
 const OVERHEAD_VCPU_KIB: u64 = 256;
 const PAGE_KIB: u64 = 4;
+/// How often room is looked for while guests wait for it.
+const TURN: Duration = Duration::from_millis(500);
 
 /// How a suite is run.
 pub struct Pool<'a> {
     /// The guests.
     pub guests: &'a [Guest],
+    /// What each of them needs.
+    pub needs: Vec<Need>,
     /// How many run at once.
     pub jobs: usize,
     /// Where what they leave is kept, a folder for each.
@@ -43,8 +43,6 @@ pub struct Pool<'a> {
 }
 
 enum News {
-    /// A domain has gone, whosever it was.
-    Freed,
     /// It has its memory.
     Made(usize),
     /// It has come to this.
@@ -55,23 +53,19 @@ impl Pool<'_> {
     /// Runs all of them.
     pub fn run(&self) -> Result<Vec<Report>, CommandError> {
         let (xen, state) = (Xen::open()?, State::open()?);
-        let needs = self.guests.iter().map(need).collect();
-        let mut queue = Queue::new(needs, self.jobs, xen.physinfo()?.cpus);
+        let host = xen.physinfo()?;
+        let host_kib = host.total_pages.saturating_mul(PAGE_KIB);
+        let mut queue = Queue::new(self.needs.clone(), self.jobs, host.cpus);
         let mut reports: Vec<Report> = self.guests.iter().map(report).collect();
         let mut progress = Progress::new(self.guests.len(), self.quiet);
         let (tell, news) = channel();
-        let (over, until) = UnixStream::pair().map_err(|source| CommandError::Wait { source })?;
         std::thread::scope(|scope| {
-            let (listens, others) = (tell.clone(), &until);
-            scope.spawn(move || {
-                // Without it the ends of this suite's own guests are what others wait for.
-                if let Err(error) = listen(others, &listens) {
-                    say(format_args!("{}: {}", program::name(), chain(&error)));
-                }
-            });
             loop {
                 if self.signals.seen() {
                     queue.close();
+                }
+                if queue.is_crowded() {
+                    queue.look_again(free_kib(&xen), is_leased(&state));
                 }
                 while let Some(index) = queue.next(free_kib(&xen)) {
                     let (guest, retry) = (&self.guests[index], reports[index].attempts.len());
@@ -89,16 +83,24 @@ impl Pool<'_> {
                     }
                 }
                 if queue.is_over() {
-                    drop(over);
                     return;
                 }
-                // It never ends while `tell` is there; each thread has something to say at its end.
-                let Ok(news) = news.recv() else { return };
+                // It never ends while `tell` is there; each thread has something to say at its end. For
+                // room there is no event: others' domains that were never introduced end unheard, and
+                // balloons shrink.
+                let news = match queue.is_crowded() {
+                    true => match news.recv_timeout(TURN) {
+                        Err(RecvTimeoutError::Timeout) => continue,
+                        other => other.ok(),
+                    },
+                    false => news.recv().ok(),
+                };
+                let Some(news) = news else { return };
                 match news {
-                    News::Freed => queue.freed(),
                     News::Made(index) => queue.made(index),
                     News::Came(index, attempt)
-                        if attempt.crowded && queue.put_back(index, is_leased(&state)) =>
+                        if attempt.crowded
+                            && queue.put_back(index, is_leased(&state), host_kib) =>
                     {
                         progress.waits(index, &self.guests[index].name);
                     }
@@ -141,36 +143,21 @@ fn report(guest: &Guest) -> Report {
     Report { name: guest.name.clone(), attempts: Vec::new() }
 }
 
-/// Tells whenever a domain has gone, until the other end of `until` is closed.
-fn listen(until: &UnixStream, tell: &Sender<News>) -> Result<(), CommandError> {
-    let mut store = Client::connect()?;
-    store.outlive_store(RETURN_PATIENCE);
-    store.watch("@releaseDomain", "run-freed")?;
-    loop {
-        match domain::wait_for_any(&mut store, &[until.as_fd()], None)?.as_deref() {
-            Some([true]) => return Ok(()),
-            // Whoever listens does so until this is told to end.
-            _ => drop(tell.send(News::Freed)),
-        }
-    }
-}
-
 /// Whether a guest of any runner is there, whose end may make room.
 fn is_leased(state: &State) -> bool {
     state.leases().is_ok_and(|leases| !leases.held.is_empty())
 }
 
-/// What it needs; of one whose configuration is wrong nothing, as its making will say what is.
-fn need(guest: &Guest) -> Need {
+/// What it needs.
+///
+/// # Errors
+/// Its configuration is wrong, or refused by the site's policy.
+pub fn need(guest: &Guest) -> Result<Need, CommandError> {
     // Under the site's policy, which may give it another size.
-    definition(guest.sources.clone(), true).map_or_else(
-        |_| Need::default(),
-        |(_, config)| {
-            let vcpus = u64::from(config.max_vcpus);
-            let overhead_kib = OVERHEAD_KIB + vcpus * OVERHEAD_VCPU_KIB;
-            Need { memory_kib: config.memory_kib.saturating_add(overhead_kib), vcpus: config.vcpus }
-        },
-    )
+    let (_, config) = definition(guest.sources.clone(), true)?;
+    let overhead_kib = OVERHEAD_KIB + u64::from(config.max_vcpus) * OVERHEAD_VCPU_KIB;
+    let memory_kib = config.memory_kib.saturating_add(overhead_kib);
+    Ok(Need { memory_kib, vcpus: config.vcpus })
 }
 
 /// The memory that is free; none while that cannot be known: then they run one after the other.

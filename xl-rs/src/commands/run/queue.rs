@@ -31,7 +31,7 @@ struct Running {
 pub struct Queue {
     needs: Vec<Need>,
     waiting: VecDeque<usize>,
-    /// Those that others have taken the memory from: they wait for a domain to go.
+    /// Those that others have taken the memory from: they wait for room.
     back: Vec<usize>,
     running: BTreeMap<usize, Running>,
     jobs: usize,
@@ -96,25 +96,36 @@ impl Queue {
         if again {
             self.waiting.push_back(index);
         }
-        self.freed();
-    }
-
-    /// Somebody's domain has gone: there may be room again.
-    pub fn freed(&mut self) {
-        for index in self.back.drain(..).rev() {
-            self.waiting.push_front(index);
-        }
     }
 
     /// The memory of this one was taken by others between the look and its making: it comes first once
-    /// another domain has gone. False if none runs whose end could make
-    /// room: none of ours, nor `others`'.
-    pub fn put_back(&mut self, index: usize, others: bool) -> bool {
-        let waits = others || self.running.len() > 1;
+    /// there is room for it. False if nobody runs whose end could make room, neither of ours nor
+    /// `others`, and where the host has no such memory at all.
+    pub fn put_back(&mut self, index: usize, others: bool, host_kib: u64) -> bool {
+        let waits = (others || self.running.len() > 1) && self.needs[index].memory_kib <= host_kib;
         if waits && self.running.remove(&index).is_some() {
             self.back.push(index);
         }
         waits
+    }
+
+    /// Whether some were put back: nobody tells when there is room for them.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        !self.back.is_empty()
+    }
+
+    /// Those that were put back, and for which there is room now, come first. Where nobody runs, neither
+    /// of ours nor `others`, they have to try: what they lack is for their making to say.
+    pub fn look_again(&mut self, free_kib: u64, others: bool) {
+        let nobody = !others && self.running.is_empty();
+        let room = self.room(free_kib);
+        let needs = &self.needs;
+        let fit =
+            self.back.extract_if(.., |index| nobody || needs[*index].memory_kib <= room.memory_kib);
+        for index in fit.collect::<Vec<_>>().into_iter().rev() {
+            self.waiting.push_front(index);
+        }
     }
 
     /// Nobody else is to begin.
@@ -175,31 +186,37 @@ mod tests {
         assert!(queue.is_over());
     }
 
-    /// What others take meanwhile is waited for, as long as one of ours runs.
+    /// What others take meanwhile is waited for, as long as somebody runs whose end makes room.
     #[test]
     fn who_has_lost_a_race_comes_first() {
+        const HOST: u64 = 100;
         let mut queue = Queue::new(needs(&[(10, 1); 4]), 3, 8);
         assert_eq!(all_next(&mut queue, 100), [0, 1, 2]);
-        assert!(queue.put_back(1, false) && queue.put_back(2, false) && !queue.put_back(0, false));
-        // Not before one has ended, however much seems to be free; others may try.
+        assert!(queue.put_back(1, false, HOST) && queue.put_back(2, false, HOST));
+        assert!(!queue.put_back(0, false, HOST), "none would wake it");
+        // Others may try; they come when there is room.
         assert_eq!(all_next(&mut queue, 100), [3]);
-        queue.done(3, false);
-        assert_eq!(all_next(&mut queue, 100), [1, 2]);
-        assert!(queue.put_back(1, false));
-        queue.done(2, false);
+        queue.made(0);
+        queue.made(3);
+        for (free, others, next) in [(9, true, &[][..]), (10, true, &[1]), (100, false, &[])] {
+            queue.look_again(free, others);
+            assert_eq!(all_next(&mut queue, free), next, "{free}");
+        }
         queue.done(0, false);
-        assert!(!queue.is_over());
-        assert_eq!(all_next(&mut queue, 100), [1]);
-        assert!(!queue.put_back(1, false), "none would wake it");
-        assert!(queue.put_back(1, true));
-        assert_eq!(all_next(&mut queue, 100), Vec::<usize>::new());
-        queue.freed();
-        assert_eq!(all_next(&mut queue, 100), [1]);
+        queue.done(3, false);
+        assert!(queue.put_back(1, true, HOST) && queue.is_crowded() && !queue.is_over());
+        // Nobody tells of domains that were never introduced: nobody is left, and it has to try.
+        queue.look_again(0, false);
+        assert!(!queue.is_crowded());
+        assert_eq!(all_next(&mut queue, 0), [1]);
         queue.done(1, false);
+        assert_eq!(all_next(&mut queue, 0), [2]);
+        assert!(!queue.put_back(2, true, 9), "it never fits");
+        queue.done(2, false);
         assert!(queue.is_over());
         let mut queue = Queue::new(needs(&[(10, 1); 2]), 2, 8);
         assert_eq!(all_next(&mut queue, 100), [0, 1]);
-        assert!(queue.put_back(1, false));
+        assert!(queue.put_back(1, false, HOST));
         queue.close();
         queue.done(0, false);
         assert!(queue.is_over(), "after a signal none begins");
