@@ -61,20 +61,10 @@ pub enum PolicyError {
         path: PathBuf,
     },
     /// It does not let a guest have what a command adds to its configuration.
-    #[error("refused by the site's policy for {user}: {what} ({path}:{line}: {rule}); {help}")]
+    #[error("refused by the site's policy for {what}")]
     Refused {
-        /// Whom it is for.
-        user: String,
-        /// What is not allowed.
+        /// For whom what is refused, by which line, and what to do.
         what: String,
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        line: usize,
-        /// The rule.
-        rule: String,
-        /// What to do.
-        help: String,
     },
     /// It is no policy.
     #[error("{path}:{line}: {what}; no domain is made until the policy is right")]
@@ -159,9 +149,9 @@ impl Site {
         let merged = merge(rules, config, &files::facts(merge::files(rules, config)));
         match merged.refusals.into_iter().next() {
             None => Ok(()),
-            Some(Refusal { what, help, rule: Rule { name, line }, .. }) => {
-                let (user, path) = (self.user.clone(), PathBuf::from(&self.path));
-                Err(PolicyError::Refused { user, what, path, line, rule: name, help })
+            Some(Refusal { what, help, rule, .. }) => {
+                let what = format!("{}: {what} ({}; {help})", self.user, self.rule(&rule));
+                Err(PolicyError::Refused { what })
             }
         }
     }
