@@ -413,6 +413,23 @@ mod tests {
         definition().debug_assert();
     }
 
+    /// What a verb says of itself is what stands at it, also where others' arguments are added.
+    #[test]
+    fn verbs_say_what_they_do() {
+        let about = |command: &clap::Command| {
+            let of = |verb: &clap::Command| {
+                let text = |text: Option<&clap::builder::StyledStr>| text.map(ToString::to_string);
+                let texts = [text(verb.get_about()), text(verb.get_long_about())];
+                (verb.get_name().to_owned(), texts)
+            };
+            command.get_subcommands().map(of).collect::<std::collections::BTreeMap<_, _>>()
+        };
+        let found = about(&definition());
+        assert_eq!(found, about(&Cli::command()));
+        let create = found["create"][0].as_deref();
+        assert_eq!(create, Some("Create a domain from a configuration file"));
+    }
+
     /// A part of the definition reads what the whole reads, and nothing else.
     #[test]
     fn a_verb_alone_reads_as_with_the_others() {

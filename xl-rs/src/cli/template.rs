@@ -3,8 +3,9 @@
 use clap::Args;
 use std::path::PathBuf;
 
-/// The values that a template is given.
+// The values that a template is given. clap would take a doc comment for what create does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+#[expect(missing_docs, reason = "see above")]
 pub struct TemplateArgs {
     /// Give the template a value: a number, true, a list, or a text
     ///
