@@ -11,6 +11,8 @@ use std::collections::HashSet;
 
 /// More elements than any domain has.
 const MOST_NODES: u32 = 100_000;
+/// More vcpus than any domain has.
+const MOST_VCPUS: usize = 8192;
 
 /// The domains of a document: `<domain>`, alone or among others in any element.
 ///
@@ -22,7 +24,10 @@ pub fn convert(text: &str) -> Result<Vec<Converted>, Wrong> {
         let at = error.pos();
         Wrong { line: at.row as usize, column: at.col as usize, what: error.to_string() }
     })?;
-    let domains = document.descendants().filter(|node| node.has_tag_name("domain"));
+    // What others keep within a domain, in <metadata>, is theirs.
+    let is_within = |node: Node<'_, '_>| node.ancestors().skip(1).any(|outer| is(outer, "domain"));
+    let all = document.descendants();
+    let domains = all.filter(|node| is(*node, "domain") && !is_within(*node));
     // A PCI address has a domain, too: as an attribute.
     let found: Vec<Converted> = domains.map(|node| Walk::new(node).domain()).collect();
     if found.is_empty() {
@@ -73,8 +78,7 @@ impl<'a, 'input> Walk<'a, 'input> {
 
     /// The first child of this name that has no mark yet, which it gets.
     fn child(&mut self, of: Node<'a, 'input>, name: &str) -> Option<Node<'a, 'input>> {
-        let free =
-            |node: &Node<'_, '_>| node.has_tag_name(name) && !self.elements.contains(&node.id());
+        let free = |node: &Node<'_, '_>| is(*node, name) && !self.elements.contains(&node.id());
         let found = of.children().find(free)?;
         self.elements.insert(found.id());
         Some(found)
@@ -95,7 +99,7 @@ impl<'a, 'input> Walk<'a, 'input> {
 
     fn text_of(&mut self, of: Node<'a, 'input>, name: &str) -> Option<String> {
         let found = self.child(of, name)?;
-        Some(found.text().unwrap_or_default().trim().to_owned())
+        Some(text(found))
     }
 
     /// Says that an element is not carried, and why. The mark keeps it from being told twice.
@@ -110,8 +114,8 @@ impl<'a, 'input> Walk<'a, 'input> {
         if let Some(kind) = self.child(system, "type") {
             self.usual(kind, "arch", &["x86_64"]);
             self.usual(kind, "machine", &["xenpv"]);
-            let text = kind.text().unwrap_or_default().trim();
-            let ours = match text {
+            let text = text(kind);
+            let ours = match text.as_str() {
                 "linux" | "xen" => "pv",
                 "xenpvh" => "pvh",
                 other => other,
@@ -145,7 +149,7 @@ impl<'a, 'input> Walk<'a, 'input> {
                 return None;
             }
         };
-        let number = node.text().and_then(|text| text.trim().parse::<u64>().ok());
+        let number = text(node).parse::<u64>().ok();
         let Some(all) = number.and_then(|number| number.checked_mul(bytes)) else {
             self.note(node, "it is no amount");
             return None;
@@ -167,10 +171,16 @@ impl<'a, 'input> Walk<'a, 'input> {
 
     fn vcpus(&mut self) {
         let root = self.root;
-        let mut everywhere = None;
+        let (mut everywhere, mut all_vcpus) = (None, 0);
         if let Some(vcpu) = self.child(root, "vcpu") {
-            let most = vcpu.text().and_then(|text| text.trim().parse::<i64>().ok());
-            let now = self.attribute(vcpu, "current").and_then(|text| text.parse().ok()).or(most);
+            let number = |text: String| text.parse::<i64>().ok();
+            let most = number(text(vcpu));
+            let current = self.attribute(vcpu, "current").map(number);
+            if most.is_none() || current == Some(None) {
+                self.note(vcpu, "it is no number of vcpus");
+            }
+            let now = current.flatten().or(most);
+            all_vcpus = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(0);
             self.usual(vcpu, "placement", &["static"]);
             everywhere = self.attribute(vcpu, "cpuset");
             if let Some(now) = now {
@@ -186,14 +196,18 @@ impl<'a, 'input> Walk<'a, 'input> {
                 let vcpu = self.attribute(pin, "vcpu").and_then(|text| text.parse::<usize>().ok());
                 let cpus = self.attribute(pin, "cpuset");
                 match (vcpu, cpus) {
-                    (Some(vcpu), Some(cpus)) if vcpu < 8192 => pins.push((vcpu, cpus)),
+                    (Some(vcpu), Some(cpus)) if vcpu < MOST_VCPUS => pins.push((vcpu, cpus)),
                     _ => self.note(pin, "it names no vcpu and no CPUs"),
                 }
             }
         }
-        let all = everywhere.clone().unwrap_or_else(|| String::from("all"));
         if let Some(last) = pins.iter().map(|(vcpu, _)| *vcpu).max() {
-            let mut lists = vec![all; last + 1];
+            // In xl.cfg vcpus beyond the end are free, in libvirt they are as the others.
+            let (all, most) = match everywhere {
+                Some(cpus) => (cpus, all_vcpus.min(MOST_VCPUS)),
+                None => (String::from("all"), 0),
+            };
+            let mut lists = vec![all; most.max(last + 1)];
             for (vcpu, cpus) in pins {
                 lists[vcpu] = cpus;
             }
@@ -315,6 +329,9 @@ impl<'a, 'input> Walk<'a, 'input> {
         }
         if let Some(mtu) = self.child(interface, "mtu") {
             vif.mtu = self.attribute(mtu, "size").and_then(|size| size.parse().ok());
+            if vif.mtu.is_none() {
+                self.note(mtu, "it is no size of a packet");
+            }
         }
         Some(vif.text())
     }
@@ -399,8 +416,7 @@ impl<'a, 'input> Walk<'a, 'input> {
         let mut left = std::mem::take(&mut self.notes);
         for node in self.root.descendants().filter(Node::is_element) {
             if !self.elements.contains(&node.id()) {
-                let what = node.text().unwrap_or_default().trim().to_owned();
-                left.push(Left { path: path(node), line: Some(line(node)), what });
+                left.push(Left { path: path(node), line: Some(line(node)), what: text(node) });
                 continue;
             }
             for attribute in node.attributes() {
@@ -414,6 +430,18 @@ impl<'a, 'input> Walk<'a, 'input> {
         left.sort_by_key(|left| left.line);
         left
     }
+}
+
+/// Whether it is libvirt's element of this name, not one of the same name in a namespace.
+fn is(node: Node<'_, '_>, name: &str) -> bool {
+    node.has_tag_name(name) && node.tag_name().namespace().is_none()
+}
+
+/// All of an element's own text, also behind comments and other elements.
+fn text(node: Node<'_, '_>) -> String {
+    let texts: String =
+        node.children().filter(Node::is_text).filter_map(|part| part.text()).collect();
+    texts.trim().to_owned()
 }
 
 fn line(node: Node<'_, '_>) -> usize {

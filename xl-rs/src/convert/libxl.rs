@@ -288,6 +288,7 @@ fn hardware(info: &mut Object, out: &mut Definition) {
         let number = |value: &Value| value.as_u64();
         let first = take(&mut range, first, number)?;
         let count = take(&mut range, "number", number)?;
+        first.checked_add(count)?;
         // The guest's frame is the host's.
         drop_if(&mut range, "gfn", u64::MAX);
         range.is_empty().then_some((first, count))
@@ -337,7 +338,8 @@ fn disk(disk: &mut Object) -> Option<String> {
     parts.push(format!("format={format},vdev={vdev}"));
     let writable = flag(disk, "readwrite").unwrap_or(false);
     parts.push(format!("access={}", if writable { "rw" } else { "ro" }));
-    if flag(disk, "is_cdrom") == Some(true) {
+    let is_cdrom = flag(disk, "is_cdrom") == Some(true);
+    if is_cdrom {
         parts.push(String::from("devtype=cdrom"));
     }
     if let Some(script) = text(disk, "script") {
@@ -353,7 +355,10 @@ fn disk(disk: &mut Object) -> Option<String> {
         parts.push(String::from("untrusted"));
     }
     // Not removable but for CD-ROMs, in this host's kernel, and not replicated: as ever.
-    flag(disk, "removable");
+    take(disk, "removable", |value| {
+        let is_usual = [Value::from(is_cdrom), Value::from(i32::from(is_cdrom))].contains(value);
+        is_usual.then_some(())
+    });
     for (key, usual) in [("backend", "phy"), ("backend", "unknown"), ("specification", "xen")] {
         drop_if(disk, key, usual);
     }
@@ -393,16 +398,21 @@ fn interface(nic: &mut Object) -> Option<String> {
 }
 
 fn function(device: &mut Object) -> Option<String> {
-    let mut part = |key: &str| match device.get(key) {
+    let part = |key: &str, most: u64| match device.get(key) {
         None => Some(0),
-        Some(_) => take(device, key, Value::as_u64),
+        Some(value) => value.as_u64().filter(|number| *number <= most),
     };
     let (segment, bus, slot, function) =
-        (part("domain")?, part("bus")?, part("dev")?, part("func")?);
+        (part("domain", 0xffff)?, part("bus", 0xff)?, part("dev", 31)?, part("func", 7)?);
+    for key in ["domain", "bus", "dev", "func"] {
+        device.remove(key);
+    }
     let mut text = format!("{segment:04x}:{bus:02x}:{slot:02x}.{function:x}");
     // The function's own bit, and a place that PV guests choose themselves.
-    drop_if(device, "vfunc_mask", 1u64.checked_shl(u32::try_from(function).ok()?)?);
-    if let Some(place) = number(device, "vdevfn").filter(|place| *place != 0) {
+    drop_if(device, "vfunc_mask", 1u64 << function);
+    // A place is that of a device; its function is the same as here.
+    let place = |value: &Value| value.as_u64().filter(|place| [0, function].contains(&(place & 7)));
+    if let Some(place) = take(device, "vdevfn", place).filter(|place| *place != 0) {
         text.push_str(&format!("@{:02x}", place >> 3));
     }
     for key in ["permissive", "msitranslate", "seize", "power_mgmt"] {

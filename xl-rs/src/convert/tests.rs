@@ -76,7 +76,9 @@ fn a_domain_of_libvirt() {
     assert!(config.devices.disks[0].read_only);
     assert_eq!(config.devices.vifs[0].bridge.as_deref(), Some("xenbr0"));
     assert_eq!((config.devices.pci.len(), config.channels.len()), (1, 1));
-    assert!(all[0].text.contains("cpus = [\"0-3\", \"2\"]"), "{}", all[0].text);
+    // The vcpus behind the last one that has CPUs of its own are not free.
+    let cpus = "cpus = [\"0-3\", \"2\", \"0-3\", \"0-3\"]";
+    assert!(all[0].text.contains(cpus), "{}", all[0].text);
     assert_eq!(
         left(&all[0]),
         [
@@ -108,6 +110,67 @@ fn nothing_is_left_in_silence() {
         assert!(left(&after[0]).iter().any(|path| path.ends_with("strange")), "{text}");
     }
     assert!(tried > 50, "only {tried}");
+}
+
+/// A document with this in place of something: what its configuration has, and what is told.
+fn check_change(from: &str, to: &str, has: &[&str], told: &[&str]) {
+    assert!(XML.contains(from), "{from}");
+    let before = left(&convert(XML).expect("a domain")[0]).len();
+    let all = convert(&XML.replace(from, to)).expect(to);
+    assert_eq!(all.len(), 1, "{to}");
+    for has in has {
+        assert!(all[0].text.contains(has), "{to}: {has:?} is missing in {}", all[0].text);
+    }
+    let found = left(&all[0]);
+    assert_eq!(found.len(), before + told.len(), "{to}: {found:?}");
+    assert!(told.iter().all(|told| found.contains(told)), "{to}: {found:?}");
+}
+
+#[test]
+fn texts_of_libvirt_are_whole() {
+    let cmdline = "<cmdline>root=/dev/xvda quiet=\"a b\"</cmdline>";
+    check_change(
+        cmdline,
+        "<cmdline>root=/dev/xvda <!-- old: ro --> rw</cmdline>",
+        &["cmdline = \"root=/dev/xvda  rw\""],
+        &[],
+    );
+    check_change(cmdline, "<cmdline><!-- x -->quiet</cmdline>", &["cmdline = \"quiet\""], &[]);
+    check_change(">2</memory>", "><!-- GiB -->2</memory>", &["maxmem = 2048"], &[]);
+}
+
+#[test]
+fn numbers_of_libvirt_that_are_none_are_told() {
+    check_change(
+        ">4</vcpu>",
+        ">four</vcpu>",
+        &["vcpus = 2\n", "[\"0-3\", \"2\"]"],
+        &["domain/vcpu"],
+    );
+    check_change("current='2'", "current='two'", &["vcpus = 4\n"], &["domain/vcpu"]);
+    check_change(
+        "<target dev='vif3.0'/>",
+        "<target dev='vif3.0'/><mtu size='70000'/>",
+        &["bridge=xenbr0"],
+        &["domain/devices/interface/mtu"],
+    );
+}
+
+/// What others have put into a domain is neither a domain nor taken for what libvirt says.
+#[test]
+fn elements_of_others_are_told() {
+    check_change(
+        "<title>",
+        "<metadata><site:domain xmlns:site='x'>example.org</site:domain><domain/></metadata><title>",
+        &["name = \"web\""],
+        &["domain/metadata", "domain/metadata/domain", "domain/metadata/domain"],
+    );
+    check_change(
+        "<name>web</name>",
+        "<site:name xmlns:site='x'>other</site:name><name>web</name>",
+        &["name = \"web\""],
+        &["domain/name"],
+    );
 }
 
 #[test]
@@ -150,6 +213,41 @@ fn values_of_libxl_that_stay_are_named() {
         ]
     );
     assert_eq!(read(&all[0].text).memory_kib, 64 << 10);
+}
+
+/// Numbers of libxl that xl.cfg cannot have: the value stays, and is named.
+#[test]
+fn numbers_of_libxl_that_do_not_fit_are_named() {
+    let check = |more: &str, has: &str, told: &[&str]| {
+        let text = format!(
+            r#"[{{ "domid": 3, "config": {{ "c_info": {{ "type": "pv", "name": "a" }},
+                "b_info": {{ "kernel": "/k", "target_memkb": 65536 {more} }} }}]"#
+        );
+        let all = convert(&text).unwrap_or_else(|wrong| panic!("{text}: {wrong}"));
+        let mut found = left(&all[0]);
+        found.sort_unstable();
+        let told: Vec<String> = told.iter().map(|path| format!("[0].config.{path}")).collect();
+        assert_eq!(found, told, "{text}");
+        assert!(all[0].text.contains(has), "{text}: {}", all[0].text);
+        read(&all[0].text);
+    };
+    let ports = |first: u64, count: u64| {
+        format!(r#", "ioports": [{{ "first": {first}, "number": {count} }}] }}"#)
+    };
+    check(&ports(0x2f8, 8), "ioports = [\"2f8-2ff\"]", &[]);
+    let told = ["b_info.ioports[0].first", "b_info.ioports[0].number"];
+    check(&ports(u64::MAX, 2), "", &told);
+    let card = |more: &str| format!(r#"}}, "pcidevs": [{{ "bus": 3, "func": {more} }}]"#);
+    check(&card("1"), "pci = [\"0000:03:00.1\"]", &[]);
+    check(&card(r#"1, "vfunc_mask": 2, "vdevfn": 17"#), "pci = [\"0000:03:00.1@02\"]", &[]);
+    check(&card(r#"1, "vdevfn": 16"#), "pci = [\"0000:03:00.1@02\"]", &[]);
+    check(&card(r#"1, "vdevfn": 18"#), "pci = [\"0000:03:00.1\"]", &["pcidevs[0].vdevfn"]);
+    check(&card("64"), "", &["pcidevs[0].bus", "pcidevs[0].func"]);
+    let disk =
+        |more: &str| format!(r#"}}, "disks": [{{ "vdev": "xvda", "pdev_path": "/a", {more} }}]"#);
+    check(&disk(r#""is_cdrom": 1, "removable": 1"#), "devtype=cdrom", &[]);
+    check(&disk(r#""removable": 0"#), "target=/a", &[]);
+    check(&disk(r#""removable": 1"#), "target=/a", &["disks[0].removable"]);
 }
 
 /// Leaves of CPUID, as Xen 4.16 and 4.17 write them.

@@ -4,7 +4,6 @@ use crate::cli::ConfigConvertArgs;
 use crate::commands::error::{CommandError, chain};
 use crate::commands::render::files::{File, write};
 use crate::commands::{build, create, print, tell, warn};
-use crate::config::diagnostic::{Problem, Severity};
 use crate::config::load;
 use crate::config::source::Sources;
 use crate::convert::{Converted, Left, convert};
@@ -76,16 +75,16 @@ fn file_name(name: &str) -> String {
 
 /// Reads each as `create` would.
 fn check(all: &[Converted]) -> Result<(), CommandError> {
-    let mut found: Vec<Problem> = Vec::new();
+    let mut refused = 0;
     for one in all {
         let mut sources = Sources::default();
         sources.add(format!("{} (converted)", one.name), one.text.as_bytes());
         let loaded = load(sources);
         build::show(&loaded.problems, &loaded.sources, false);
-        found.extend(loaded.problems);
+        refused += usize::from(loaded.config.is_none());
     }
-    match found.iter().any(|problem| problem.severity == Severity::Error) {
-        true => Err(build::refused(&found)),
-        false => Ok(()),
+    match refused {
+        0 => Ok(()),
+        _ => Err(CommandError::Refused { refused, of: all.len() }),
     }
 }
