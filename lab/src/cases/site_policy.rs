@@ -24,6 +24,10 @@ struct InForce;
 impl InForce {
     fn put(text: &str) -> Result<InForce, Stop> {
         std::fs::create_dir_all("/etc/xlr")?;
+        // The way to it is root's alone, as on a disk; in the lab's ramdisk it is everybody's.
+        for folder in ["/", "/etc", "/etc/xlr"] {
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
+        }
         std::fs::write(PATH, text)?;
         std::fs::set_permissions(PATH, std::fs::Permissions::from_mode(0o644))?;
         Ok(InForce)
@@ -61,8 +65,7 @@ fn sha256(path: &str) -> Result<String, Stop> {
 }
 
 fn applied() -> Verdict {
-    // The way to the kernel is root's alone, as on a disk; in the lab's ramdisk it is everybody's.
-    for folder in ["/", "/guest", "/guest/xtf"] {
+    for folder in ["/guest", "/guest/xtf"] {
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
     }
     let hash = sha256(KERNEL)?;
@@ -95,6 +98,17 @@ fn applied() -> Verdict {
     argv(&["/bin/xlr", "config-update", "ruled", &more])?.failure()?;
     run("/bin/xlr destroy ruled")?.success()?;
 
+    // What every host has other CPUs for is narrowed, and still makes a domain.
+    let path = guest("cpus = \"all\"\n")?;
+    let said = argv(&["/bin/xlr", "create", "-p", &path])?.success()?;
+    told(&said, "cpus is \"all,^1-65535\"", "/tmp/ruled.cfg:6", "policy.toml:11")?;
+    let has = argv(&["/xen/bin/xl", "list", "-l", "ruled"])?.success()?;
+    let has: Value = serde_json::from_str(&has.out)?;
+    let pinned = &has[0]["config"]["b_info"]["vcpu_hard_affinity"][0];
+    ensure!(*pinned == serde_json::json!([0]), "it is pinned to {pinned}");
+    run("/bin/xlr destroy ruled")?.success()?;
+
+    refused("vif = [\"script=/tmp/own\"]\n", &["a script of one's own", "ruled.cfg:6"])?;
     refused("memory = 32\n", &["memory, 32M, is more than 16M", "ruled.cfg:6", "policy.toml:2"])?;
     refused("vcpus = 3\n", &["3 vcpus are more than 2", "ruled.cfg:6", "policy.toml:5"])?;
     refused("irqs = [4]\n", &["irqs is not allowed", "policy.toml:18"])?;
@@ -126,6 +140,9 @@ fn others(hash: &str) -> Verdict {
     ensure!(sha256("/tmp/copy")? == hash, "the copy has another hash");
     refused("kernel = \"/tmp/copy\"\n", &["can be exchanged", "/tmp can be changed by others"])?;
     std::fs::remove_file("/tmp/copy")?;
+    // What this process has open is no file that stays the same.
+    let open = "kernel = \"/proc/self/fd/0\"\n";
+    refused(open, &["can be exchanged", "/proc/self can be changed by others"])?;
     Ok(())
 }
 
@@ -162,6 +179,23 @@ fn everywhere() -> Verdict {
         said.err
     );
     std::fs::remove_file("/tmp/ruled.cfg.j2")?;
+    block_devices()
+}
+
+/// As udev makes them they are their group's, too; as nobody should make them, everybody's.
+fn block_devices() -> Verdict {
+    let _in_force = InForce::put("[devices]\ndisk = [\"/dev/xlr-ruled\"]\n")?;
+    std::fs::set_permissions("/dev", std::fs::Permissions::from_mode(0o755))?;
+    let device = "/dev/xlr-ruled";
+    run(&format!("/bin/busybox mknod {device} b 1 0"))?.success()?;
+    let path = guest(&format!("disk = [\"{device},raw,xvda,rw\"]\n"))?;
+    let mut codes = Vec::new();
+    for mode in [0o660, 0o666] {
+        std::fs::set_permissions(device, std::fs::Permissions::from_mode(mode))?;
+        codes.push(run(&format!("/bin/xlr config check {path}"))?.code);
+    }
+    std::fs::remove_file(device)?;
+    ensure!(codes == [0, 3], "writable by the group and by all: exit codes {codes:?}");
     Ok(())
 }
 
@@ -175,7 +209,15 @@ fn broken() -> Verdict {
     run("/bin/xlr destroy ruled")?.success()?;
     std::fs::set_permissions(PATH, std::fs::Permissions::from_mode(0o666))?;
     refused("", &["can be changed by others than root"])?;
+    std::fs::set_permissions(PATH, std::fs::Permissions::from_mode(0o644))?;
+    std::fs::set_permissions("/etc/xlr", std::fs::Permissions::from_mode(0o777))?;
+    refused("", &["can be changed by others than root", "chmod go-w /etc/xlr"])?;
+    std::fs::set_permissions("/etc/xlr", std::fs::Permissions::from_mode(0o755))?;
     drop(in_force);
+    std::os::unix::fs::symlink("/net/away.toml", PATH)?;
+    let refusal = refused("", &["cannot read the policy"]);
+    std::fs::remove_file(PATH)?;
+    refusal?;
     std::fs::create_dir(PATH)?;
     let refusal = refused("", &["cannot read the policy"]);
     std::fs::remove_dir(PATH)?;

@@ -88,19 +88,26 @@ fn number(input: &str) -> IResult<&str, u32> {
 pub fn resolve(terms: &[Term], host: &NodeOfCpu) -> Result<CpuSet, String> {
     let mut set = BTreeSet::new();
     for term in terms {
-        let covered = covered(term.range, host)?;
         if term.exclude {
-            covered.iter().for_each(|cpu| {
-                set.remove(cpu);
-            });
+            let node = |cpu: u32| host.get(cpu as usize).copied().flatten();
+            set.retain(|&cpu| !takes_away(term.range, cpu, node(cpu)));
         } else {
-            set.extend(covered);
+            set.extend(covered(term.range, host)?);
         }
     }
     if set.is_empty() {
         return Err(String::from("no CPU is left in this list"));
     }
     Ok(CpuSet(set.into_iter().collect()))
+}
+
+/// Whether a CPU is among those that a range takes away, which need not all be there.
+fn takes_away(range: Range, cpu: u32, node: Option<u32>) -> bool {
+    match range {
+        Range::All => true,
+        Range::Cpus(low, high) => (low..=high).contains(&cpu),
+        Range::Nodes(low, high) => node.is_some_and(|node| (low..=high).contains(&node)),
+    }
 }
 
 fn covered(range: Range, host: &NodeOfCpu) -> Result<Vec<u32>, String> {
@@ -155,6 +162,8 @@ mod tests {
         check(" 0 , ^ 1 , 2 ", Ok(&[0, 2]));
         check("all,^nodes:all", Err("no CPU is left in this list"));
         check("^1", Err("no CPU is left in this list"));
+        check("all,^5-65535", Ok(&[0, 1, 2, 3, 4]));
+        check("all,^6,^nodes:1-9", Ok(&[0, 1, 2, 3]));
         check("8", Err("this host has no CPU 8"));
         check("5-7", Err("this host has no CPU 6"));
         check("node:2", Err("this host has no CPU on NUMA node 2"));

@@ -29,12 +29,21 @@ pub fn refusals(rules: &Rules, config: &DomainConfig, facts: &Facts) -> Vec<Refu
     }
     for (index, disk) in config.devices.disks.iter().enumerate() {
         found.extend(image(rules, index, disk, facts));
+        if disk.has_own_script() {
+            found.push(own_script("disk", index));
+        }
         if rules.devices.contains_key("disk") || rules.image.is_some() {
             let line = rules.devices.get("disk").map(|rule| rule.line);
             let line = line.or(rules.image.as_ref().map(|rule| rule.line)).unwrap_or(1);
-            found.extend(own_script(disk, index, line));
             let rule = Rule { name: String::from("disks are limited"), line };
             found.extend(changeable(&disk.target, "disk", Some(index), rule, facts));
+        }
+    }
+    for (index, vif) in config.devices.vifs.iter().enumerate() {
+        // Where interfaces are limited it cannot be held against what is allowed, which is told.
+        let is_own = matches!(Mode::of_script(vif.script.as_deref()), Mode::Script(_));
+        if is_own && !rules.devices.contains_key("vif") {
+            found.push(own_script("vif", index));
         }
     }
     found
@@ -129,15 +138,15 @@ fn raw(rule: &Ruled<bool>, config: &DomainConfig) -> Vec<Refusal> {
     given.into_iter().filter(|(_, none)| !none).map(|(key, _)| refusal(key)).collect()
 }
 
-/// A script of one's own would run as root.
-fn own_script(disk: &DiskSpec, index: usize, line: usize) -> Option<Refusal> {
-    disk.has_own_script().then(|| Refusal {
-        key: "disk",
+/// A script of one's own would run as root, who is held to no rule.
+fn own_script(key: &'static str, index: usize) -> Refusal {
+    Refusal {
+        key,
         index: Some(index),
-        what: String::from("a script of one's own is not allowed where disks are limited"),
+        what: String::from("a script of one's own is not allowed under a policy"),
         help: String::from("remove script="),
-        rule: Rule { name: String::from("disks are limited"), line },
-    })
+        rule: Rule { name: String::from("a script would run as root"), line: 0 },
+    }
 }
 
 /// Images by their hash, where the guest only reads them, and by name where it writes.
@@ -204,6 +213,6 @@ pub(super) fn changeable(
 ) -> Option<Refusal> {
     let at = facts.get(Path::new(path))?.changeable.as_ref()?;
     let what = format!("{path} can be exchanged after it was checked");
-    let help = format!("{} can be changed by others than root", at.display());
+    let help = format!("{} can be changed by others than root, or is not there", at.display());
     Some(Refusal { key, index, what, help, rule })
 }

@@ -1,6 +1,6 @@
 //! A configuration under a policy: what is overridden, and what is refused.
 
-use super::pinning::{Narrowed, narrow, text_of};
+use super::pinning::{Narrowed, is_everywhere, narrow, text_of};
 use super::{Facts, Rules, devices};
 use crate::config::lower::{Affinity, DomainConfig, end_action_name};
 use crate::config::reader::At;
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 pub struct Rule {
     /// What it is called, as in `memory.max`.
     pub name: String,
-    /// Its line in the policy.
+    /// Its line in the policy; 0 for what every policy says.
     pub line: usize,
 }
 
@@ -153,7 +153,9 @@ fn pinning(rules: &Rules, config: &DomainConfig, merged: &mut Merged) {
         }
     };
     let Some(allowed) = &rules.cpus else {
-        if let Some(required) = required.filter(|_| lists.contains(&None)) {
+        let is_free =
+            |list: &Option<&At<Vec<Term>>>| list.is_none_or(|list| is_everywhere(&list.value));
+        if let Some(required) = required.filter(|_| lists.iter().any(is_free)) {
             merged.refusals.push(Refusal {
                 key: "cpus",
                 index: None,

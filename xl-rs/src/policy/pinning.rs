@@ -48,6 +48,13 @@ pub fn narrow(terms: &[Term], allowed: &[u32]) -> Narrowed {
     Narrowed::To(text)
 }
 
+/// Whether a list names every CPU of any host: who has it is not pinned.
+#[must_use]
+pub fn is_everywhere(terms: &[Term]) -> bool {
+    let all = terms.iter().rposition(|term| term.range == Range::All && !term.exclude);
+    all.is_some_and(|all| terms[all..].iter().all(|term| !term.exclude))
+}
+
 fn set_of(cpus: &[u32]) -> Vec<bool> {
     let mut set = vec![false; CPUS];
     for cpu in cpus {
@@ -114,6 +121,22 @@ mod tests {
         check("0", &[], Narrowed::Nothing);
     }
 
+    #[test]
+    fn lists_that_pin_nothing() {
+        for (text, expected) in [
+            ("all", true),
+            ("0,nodes:all", true),
+            ("^0,all,3", true),
+            ("all,^0", false),
+            ("all,^all,2", false),
+            ("^all,2", false),
+            ("0-7", false),
+            ("nodes:0", false),
+        ] {
+            assert_eq!(is_everywhere(&parse(text).expect(text)), expected, "{text}");
+        }
+    }
+
     proptest! {
         /// On every host: no CPU that is not allowed, none that was not asked for, and again nothing to do.
         #[test]
@@ -125,15 +148,23 @@ mod tests {
             let parts: Vec<String> = parts.into_iter().map(|(sign, part)| sign + &part).collect();
             let terms = parse(&parts.join(",")).expect("a list");
             let allowed: Vec<u32> = allowed.into_iter().collect();
+            let asked: BTreeSet<u32> = resolve(&terms, &host).map(|set| set.0.into_iter().collect()).unwrap_or_default();
+            let both: Vec<u32> = asked.into_iter().filter(|cpu| allowed.contains(cpu)).collect();
             let after = match narrow(&terms, &allowed) {
-                Narrowed::Nothing => return Ok(()),
+                Narrowed::Nothing => {
+                    prop_assert_eq!(both, Vec::<u32>::new());
+                    return Ok(());
+                }
                 Narrowed::Stays => terms.clone(),
                 Narrowed::To(text) => parse(&text).expect("a list"),
             };
             prop_assert_eq!(narrow(&after, &allowed), Narrowed::Stays);
-            let (Ok(asked), Ok(found)) = (resolve(&terms, &host), resolve(&after, &host)) else { return Ok(()) };
-            let asked: BTreeSet<u32> = asked.0.into_iter().collect();
-            prop_assert!(found.0.iter().all(|cpu| asked.contains(cpu) && allowed.contains(cpu)));
+            // What can be had of both is had.
+            if !both.is_empty() {
+                prop_assert_eq!(resolve(&after, &host).map(|set| set.0), Ok(both));
+            } else if resolve(&terms, &host).is_ok() {
+                prop_assert!(resolve(&after, &host).is_err());
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 use super::merge::{Merged, merge};
 use super::*;
+use crate::config::cpulist::{Range, Term};
 use crate::config::diagnostic::Severity;
 use crate::config::lower::{Affinity, DomainConfig};
+use crate::config::reader::At;
 use crate::config::resolve::Host;
 use crate::config::source::Sources;
 use crate::config::{cpulist, load};
@@ -89,6 +91,9 @@ fn pinning() {
     let required = "[pinning]\nrequired = true";
     check(required, "", "", &["not pinned"]);
     check(required, "cpus = '0-3'", "", &[]);
+    check(required, "cpus = 'all'", "", &["not pinned"]);
+    check(required, "vcpus = 2\ncpus = ['0', '0,all']", "", &["not pinned"]);
+    check(required, "cpus = 'all,^0'", "", &[]);
     check(required, "vcpus = 2\ncpus = ['0']", "", &["not pinned"]);
     check(required, "vcpus = 2\ncpus = ['0', '1']", "", &[]);
     let within = "[pinning]\ncpus = '2-5'";
@@ -99,6 +104,24 @@ fn pinning() {
     check(within, "vcpus = 2\ncpus = ['3', '0-9']", "cpus = [\"3\", \"2-5\"]\n", &[]);
     check(within, "vcpus = 2\ncpus = ['3']", "cpus = [\"3\", \"2-5\"]\n", &[]);
     check(within, "cpus = 'all'", "cpus = \"all,^0-1,^6-65535\"\n", &[]);
+}
+
+/// Root runs them, so whoever may write one is held to no rule: every policy refuses them.
+#[test]
+fn scripts_of_ones_own() {
+    let disk = "disk = ['/x,raw,xvda,w,script=/home/alice/x']";
+    for policy in
+        ["", "[memory]\nmax = 64", "[devices]\nvif = ['*']", "[pinning]\ncpus = '0-65535'"]
+    {
+        let pinned = "cpus = '0'\n";
+        check(policy, &format!("{pinned}{disk}"), "", &["script of one's own"]);
+        check(policy, &format!("{pinned}disk = ['/x,raw,xvda,w,script=block']"), "", &[]);
+    }
+    for policy in ["", "[memory]\nmax = 64", "[devices]\ndisk = ['*']"] {
+        let vif = "vif = ['', 'script=/home/alice/x']";
+        check(policy, vif, "", &["script of one's own"]);
+        check(policy, "vif = ['script=vif-route,ip=10.0.0.1', 'script=vif-bridge']", "", &[]);
+    }
 }
 
 #[test]
@@ -176,10 +199,15 @@ fn keeps_to(rules: &Rules, config: &DomainConfig, facts: &Facts) -> bool {
         _ => true,
     };
     let vcpus = rules.vcpus_max.clone().map(|max| Ruled { value: max.value.into(), line: 1 });
+    // As the property has them: what begins with all, and takes nothing away.
+    let free = |list: &At<Vec<Term>>| {
+        list.value[0].range == Range::All && list.value.iter().all(|term| !term.exclude)
+    };
+    let vcpus_of = config.max_vcpus as usize;
     let unpinned = match &config.hard_affinity {
         Affinity::Anywhere => true,
-        Affinity::Every(_) => false,
-        Affinity::Each(lists) => lists.len() < config.max_vcpus as usize,
+        Affinity::Every(list) => free(list),
+        Affinity::Each(lists) => lists.len() < vcpus_of || lists[..vcpus_of].iter().any(free),
     };
     let ends = &config.on_end;
     within(&rules.memory_max_kib, spec.memory_kib.max(spec.max_memory_kib))
@@ -352,8 +380,11 @@ proptest! {
         }
         let found = read(&[&text, &assignments(&merged)]).expect("the merged configuration");
         if found.clone().resolve(&host(), Uuid::nil()).is_err() {
-            // Node and policy have no CPU in common: refused as well, at the policy's line.
-            prop_assert!(merged.overrides.iter().any(|one| one.key == "cpus" && one.becomes.contains('^')));
+            // A node and the policy have no CPU in common: refused as well, at the policy's line.
+            let asked = asked.resolve(&host(), Uuid::nil()).expect("a specification");
+            let allowed = &rules.cpus.as_ref().expect("CPUs that are allowed").value;
+            let none = |set: &CpuSet| set.0.iter().all(|cpu| !allowed.contains(cpu));
+            prop_assert!(cpus_of(&asked).iter().any(none), "{}\n{}", policy, assignments(&merged));
             return Ok(());
         }
         prop_assert!(keeps_to(&rules, &found, &facts()), "{}\n{}", policy, assignments(&merged));

@@ -21,7 +21,6 @@ use crate::policy::merge::{self, Merged, Override, Refusal, Rule, merge, span_of
 use crate::policy::{Rules, parse};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -54,11 +53,13 @@ pub enum PolicyError {
     },
     /// Others than root could have written it.
     #[error(
-        "the policy {path} can be changed by others than root; no domain is made: chown root, chmod 644"
+        "the policy {path} can be changed by others than root; no domain is made: chown root {at}, chmod go-w {at}"
     )]
     Changeable {
         /// The file.
         path: PathBuf,
+        /// What they can change: the file, or a folder on the way.
+        at: PathBuf,
     },
     /// It does not let a guest have what a command adds to its configuration.
     #[error("refused by the site's policy for {what}")]
@@ -88,9 +89,20 @@ pub enum PolicyError {
 
 /// The site's policy, if there is one.
 pub fn site() -> Result<Option<Site>, CommandError> {
-    match File::open(PATH) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        opened => Ok(Some(read(Path::new(PATH), opened, true)?)),
+    Ok(site_at(Path::new(PATH))?)
+}
+
+fn site_at(path: &Path) -> Result<Option<Site>, PolicyError> {
+    let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_symlink());
+    match File::open(path) {
+        // A link to what is away is a policy that cannot be read.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                && !path.ancestors().take(2).any(is_link) =>
+        {
+            Ok(None)
+        }
+        opened => Ok(Some(read(path, opened, true)?)),
     }
 }
 
@@ -113,12 +125,14 @@ pub fn judge(site: Option<&Site>, loaded: Loaded) -> Result<Judged, CommandError
 fn read(path: &Path, opened: io::Result<File>, in_force: bool) -> Result<Site, PolicyError> {
     let failed = |source| PolicyError::Read { path: path.to_owned(), source };
     let file = opened.map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if in_force && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0) {
-        return Err(PolicyError::Changeable { path: path.to_owned() });
+    if let Some(at) = files::changeable(path).filter(|_| in_force) {
+        return Err(PolicyError::Changeable { path: path.to_owned(), at });
     }
     let mut text = String::new();
-    file.take(MAX_LENGTH).read_to_string(&mut text).map_err(failed)?;
+    let read = file.take(MAX_LENGTH + 1).read_to_string(&mut text).map_err(failed)?;
+    if read as u64 > MAX_LENGTH {
+        return Err(failed(io::Error::from(io::ErrorKind::FileTooLarge)));
+    }
     let policy = parse::parse(&text).map_err(|wrong| PolicyError::Wrong {
         path: path.to_owned(),
         line: wrong.line,
@@ -224,7 +238,10 @@ impl Site {
 
     /// A rule with its place and what stands there.
     fn rule(&self, rule: &Rule) -> String {
-        let text = self.text.lines().nth(rule.line.saturating_sub(1)).unwrap_or_default().trim();
+        let Some(line) = rule.line.checked_sub(1) else {
+            return format!("{}: {}", self.path, rule.name);
+        };
+        let text = self.text.lines().nth(line).unwrap_or_default().trim();
         format!("{}:{} ({}) says: {text}", self.path, rule.line, rule.name)
     }
 
@@ -248,5 +265,44 @@ impl Site {
             }
         };
         problem.help(self.rule(rule))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    /// What is there and cannot be read refuses everything; only what is not there at all does not.
+    #[test]
+    fn a_policy_that_is_there_is_not_passed_over() {
+        let base = std::env::temp_dir().join(format!("xlr-site-{}", std::process::id()));
+        fs::create_dir(&base).unwrap();
+        symlink("away", base.join("link.toml")).unwrap();
+        symlink("away", base.join("folder")).unwrap();
+        let found = |name: &str| site_at(&base.join(name));
+        assert!(matches!(found("none.toml"), Ok(None)));
+        assert!(matches!(found("none/policy.toml"), Ok(None)));
+        for name in ["link.toml", "folder/policy.toml"] {
+            assert!(matches!(found(name), Err(PolicyError::Read { .. })), "{name}");
+        }
+        // Everybody can put another file in this folder.
+        fs::write(base.join("open.toml"), "").unwrap();
+        assert!(matches!(found("open.toml"), Err(PolicyError::Changeable { .. })));
+        fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn a_policy_is_read_whole_or_not_at_all() {
+        let path = std::env::temp_dir().join(format!("xlr-long-{}.toml", std::process::id()));
+        let longest = usize::try_from(MAX_LENGTH).unwrap();
+        for (length, is_read) in [(longest, true), (longest + 1, false)] {
+            fs::write(&path, "\n".repeat(length)).unwrap();
+            let found = read(&path, File::open(&path), false);
+            assert_eq!(found.is_ok(), is_read, "{length}");
+            assert!(!matches!(found, Err(ref other) if !matches!(other, PolicyError::Read { .. })));
+        }
+        fs::remove_file(path).unwrap();
     }
 }
