@@ -172,3 +172,35 @@ fn commands_in_documents_exist() {
         }
     }
 }
+
+/// The commands that documents and templates begin with make what they say, from a clone. What needs
+/// Xen is rendered in place of it.
+#[test]
+fn commands_for_templates_work_as_they_stand() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let out = std::env::temp_dir().join(format!("xlr-docs-{}", std::process::id()));
+    let mut texts = vec![document("templates.md")];
+    for entry in std::fs::read_dir(root.join("configs/templates")).expect("templates") {
+        texts.push(std::fs::read_to_string(entry.expect("a file").path()).expect("a text"));
+    }
+    let mut tried = 0;
+    for text in texts {
+        let text = text.replace("\\\n", " ");
+        for line in text.lines().map(str::trim).filter(|line| line.contains("configs/templates/")) {
+            let Some(line) = line.strip_prefix("xlr ") else { continue };
+            let line = line.split(" | ").next().expect("a command");
+            let mut words: Vec<&str> = line.split_whitespace().collect();
+            assert!(matches!(words[0], "render" | "create"), "{line}");
+            words[0] = "render";
+            let out = out.to_string_lossy();
+            words.iter_mut().filter(|word| **word == "out/").for_each(|word| *word = &out);
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xlr"));
+            let ended = command.args(&words).current_dir(&root).output().expect("xlr");
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert!(ended.status.success(), "{line}: {said}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 6, "only {tried} commands");
+    std::fs::remove_dir_all(out).expect("what -o has made");
+}

@@ -33,6 +33,18 @@ fn check(schema: &Validator, text: &str, accepted: bool) {
     assert_eq!(loaded.config.is_some(), accepted, "{text:?}: {:?}", loaded.problems);
 }
 
+/// An interface of which nothing is said is one.
+#[test]
+fn an_empty_interface_is_one() {
+    let schema = validator();
+    check(&schema, "vif = ['']", true);
+    check(&schema, "vif = ['', 'bridge=xenbr0']", true);
+    check(&schema, "vif = ''", true);
+    check(&schema, "vif = 'bridge=xenbr0'", false);
+    check(&schema, "vif = 1", false);
+    check(&schema, "disk = ['']", false);
+}
+
 /// What each form accepts and refuses, for every key that has it.
 #[test]
 fn every_honoured_key_is_held_to_its_form() {

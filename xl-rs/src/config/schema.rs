@@ -53,6 +53,11 @@ fn property(key: &Key) -> Value {
         Fate::Refused(why) => format!("Cannot be honoured: {why}"),
         Fate::Ignored(why) => format!("Has no effect: {why}"),
     };
+    if key.name == "vif" {
+        // An empty text is an interface, too.
+        found = of_form(Form::TextOrTexts);
+        found["anyOf"][0] = json!({ "const": "" });
+    }
     found["description"] = what.into();
     if matches!(key.fate, Fate::Ignored(_)) {
         found["deprecated"] = true.into();
