@@ -165,6 +165,7 @@ fn everywhere() -> Verdict {
     ensure!(said.code == 3 && words, "{}: {}", said.code, said.err);
     ensure!(std::fs::read_dir("/tmp/ruled")?.next().is_none(), "a scratch device is left");
     std::fs::remove_dir("/tmp/ruled")?;
+    let wide = guest("memory = 32\n")?;
     let said = run(&format!("/bin/xlr config check {wide}"))?.failure()?;
     ensure!(said.code == 3 && said.err.contains("more than 16M"), "{}", said.err);
     let template =
