@@ -92,6 +92,15 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Whether what was asked for would have succeeded with less of the same kind about: the guest's quota,
+    /// the kernel's, or memory.
+    #[must_use]
+    pub fn is_want_of_room(&self) -> bool {
+        matches!(self.errno(), Errno::DQUOT | Errno::NOSPC | Errno::NOMEM)
+    }
+}
+
 impl From<RingFault> for Error {
     fn from(fault: RingFault) -> Self {
         Self::Ring(fault)

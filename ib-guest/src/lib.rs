@@ -20,6 +20,7 @@ mod completions;
 pub mod error;
 pub mod exports;
 mod pin;
+mod process;
 mod region;
 mod session;
 mod told;

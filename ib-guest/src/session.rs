@@ -7,12 +7,14 @@
 
 use crate::bell::Bell;
 use crate::error::{Error, Result};
+use crate::process::PerProcess;
 use ib_protocol::{
     ASYNC_SLOTS, AsyncEvent, AsyncPage, CONTEXTS_NODE, ControlPage, MAGIC, REPLY_BYTES, Record,
     ReplyHeader, Request, VERSION, async_offset, available, reply_offset, request_offset, status,
 };
 use libxc_safe::{Domid, Errno, EventChannels, GrantAllocator, GrantedPages, Port, UnmapNotify};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use xenstore::client::{Client, Nodes as _};
@@ -71,15 +73,51 @@ pub fn devices() -> Result<Vec<u32>> {
     Ok(numbers)
 }
 
-/// What makes the pages of this process that others may map: one for all sessions, so that where a page lies
-/// in its device says which one it is.
-fn allocator() -> Result<GrantAllocator> {
-    static ALLOCATOR: Mutex<Option<GrantAllocator>> = Mutex::new(None);
-    let mut one = lock(&ALLOCATOR);
-    if one.is_none() {
-        *one = Some(GrantAllocator::open()?);
+/// What makes the pages of this process that others may map.
+#[derive(Default)]
+struct Allocators {
+    /// Rings and buffers: one for all sessions, so that where a page lies in its device says which one it is.
+    pages: Option<GrantAllocator>,
+    /// The pages that tell of this process' end. Buffers that a child inherits keep the file open that they
+    /// come from, so that these have one of their own.
+    control: Option<GrantAllocator>,
+}
+
+/// For pages, and for those that tell of this process' end.
+fn allocators() -> Result<(GrantAllocator, GrantAllocator)> {
+    static ALLOCATORS: PerProcess<Mutex<Allocators>> = PerProcess::new();
+    let mut all = lock(ALLOCATORS.get());
+    let Allocators { pages, control } = &mut *all;
+    Ok((opened(pages, &INHERITED[0])?, opened(control, &INHERITED[1])?))
+}
+
+fn opened(one: &mut Option<GrantAllocator>, told: &Inherited) -> Result<GrantAllocator> {
+    if let Some(one) = one {
+        return Ok(one.clone());
     }
-    one.clone().ok_or(Error::Gone)
+    let new = GrantAllocator::open()?;
+    let stat = rustix::fs::fstat(new.as_fd())
+        .map_err(|errno| Error::System { what: "look at the grant device", errno })?;
+    told.device.store(stat.st_rdev, Ordering::Relaxed);
+    told.descriptor.store(new.as_fd().as_raw_fd(), Ordering::Release);
+    Ok(one.insert(new).clone())
+}
+
+/// A descriptor that a child inherits, and the number of its device.
+struct Inherited {
+    descriptor: AtomicI32,
+    device: AtomicU64,
+}
+
+/// No lock is in it: it is read in a child, whose locks may be held by threads that are not there.
+static INHERITED: [Inherited; 2] =
+    [const { Inherited { descriptor: AtomicI32::new(-1), device: AtomicU64::new(0) } }; 2];
+
+/// The descriptors that this process has of its parent's, and their device; they are told once.
+pub fn take_inherited() -> [(i32, u64); 2] {
+    INHERITED
+        .each_ref()
+        .map(|one| (one.descriptor.swap(-1, Ordering::Acquire), one.device.load(Ordering::Relaxed)))
 }
 
 /// A connection to the backend.
@@ -91,6 +129,8 @@ pub struct Session {
     pub allocator: GrantAllocator,
     /// Rings for asynchronous events.
     pub bell: Bell,
+    /// How many pages the guest may have: what the backend allows and what its own kernel does.
+    pages_most: AtomicUsize,
     /// One request after the other: made and answered so far.
     turn: Mutex<u32>,
     control: Mutex<GrantedPages>,
@@ -127,10 +167,10 @@ impl Session {
         let path = format!("{DEVICES}/{devid}/backend-id");
         let value = store.read_text(&path)?;
         let backend = value.parse().map(Domid).map_err(|_| Error::BadNode { path, value })?;
-        let (allocator, events) = (allocator()?, EventChannels::open()?);
+        let ((allocator, own), events) = (allocators()?, EventChannels::open()?);
         let (port, bell) = (events.bind_unbound(backend)?, Bell::new(backend)?);
-        let asynchronous = allocator.allocate(backend, 1, true)?;
-        let control = allocator.allocate(backend, 1, true)?;
+        let asynchronous = own.allocate(backend, 1, true)?;
+        let control = own.allocate(backend, 1, true)?;
         let mut head = [0; ControlPage::SIZE];
         ControlPage {
             magic: MAGIC,
@@ -149,6 +189,7 @@ impl Session {
         let session = Self {
             backend,
             allocator,
+            pages_most: AtomicUsize::new(0),
             bell,
             turn: Mutex::new(0),
             control: Mutex::new(control),
@@ -165,6 +206,17 @@ impl Session {
             return Err(error);
         }
         Ok(session)
+    }
+
+    /// How many pages the guest may have, all its programs together; 0 until it was said.
+    #[must_use]
+    pub fn pages_most(&self) -> usize {
+        self.pages_most.load(Ordering::Relaxed)
+    }
+
+    /// Says how many pages the guest may have.
+    pub fn set_pages_most(&self, pages: u32) {
+        self.pages_most.store(pages as usize, Ordering::Relaxed);
     }
 
     /// Waits until the backend has looked.

@@ -7,6 +7,10 @@
  *   verbs DEVICE steps          instructions of one post and one poll, for 64 bytes and for 64 KiB
  *   verbs DEVICE cache          registers memory again that was deregistered, unmapped, moved, forked
  *   verbs DEVICE many N         registers and deregisters N buffers of 64 KiB; goes on once /run/go exists
+ *   verbs DEVICE full HOW       deregisters nearly all that the guest may have, and needs room for other things;
+ *                               HOW is alone, threads, or children (threads, and ibv_fork_init before)
+ *   verbs DEVICE workers N      N children, one after the other, open the device and end without closing it;
+ *                               each leaves a child of its own; goes on once /run/go exists
  *   verbs DEVICE reconnect N    writes until the device fails, N times, and opens it again each time
  *   verbs DEVICE register N     registers and deregisters 2 MiB N times, and tells the time of each
  *
@@ -14,6 +18,7 @@
  */
 #define _GNU_SOURCE
 #include "pair.h"
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -249,6 +254,16 @@ static uint32_t round_trip(char *buffer, char fill, const char *what) {
     return key;
 }
 
+/* The device writes a byte there by the key of this region. */
+static int lands(char *at, struct ibv_mr *region, char byte) {
+    struct ibv_sge sge = here(0, 1);
+    struct ibv_send_wr wr = there(IBV_WR_RDMA_WRITE, 0);
+    memory[0][0] = byte;
+    wr.wr.rdma.remote_addr = (uintptr_t)at;
+    wr.wr.rdma.rkey = region->rkey;
+    return !post(wr, &sge, 1) && completion().status == IBV_WC_SUCCESS;
+}
+
 /* What programs do with memory that they have deregistered, and registering it again. */
 static void cache(void) {
     char *buffer = map_at(NULL, PAGES * PAGE);
@@ -279,6 +294,24 @@ static void cache(void) {
         NEED(!madvise(buffer, PAGES * PAGE, MADV_DONTNEED));
         NEED(buffer[0] == 0);
     }
+    char *parts = map_at(NULL, PAGES * PAGE);
+    struct ibv_mr *all = ibv_reg_mr(pd, parts, PAGES * PAGE, ACCESS);
+    struct ibv_mr *one = ibv_reg_mr(pd, parts, 64, ACCESS);
+    NEED(all && one && !ibv_dereg_mr(all));
+    NEED(!munmap(parts + PAGE, (PAGES - 1) * PAGE));
+    struct ibv_mr *beside = ibv_reg_mr(pd, parts + 64, 64, ACCESS);
+    NEED(beside);
+    parts[32] = 'a';
+    NEED(lands(parts + 16, one, 'p') && lands(parts + 80, beside, 'q'));
+    say(parts[16] == 'p' && parts[80] == 'q' && parts[32] == 'a',
+        "two regions in a page whose neighbours were unmapped");
+    NEED(map_at(parts + PAGE, (PAGES - 1) * PAGE) == parts + PAGE);
+    all = ibv_reg_mr(pd, parts, PAGES * PAGE, ACCESS);
+    NEED(all);
+    NEED(lands(parts + 16, one, 'r') && lands(parts + 2 * PAGE, all, 's'));
+    say(parts[16] == 'r' && parts[2 * PAGE] == 's' && parts[80] == 'q',
+        "and one over it and other memory beside it");
+    NEED(!ibv_dereg_mr(beside) && !ibv_dereg_mr(one) && !ibv_dereg_mr(all));
     uint32_t key = round_trip(buffer, 'M', "registered after that");
     struct ibv_sge sge = here(0, 8);
     struct ibv_send_wr wr = there(IBV_WR_RDMA_WRITE, 0);
@@ -303,6 +336,96 @@ static void many(int count) {
     printf("many\n");
     while (access("/run/go", F_OK))
         usleep(100000);
+}
+
+static void *sleeps(void *unused) {
+    for (;;)
+        pause();
+    return unused;
+}
+
+/* Buffers of 16 pages: with those that the program has anyhow nearly the 1024 of a guest, and too many. */
+#define FULL 53
+#define LIVE 40
+
+/* Registers and deregisters nearly all that the guest may have; then needs room. */
+static void full(const char *how) {
+    pthread_t thread;
+    if (strcmp(how, "alone"))
+        NEED(!pthread_create(&thread, NULL, sleeps, NULL));
+    char *buffer = map_at(NULL, (size_t)FULL * 16 * PAGE);
+    struct ibv_mr *regions[LIVE];
+    for (int i = 0; i < FULL; i++) {
+        char *at = buffer + (size_t)i * 16 * PAGE;
+        memset(at, 'a' + i % 26, 16 * PAGE);
+        struct ibv_mr *region = ibv_reg_mr(pd, at, 16 * PAGE, ACCESS);
+        NEED(region && !ibv_dereg_mr(region));
+    }
+    say(1, "buffers one after the other");
+    struct ibv_cq *large = ibv_create_cq(context, 4096, NULL, NULL, 0);
+    NEED(large);
+    struct ibv_qp_init_attr init = {
+        .send_cq = cq, .recv_cq = cq, .qp_type = IBV_QPT_RC,
+        .cap = {.max_send_wr = 1024, .max_recv_wr = 64, .max_send_sge = 4, .max_recv_sge = 4},
+    };
+    struct ibv_qp *pair = ibv_create_qp(pd, &init);
+    NEED(pair);
+    say(1, "a large CQ and a large QP");
+    NEED(!ibv_destroy_qp(pair) && !ibv_destroy_cq(large));
+    char *others = map_at(NULL, (size_t)LIVE * 16 * PAGE);
+    for (int i = 0; i < LIVE; i++)
+        NEED(regions[i] = ibv_reg_mr(pd, others + (size_t)i * 16 * PAGE, 16 * PAGE, ACCESS));
+    for (int i = 0; i < LIVE; i++)
+        NEED(!ibv_dereg_mr(regions[i]));
+    say(1, "many at once");
+    /* A child that has one of its own, and writes to memory that is no region. */
+    pid_t child = fork();
+    NEED(child >= 0);
+    if (!child) {
+        int status;
+        pid_t grandchild = fork();
+        if (!grandchild) {
+            if (strcmp(how, "threads"))
+                for (int i = 0; i < FULL; i++)
+                    buffer[(size_t)i * 16 * PAGE + 1] = 'z';
+            _exit(0);
+        }
+        _exit(grandchild < 0 || waitpid(grandchild, &status, 0) != grandchild || status);
+    }
+    int status, good = 1;
+    NEED(waitpid(child, &status, 0) == child);
+    for (int i = 0; i < FULL; i++)
+        good &= buffer[(size_t)i * 16 * PAGE] == 'a' + i % 26;
+    printf("child %d\n", status);
+    say(!status && good, "a child's child ends well");
+}
+
+/* Processes that end without closing the device, while their parent and their children live on. */
+static void workers(const char *name, int count) {
+    close_device();
+    for (int i = 0; i < count; i++) {
+        pid_t child = fork();
+        NEED(child >= 0);
+        if (!child) {
+            open_device(name, 0);
+            connect_pairs(IBV_MTU_1024);
+            writes(BATCH);
+            pid_t left = fork();
+            NEED(left >= 0);
+            if (left)
+                _exit(0);
+            while (access("/run/go", F_OK))
+                usleep(100000);
+            _exit(0);
+        }
+        int status;
+        NEED(waitpid(child, &status, 0) == child && !status);
+    }
+    printf("workers\n");
+    while (access("/run/go", F_OK))
+        usleep(100000);
+    open_device(name, 0);
+    connect_pairs(IBV_MTU_1024);
 }
 
 /* One write of each size, posted and polled for between marks; the parent counts instructions. */
@@ -425,6 +548,8 @@ int main(int argc, char **argv) {
         NEED(!ptrace(PTRACE_TRACEME, 0, NULL, NULL));
         raise(SIGSTOP);
     }
+    if (!strcmp(what, "full") && argc > 3 && !strcmp(argv[3], "children"))
+        NEED(!ibv_fork_init());
     open_device(argv[1], 0);
     connect_pairs(IBV_MTU_1024);
     if (!strcmp(what, "operations"))
@@ -437,6 +562,10 @@ int main(int argc, char **argv) {
         cache();
     else if (!strcmp(what, "many"))
         many(count);
+    else if (!strcmp(what, "full") && argc > 3)
+        full(argv[3]);
+    else if (!strcmp(what, "workers"))
+        workers(argv[1], count);
     else if (!strcmp(what, "reconnect"))
         reconnect(argv[1], count);
     else if (!strcmp(what, "register"))

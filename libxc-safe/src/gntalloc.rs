@@ -1,7 +1,7 @@
 //! `/dev/xen/gntalloc`: pages of this process, granted to another domain.
 
 use std::ops::Deref;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
@@ -64,6 +64,12 @@ impl Drop for Held {
         // SAFETY: the driver reads `argument`. What is still mapped at this index holds its pages itself.
         let outcome = unsafe { ioctl(&*self.fd, IOCTL_GNTALLOC_DEALLOC_GREF, &raw mut argument) };
         debug_assert!(outcome.is_ok(), "giving granted pages back: {outcome:?}");
+    }
+}
+
+impl AsFd for GrantAllocator {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -143,7 +143,7 @@ pub unsafe extern "C" fn ibv_get_device_guid(device: *mut ibv_device) -> u64 {
     // SAFETY: by the contract the device is one of ours, which are never freed.
     let device = unsafe { &*device.cast::<Device>() };
     let ask = || {
-        let session = Session::open(device.devid)?;
+        let session = session(device.devid)?;
         let attributes = session.request(&Request::QueryDevice)?.body::<DeviceAttributes>();
         session.request(&Request::Close)?;
         Ok::<_, Error>(u64::from_ne_bytes(attributes.node_guid))
@@ -207,19 +207,29 @@ const GRANT_LIMIT: &str = "/sys/module/xen_gntalloc/parameters/limit";
 const MORE_PAGES: u32 = 4096;
 
 /// The kernel's own limit is 1024 pages; what the backend allows is more as a rule. Where this may not
-/// be raised, a registration beyond it says so.
-fn raise_grant_limit(pages: u32) {
+/// be raised, a registration beyond it says so. Gives how many of these pages there can be.
+fn raise_grant_limit(pages: u32) -> u32 {
     let limit = std::fs::read_to_string(GRANT_LIMIT).unwrap_or_default();
     let wanted = pages.saturating_add(MORE_PAGES);
-    if limit.trim().parse().is_ok_and(|limit: u32| limit < wanted) {
-        let _ = std::fs::write(GRANT_LIMIT, wanted.to_string());
+    match limit.trim().parse::<u32>() {
+        Ok(limit) if limit < wanted => {
+            let raised = std::fs::write(GRANT_LIMIT, wanted.to_string()).is_ok();
+            if raised { pages } else { pages.min(limit) }
+        }
+        _ => pages,
     }
 }
 
+/// A connection, whose end the backend hears of although this process may have children.
+fn session(devid: u32) -> Result<Session> {
+    super::fork::heed();
+    cache::or_clear(|| Session::open(devid))
+}
+
 fn open(device: *mut ibv_device, devid: u32) -> Result<Box<Context>> {
-    let session = Session::open(devid)?;
+    let session = session(devid)?;
     let attributes = session.request(&Request::QueryDevice)?.body::<DeviceAttributes>();
-    raise_grant_limit(attributes.max_pages);
+    session.set_pages_most(raise_grant_limit(attributes.max_pages));
     let abi = ibv_context {
         device,
         ops: OPERATIONS,

@@ -9,8 +9,9 @@ use crate::pin::Pin;
 use crate::region::Directory;
 use crate::session::Session;
 use ib_protocol::{MrReply, NO_HANDLE, RegMr, Request};
+use libxc_safe::Errno;
 use std::ffi::{c_int, c_void};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 /// A memory region.
 #[repr(C)]
@@ -34,11 +35,7 @@ fn register(
     let region = RegMr { iova, length: length as u64, access, ..RegMr::default() };
     let made = match again(&session, domain, address, region) {
         Some(made) => made,
-        None => match anew(&session, domain, address, region) {
-            // What is idle may be what is missing.
-            Err(_) if cache::clear() => anew(&session, domain, address, region),
-            made => made,
-        }?,
+        None => cache::or_clear(|| anew(&session, domain, address, region))?,
     };
     let (pin, handle, MrReply { lkey, rkey }) = made;
     let abi = ibv_mr { context: owner, pd, addr, length, handle, lkey, rkey };
@@ -141,10 +138,12 @@ pub unsafe extern "C" fn ibv_reg_mr_iova2(
 pub unsafe extern "C" fn ibv_dereg_mr(mr: *mut ibv_mr) -> c_int {
     // SAFETY: by the contract it is one that `ibv_reg_mr` made.
     let object = unsafe { &*mr.cast::<Mr>() };
-    let keeps = cache::wants(&object.pin);
+    let keeps = cache::wants(&object.session, &object.pin);
     let kept = match object.session.request(&Request::DeregMr(object.handle, keeps)) {
         Ok(reply) => reply.handle,
         Err(Error::Gone) => NO_HANDLE,
+        // The device did not let go when it was asked before, and the backend keeps what is left.
+        Err(Error::Answer { errno: Errno::INVAL, .. }) => NO_HANDLE,
         Err(error) => return fail(&error),
     };
     // SAFETY: as above, and nobody uses it any more.
@@ -152,22 +151,9 @@ pub unsafe extern "C" fn ibv_dereg_mr(mr: *mut ibv_mr) -> c_int {
     if kept == NO_HANDLE {
         pin.release();
     } else {
-        clear_before_forks();
         cache::keep(&session, abi.addr.addr(), abi.length, pin, kept);
     }
     0
-}
-
-/// A child would share memory that is still granted though it is no region any more.
-fn clear_before_forks() {
-    extern "C" fn clear() {
-        cache::clear();
-    }
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: the function is part of this library, with which the C library forgets it.
-        let _ = unsafe { libc::pthread_atfork(Some(clear), None, None) };
-    });
 }
 
 /// There are no memory windows.

@@ -9,6 +9,7 @@
 //! Failures are told as the manual pages say: an errno as the value, or -1 or NULL with `errno` set.
 
 pub mod device;
+mod fork;
 pub mod memory;
 pub mod pair;
 pub mod queue;

@@ -7,6 +7,7 @@ use crate::abi::{
     ibv_ah_attr, ibv_pd, ibv_qp, ibv_qp_attr, ibv_qp_cap, ibv_qp_init_attr, ibv_recv_wr,
     ibv_send_wr, ibv_sge,
 };
+use crate::cache;
 use crate::error::{Error, Result};
 use crate::session::{Session, lock};
 use crate::told::Told;
@@ -72,7 +73,7 @@ fn make(
         max_inline_data: cap.max_inline_data,
         directory: 0,
     };
-    let (rings, own, reply) = Rings::create(session, handle, create)?;
+    let (rings, own, reply) = cache::or_clear(|| Rings::create(session, handle, create))?;
     // SAFETY: by the contract the protection domain is one of ours.
     let context = unsafe { (*pd).context };
     let abi = ibv_qp {

@@ -4,6 +4,7 @@ use super::device::{context, gone_is_done};
 use super::{code, fail, object};
 use crate::abi::{ibv_comp_channel, ibv_context, ibv_cq, ibv_wc};
 use crate::bell::Bell;
+use crate::cache;
 use crate::completions::Completions;
 use crate::error::{Error, Result};
 use crate::session::{Session, lock};
@@ -111,7 +112,9 @@ pub unsafe extern "C" fn ibv_create_cq(
     let make = || {
         let entries = u32::try_from(entries).map_err(|_| Error::Invalid("no such size of a CQ"))?;
         let told = told.map_or(0, |channel| channel.handle);
-        let (ring, handle) = Completions::create(&session, entries, told, vector.cast_unsigned())?;
+        let (ring, handle) = cache::or_clear(|| {
+            Completions::create(&session, entries, told, vector.cast_unsigned())
+        })?;
         let abi = ibv_cq {
             context,
             channel,

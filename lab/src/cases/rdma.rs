@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
     Case { ci: true, ..case("rdma/operations", operations) },
     case("rdma/quiet", quiet),
     case("rdma/cache", cache),
+    case("rdma/workers", workers),
 ];
 
 pub(super) const fn case(name: &'static str, run: fn() -> Verdict) -> Case {
@@ -322,5 +323,32 @@ fn cache() -> Verdict {
         ensure!(pages()? == 0, "{} pages are left", pages()?);
     }
     ensure!(mapped[1] == mapped[0] + 64, "pages mapped without and with a cache of 64: {mapped:?}");
+    // What is idle is in nobody's way: as many pages as the guest may have, with threads and without.
+    for how in ["alone", "threads", "children"] {
+        for limit in [0, 64, 1024] {
+            let said =
+                guest.sh(&format!("XLR_IB_CACHE_PAGES={limit} verbs-test xrdma0 full {how}"))?;
+            ensure!(said.contains("all is well"), "{how}, a cache of {limit}: {said}");
+        }
+    }
+    guest.destroy()
+}
+
+/// Processes end without closing the device, more of them than the guest may have contexts: each is let go of,
+/// although its parent opened the device before it and lives on, and although its child does.
+fn workers() -> Verdict {
+    let _rxe = Rxe::new()?;
+    let _daemon = Daemon::start(&[])?;
+    let mut guest = Guest::create("g", &format!("{RAMDISK}{DEVICE}"))?;
+    let said = guest.sh("rm -f /run/go; verbs-test xrdma0 workers 20 >/run/workers 2>&1 & \
+         until grep -q 'workers\\|failed' /run/workers; do sleep 0.1; done; cat /run/workers")?;
+    ensure!(said.contains("workers") && !said.contains("failed"), "not all of them could: {said}");
+    shell(
+        "until /bin/xlr rdma stats --json | tr -d ' \n' | grep -q '\"contexts\":0'; do sleep 0.1; done",
+    )?;
+    let said = guest
+        .sh("touch /run/go; until grep -q 'well\\|failed' /run/workers; do sleep 0.1; done; \
+         cat /run/workers")?;
+    ensure!(said.contains("all is well"), "the parent itself: {said}");
     guest.destroy()
 }
