@@ -184,9 +184,17 @@ fn begin(asked: &Asked, taken: Option<Taken>) -> Result<Option<Served>> {
         Opened::Refused => return Ok(None),
     };
     // Its page is mapped, so that its number can be nobody else's from here on. Before, it could.
-    if !nodes::is_creation(asked.domid.0, asked.creation.as_deref())? {
-        tracing::warn!("domain {}: another domain has its number by now", asked.domid);
-        return Ok(None);
+    match nodes::is_creation(asked.domid.0, asked.creation.as_deref()) {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::warn!("domain {}: another domain has its number by now", asked.domid);
+            return Ok(None);
+        }
+        Err(error) => {
+            // Whose page it is, nobody can say: it is told that it is not served, and nothing else.
+            pages.answer(status::NO_DEVICE)?;
+            return Err(error.into());
+        }
     }
     let Some(taken) = taken else {
         pages.answer(status::TOO_MANY)?;

@@ -282,22 +282,25 @@ impl Served {
                 Ok(Answer::Mr(handle, MrReply { lkey, rkey }))
             }
             Err((errno, mapping, [_, taken])) => {
-                if let Some(place) = self.kept.get_mut(reg.kept) {
-                    *place = Some((mapping, taken));
+                match self.kept.get_mut(reg.kept) {
+                    Some(place) => *place = Some((mapping, taken)),
+                    // Unmapped before they count no more.
+                    None => drop((mapping, taken)),
                 }
                 Err(errno)
             }
         }
     }
 
-    /// The device lets go in any case. Pages that stay mapped count as before; where there are as many kept
-    /// as there may be regions they do not stay.
+    /// Pages that stay mapped count as before; where there are as many kept as there may be regions they do
+    /// not stay. A device that does not let go is told of, once: its handle is gone.
     fn dereg_mr(&mut self, mr: u32, keeps: bool) -> Result<Answer, Errno> {
         let mr = self.mrs.remove(mr).ok_or(Errno::INVAL)?;
-        if !keeps || self.kept.len() >= self.usage.limits().mrs as usize {
-            return Ok(done(Some(mr)));
-        }
         let (mapping, [_, taken]) = mr.deregister()?;
+        if !keeps || self.kept.len() >= self.usage.limits().mrs as usize {
+            drop((mapping, taken));
+            return Ok(Answer::Done);
+        }
         let kept = self.kept.insert(Some((mapping, taken)));
         Ok(kept.map_or(Answer::Done, Answer::Handle))
     }

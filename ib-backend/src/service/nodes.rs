@@ -5,11 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use xenstore::client::{Client, Error, Nodes};
 
 /// Where the backends are.
 pub const BACKENDS: &str = "/local/domain/0/backend/rdma";
+/// How long a thread on its own waits for a store that is away, and for one that does not answer. The
+/// process that it is about waits longer than for both, and the daemon's end no longer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Requests of a guest that are looked at in one turn.
 const MAIL_MAX: usize = 32;
 /// What a device can be told, beyond its state.
@@ -115,7 +119,10 @@ fn creation_node(domid: u16) -> String {
 
 /// Whether a domain is still the one that it was, asked by a thread on its own.
 pub fn is_creation(domid: u16, creation: Option<&str>) -> Result<bool, Error> {
-    let now = Client::connect()?.read_text_optional(creation_node(domid))?;
+    let mut store = Client::connect_within(PATIENCE)?;
+    store.set_request_timeout(Some(PATIENCE));
+    store.outlive_store(PATIENCE);
+    let now = store.read_text_optional(creation_node(domid))?;
     Ok(now.as_deref() == creation)
 }
 
