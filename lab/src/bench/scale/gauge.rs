@@ -98,11 +98,11 @@ pub fn switches() -> io::Result<BTreeMap<u32, (Role, u64)>> {
 /// What dom0 has, in KiB but for the number of processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Processes of toolstacks.
+    /// Processes of toolstacks that stayed behind a command.
     pub processes: u64,
     /// Proportional share of memory: of toolstacks and daemons.
     pub pss: u64,
-    /// Of that, the toolstacks'.
+    /// Of that, the toolstacks', the supervisor's included.
     pub pss_toolstack: u64,
     /// What the kernel charges to both for everything: page tables, sockets, files in memory, too.
     pub charged: u64,
@@ -119,10 +119,11 @@ pub fn reading() -> io::Result<Reading> {
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
         let pss = value(&rollup, "Pss:")?;
         reading.pss += pss;
-        if matches!(role, Role::Toolstack) {
+        // A process for all guests is memory of the toolstack's like one for each.
+        if matches!(role, Role::Toolstack | Role::Supervisor) {
             reading.pss_toolstack += pss;
-            reading.processes += 1;
         }
+        reading.processes += u64::from(role == Role::Toolstack);
     }
     for group in [TOOLSTACKS, DAEMONS] {
         let text = fs::read_to_string(group_path(group).join("memory.current"))?;

@@ -173,11 +173,16 @@ impl<'a> Measurements<'a> {
         let c_daemons = c_daemons(By::Xlr, store);
         for role in [Role::Supervisor, Role::Toolstack, Role::Store, Role::Consoles] {
             let phase = format!("wakeups-{}", role.name());
-            let at = |by: By, count: u32| samples(self.series(by, &phase)?.get(&count).copied());
-            let (ours, theirs) = (at(By::Xlr, last)?, at(By::Xl, self.last(By::Xl)?)?);
-            let case = format!("{phase}/{last}");
-            let row = row(&case, "per second", &ours, Some(("xl", &theirs, None)))?;
-            rows.push(if c_daemons.contains(&role) { row } else { row.at_most(0.0) });
+            let (ours, theirs) = (self.series(By::Xlr, &phase)?, self.series(By::Xl, &phase)?);
+            // The last count at which both were looked at.
+            let both = ours.keys().rev().find(|count| theirs.contains_key(count)).copied();
+            for count in BTreeSet::from_iter(both.into_iter().chain([last])) {
+                let at = |series: &Series| samples(series.get(&count).copied());
+                let theirs = (Some(count) == both).then(|| at(theirs)).transpose()?;
+                let reference = theirs.as_ref().map(|theirs| ("xl", theirs, None));
+                let row = row(&format!("{phase}/{count}"), "per second", &at(ours)?, reference)?;
+                rows.push(if c_daemons.contains(&role) { row } else { row.at_most(0.0) });
+            }
         }
         Ok(rows)
     }
@@ -375,6 +380,17 @@ mod tests {
         assert_eq!(values("processes/30"), (0.0, Some(1.0), false));
         assert_eq!(values("ten-at-once/micro/8MiB"), (30.0, Some(10.0), true));
         assert_eq!(values("wakeups-supervisor/30"), (0.0, Some(0.0), false));
+    }
+
+    #[test]
+    fn wake_ups_are_held_against_as_many_guests_of_xls() {
+        let mut records = records(|_| 10.0);
+        // xl's boot ended with 20 guests.
+        records.retain(|record| record.by == "xlr" || record.case.parse::<u32>().unwrap() <= 20);
+        let rows = rows(&records, Xenstored::C);
+        let references = |case: &str| rows.get(case).map(|row| row.reference);
+        assert_eq!(references("wakeups-consoles/20"), Some(Some(0.0)));
+        assert_eq!(references("wakeups-consoles/30"), Some(None));
     }
 
     #[test]
