@@ -17,6 +17,9 @@ impl<H: Host, J: Journal> Server<H, J> {
             self.host.carry_out(effect);
         }
         let mut unsettled = std::mem::take(&mut self.unsettled);
+        // Rings that begin anew come first: who is told that a domain was introduced lets it run, and what
+        // it asks before its ring is emptied would be lost.
+        unsettled.sort_by_key(|id| self.connections.get(id).is_none_or(|c| c.was_reset.is_none()));
         for id in unsettled.drain(..) {
             if let Err(fault) = self.settle(id) {
                 self.fail(id, &fault);
